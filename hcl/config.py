@@ -1,0 +1,206 @@
+"""What a trial is: benchmark, scenario, target, method, training, seed. Frozen and torch-free.
+
+A setting has one name everywhere, from YAML to table: `method/beta`, `train/lr`, `scenario`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from hcl.method_configs import METHOD_CONFIGS, MethodConfig, ScenarioName, method_name
+from hcl.schema import ConfigError, build, flatten, setting, suggest
+
+__all__ = [
+    "BENCHMARK_DEFAULTS",
+    "BenchmarkConfig",
+    "ConfigError",
+    "TargetConfig",
+    "TrainConfig",
+    "TrialConfig",
+    "flatten",
+    "known_keys",
+]
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Data, split and order of a task sequence. Defaults depend on the benchmark's name."""
+
+    name: str = "split_mnist"
+    num_tasks: int = setting(5, ge=1)
+    classes_per_task: int = setting(2, ge=2)
+    padding: int = setting(0, ge=0)  # zero pixels added on each side
+    val_fraction: float = setting(0.0, ge=0, lt=1)  # of each task's training data; 0 = the paper's
+    seed: int = setting(42, ge=0)  # permutations and validation split; the same for all trials
+
+
+# What a benchmark's own settings are when a file does not say (PAPER.md, section 3).
+BENCHMARK_DEFAULTS: dict[str, dict[str, Any]] = {
+    "split_mnist": {"num_tasks": 5, "classes_per_task": 2, "padding": 0},
+    "permuted_mnist": {"num_tasks": 10, "classes_per_task": 10, "padding": 2},
+    "split_digits": {"num_tasks": 5, "classes_per_task": 2, "padding": 0},
+    "permuted_digits": {"num_tasks": 5, "classes_per_task": 10, "padding": 0},
+}
+
+
+@dataclass(frozen=True)
+class TargetConfig:
+    """The network that solves the tasks."""
+
+    network: str = "mlp"
+    hidden_sizes: tuple[int, ...] = setting((400, 400), ge=1)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Optimization, the same for every task of the sequence."""
+
+    iterations: int = setting(2000, ge=1)  # steps per task
+    batch_size: int = setting(128, ge=1)
+    lr: float = setting(1e-3, gt=0)  # Adam
+    adam_beta1: float = setting(0.9, ge=0, lt=1)
+    adam_beta2: float = setting(0.999, ge=0, lt=1)
+    eval_batch_size: int = setting(2000, ge=1)  # changes speed and memory, never the result
+
+
+NETWORKS = ("mlp",)
+_GROUPS: dict[str, type] = {
+    "benchmark": BenchmarkConfig,
+    "target": TargetConfig,
+    "train": TrainConfig,
+}
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """One trial: everything that decides its result, and nothing else (no paths, no device)."""
+
+    benchmark: BenchmarkConfig
+    scenario: ScenarioName
+    eval_scenarios: tuple[ScenarioName, ...]
+    target: TargetConfig
+    method: MethodConfig
+    train: TrainConfig
+    seed: int
+
+    @property
+    def method_name(self) -> str:
+        """Registry key of the method."""
+        return method_name(self.method)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
+        """Build from nested, flat (`method/beta`) or mixed keys.
+
+        Raises:
+            ConfigError: with every unknown key, wrong type, value out of range and unsupported
+                combination of the dict.
+        """
+        flat = flatten(values)
+        errors = [
+            f"{group}: must be a mapping of its settings but got {flat[group]!r}"
+            for group in (*_GROUPS, "method")
+            if group in flat
+        ]
+        method = _build_method(flat, errors)
+        benchmark = _build_benchmark(flat, errors)
+        target = build(TargetConfig, _group(flat, "target"), "target/", errors)
+        train = build(TrainConfig, _group(flat, "train"), "train/", errors)
+        ungrouped = {k: v for k, v in flat.items() if k.split("/")[0] not in (*_GROUPS, "method")}
+        top = build(_Top, ungrouped, "", errors)
+        if method and top:
+            errors += _check_scenarios(method, top)
+        if target and target.network not in NETWORKS:
+            fix = suggest(target.network, NETWORKS)
+            errors.append(f"target/network: unknown network {target.network!r}{fix}")
+        if errors or not (benchmark and target and method and train and top):
+            raise ConfigError(errors)
+        scored = top.eval_scenarios or (top.scenario,)
+        return cls(benchmark, top.scenario, scored, target, method, train, top.seed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat and JSON-able: `{"benchmark/name": ..., "method/name": "hnet", ..., "seed": 1}`."""
+        nested = asdict(self)
+        nested["method"] = {"name": self.method_name, **nested["method"]}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in flatten(nested).items()}
+
+    def digest(self, without_seed: bool = False) -> str:
+        """12 hex characters that name this configuration (or, `without_seed`, all its seeds)."""
+        flat = self.to_dict()
+        if without_seed:
+            del flat["seed"]
+        # Says how evaluation is batched, not what comes out.
+        del flat["train/eval_batch_size"]
+        return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class _Top:
+    scenario: ScenarioName = "task"
+    eval_scenarios: tuple[ScenarioName, ...] = ()
+    seed: int = setting(1, ge=0)
+
+
+def known_keys(method: str) -> list[str]:
+    """Every key of a trial of this method, in its one name.
+
+    Raises:
+        ConfigError: the method is unknown.
+    """
+    if method not in METHOD_CONFIGS:
+        raise ConfigError(
+            f"method/name: unknown method {method!r}{suggest(method, METHOD_CONFIGS)}"
+        )
+    groups = {**_GROUPS, "method": METHOD_CONFIGS[method]}
+    keys = [f"{group}/{f.name}" for group, kind in groups.items() for f in fields(kind)]
+    return ["method/name", *keys, *(f.name for f in fields(_Top))]
+
+
+def _group(flat: dict[str, Any], name: str) -> dict[str, Any]:
+    return {k.removeprefix(f"{name}/"): v for k, v in flat.items() if k.startswith(f"{name}/")}
+
+
+def _build_method(flat: dict[str, Any], errors: list[str]) -> MethodConfig | None:
+    values = _group(flat, "method")
+    name = values.pop("name", "hnet")
+    if not isinstance(name, str) or name not in METHOD_CONFIGS:
+        errors.append(f"method/name: unknown method {name!r}{suggest(str(name), METHOD_CONFIGS)}")
+        return None
+    config = build(METHOD_CONFIGS[name], values, "method/", errors)
+    if config:
+        errors += [f"method/{problem}" for problem in config.check()]
+    return config
+
+
+def _build_benchmark(flat: dict[str, Any], errors: list[str]) -> BenchmarkConfig | None:
+    values = _group(flat, "benchmark")
+    name = values.get("name", BenchmarkConfig.name)
+    if not isinstance(name, str) or name not in BENCHMARK_DEFAULTS:
+        errors.append(
+            f"benchmark/name: unknown benchmark {name!r}" + suggest(str(name), BENCHMARK_DEFAULTS)
+        )
+        return None
+    config = build(BenchmarkConfig, {**BENCHMARK_DEFAULTS[name], **values}, "benchmark/", errors)
+    if config:
+        from hcl.benchmarks.limits import check  # not at the top: limits reads BenchmarkConfig
+
+        errors += check(config)
+    return config
+
+
+def _check_scenarios(method: MethodConfig, top: _Top) -> list[str]:
+    name = method_name(method)
+    if top.scenario not in method.SCENARIOS:
+        return [
+            f"scenario: {name} cannot be trained in the {top.scenario} scenario"
+            f" ({method.WHY_NOT}); use {' or '.join(method.SCENARIOS)}"
+        ]
+    scored = (top.scenario, *method.ALSO_SCORES.get(top.scenario, ()))
+    return [
+        f"eval_scenarios: {name} trained in the {top.scenario} scenario cannot be scored in"
+        f" the {extra} scenario; use {' or '.join(scored)}"
+        for extra in top.eval_scenarios
+        if extra not in scored
+    ]

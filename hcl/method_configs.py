@@ -1,0 +1,111 @@
+"""Settings of every method, torch-free so that search spaces are validated without torch.
+
+`SCENARIOS` says where a method can be trained; `ALSO_SCORES` which other scenarios the same
+training can be scored in (nobody trains twice).
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from hcl.schema import setting
+
+ScenarioName = Literal["task", "domain", "class"]
+ALL: tuple[str, ...] = ("task", "domain", "class")
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """What every method's settings share."""
+
+    SCENARIOS: ClassVar[tuple[str, ...]] = ALL
+    ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {}
+    WHY_NOT: ClassVar[str] = ""
+
+    def check(self) -> list[str]:
+        """Problems that concern several settings at once, `key: sentence` each."""
+        return []
+
+
+@dataclass(frozen=True)
+class HnetConfig(MethodConfig):
+    """Task-conditioned hypernetwork with output regularizer (von Oswald et al., 2020).
+
+    Defaults: split MNIST of the authors' code. With task identity not given, the task is the
+    one of lowest predictive entropy (HNET+ENT).
+    """
+
+    # One head per task in both, and the loss sees the current head only: same training.
+    ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {"task": ("class",), "class": ("task",)}
+
+    beta: float = setting(0.01, ge=0)  # strength of the output regularizer
+    embedding_size: int = setting(96, ge=1)  # numbers per task embedding
+    chunk_embedding_size: int = setting(96, ge=1)  # numbers per chunk embedding
+    chunk_size: int = setting(42000, ge=0)  # weights per chunk; 0 = all at once (full hypernet)
+    hidden_sizes: tuple[int, ...] = setting((10, 10), ge=1)  # of the hypernet; [] = linear
+    activation: Literal["relu", "elu", "sigmoid"] = "relu"  # of the hypernet
+    # Regularize at theta + candidate step: not at all, with the step as a constant, or
+    # differentiating through it.
+    lookahead: Literal["off", "detached", "full"] = "detached"
+    reg_tasks: int = setting(0, ge=0)  # random past tasks regularized per step; 0 = all
+    mask_heads: bool = False  # leave out, for a past task, the weights of other tasks' heads
+
+
+@dataclass(frozen=True)
+class FinetuneConfig(MethodConfig):
+    """One network trained on one task after the other, nothing protected ("None")."""
+
+
+@dataclass(frozen=True)
+class FromScratchConfig(MethodConfig):
+    """A new network for every task: the reference without transfer or forgetting."""
+
+    SCENARIOS: ClassVar[tuple[str, ...]] = ("task",)
+    WHY_NOT: ClassVar[str] = "it has one network per task and cannot tell which one to use"
+
+
+@dataclass(frozen=True)
+class JointConfig(MethodConfig):
+    """Trained on the data of all tasks so far ("offline"): the upper reference."""
+
+
+@dataclass(frozen=True)
+class SiConfig(MethodConfig):
+    """Synaptic intelligence (Zenke et al., 2017). Default c: split MNIST, task scenario."""
+
+    c: float = setting(50.0, ge=0)  # strength
+    damping: float = setting(0.1, gt=0)  # xi of eq. 5, avoids division by zero
+
+
+@dataclass(frozen=True)
+class EwcConfig(MethodConfig):
+    """Elastic weight consolidation (Kirkpatrick et al., 2017), one quadratic term per task."""
+
+    ewc_lambda: float = setting(1e7, ge=0)
+    fisher_samples: int = setting(0, ge=0)  # training samples in the Fisher; 0 = all
+    # Label of the log-likelihood whose gradient is squared: the network's own choice (van de Ven
+    # & Tolias), drawn from its output, the true one ("empirical"), or the exact expectation.
+    fisher_labels: Literal["predicted", "sampled", "true", "expected"] = "predicted"
+
+
+@dataclass(frozen=True)
+class OnlineEwcConfig(EwcConfig):
+    """Online EWC (Schwarz et al., 2018): one running Fisher, decayed by gamma per task."""
+
+    ewc_lambda: float = setting(1e8, ge=0)
+    gamma: float = setting(0.8, ge=0, le=1)
+
+
+METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
+    "hnet": HnetConfig,
+    "si": SiConfig,
+    "ewc": EwcConfig,
+    "online_ewc": OnlineEwcConfig,
+    "finetune": FinetuneConfig,
+    "from_scratch": FromScratchConfig,
+    "joint": JointConfig,
+}
+
+
+def method_name(config: Any) -> str:
+    """The registry key of a method's settings object."""
+    return next(name for name, cls in METHOD_CONFIGS.items() if type(config) is cls)
