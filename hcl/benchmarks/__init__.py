@@ -1,0 +1,97 @@
+"""Benchmarks: data set + split + order. A new one is one function and one line of BENCHMARKS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+# Heavy imports stay inside functions: configs import hcl.benchmarks.limits without torch.
+if TYPE_CHECKING:
+    import torch
+
+    from hcl.benchmarks.arrays import Benchmark
+    from hcl.benchmarks.raw import RawArrays
+    from hcl.config import BenchmarkConfig
+
+Builder: TypeAlias = "Callable[[BenchmarkConfig, Path | None], Benchmark]"
+
+
+def permuted_mnist(config: BenchmarkConfig, data_root: Path | None = None) -> Benchmark:
+    """MNIST, all ten digits per task, each task with its own pixel order."""
+    from hcl.benchmarks import raw, sequences
+
+    return sequences.permuted(config, *_mnist(raw.resolve_root(data_root)))
+
+
+def split_mnist(config: BenchmarkConfig, data_root: Path | None = None) -> Benchmark:
+    """MNIST, a few digits per task."""
+    from hcl.benchmarks import raw, sequences
+
+    return sequences.split(config, *_mnist(raw.resolve_root(data_root)))
+
+
+def permuted_digits(config: BenchmarkConfig, data_root: Path | None = None) -> Benchmark:
+    """scikit-learn's 8×8 digits, permuted; needs no data root."""
+    from hcl.benchmarks import sequences
+
+    return sequences.permuted(config, *_digits())
+
+
+def split_digits(config: BenchmarkConfig, data_root: Path | None = None) -> Benchmark:
+    """scikit-learn's 8×8 digits, a few digits per task; needs no data root."""
+    from hcl.benchmarks import sequences
+
+    return sequences.split(config, *_digits())
+
+
+BENCHMARKS: dict[str, Builder] = {
+    "permuted_mnist": permuted_mnist,
+    "split_mnist": split_mnist,
+    "permuted_digits": permuted_digits,
+    "split_digits": split_digits,
+}
+
+
+def load(
+    config: BenchmarkConfig,
+    data_root: Path | str | None = None,
+    device: torch.device | str = "cpu",
+) -> Benchmark:
+    """Build the benchmark that `config` names, on `device`.
+
+    Args:
+        config: name, size and split.
+        data_root: folder with the raw data; None = env HCL_DATA, else ~/.cache/hcl/data.
+        device: where the tensors of all tasks go.
+
+    Raises:
+        ConfigError: the benchmark cannot be what `config` asks for.
+        DataError: its data are missing or damaged.
+    """
+    from hcl.benchmarks.limits import check
+    from hcl.config import ConfigError
+
+    errors = check(config)
+    if errors:
+        raise ConfigError(errors)
+    root = None if data_root is None else Path(data_root)
+    return BENCHMARKS[config.name](config, root).to(device)
+
+
+# Several trials in one process read and hash the raw data once.
+@lru_cache(maxsize=2)
+def _mnist(root: Path) -> tuple[RawArrays, str]:
+    from hcl.benchmarks import mnist, raw
+
+    arrays = mnist.load(root)
+    return arrays, raw.digest(arrays)
+
+
+@lru_cache(maxsize=1)
+def _digits() -> tuple[RawArrays, str]:
+    from hcl.benchmarks import digits, raw
+
+    arrays = digits.load()
+    return arrays, raw.digest(arrays)

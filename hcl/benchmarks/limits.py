@@ -1,0 +1,33 @@
+"""What each benchmark can be asked for. Free of data and torch, so that configs can check it."""
+
+from hcl.config import BENCHMARK_DEFAULTS, BenchmarkConfig
+from hcl.schema import suggest
+
+NUM_CLASSES = 10  # both MNIST and the digits
+MAX_PADDING = 32  # beyond this the zeros outnumber MNIST's pixels ten to one
+
+
+def check(config: BenchmarkConfig) -> list[str]:
+    """Every limit of its benchmark that `config` breaks, one sentence each; empty = fine."""
+    name = config.name
+    if name not in BENCHMARK_DEFAULTS:
+        return [f"benchmark/name: unknown benchmark {name!r}{suggest(name, BENCHMARK_DEFAULTS)}"]
+    errors = []
+    if name.startswith("split_"):
+        asked = config.num_tasks * config.classes_per_task
+        if asked > NUM_CLASSES:
+            errors.append(
+                f"benchmark/num_tasks: {name} has {NUM_CLASSES} classes but {config.num_tasks}"
+                f" tasks of {config.classes_per_task} classes need {asked}; use at most"
+                f" {NUM_CLASSES // config.classes_per_task} tasks or fewer classes per task"
+            )
+    elif config.classes_per_task != NUM_CLASSES:
+        errors.append(
+            f"benchmark/classes_per_task: every task of {name} has {NUM_CLASSES} classes but got"
+            f" {config.classes_per_task}; leave it out or set it to {NUM_CLASSES}"
+        )
+    if config.padding > MAX_PADDING:
+        errors.append(
+            f"benchmark/padding: must be at most {MAX_PADDING} pixels but got {config.padding}"
+        )
+    return errors
