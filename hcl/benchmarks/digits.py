@@ -1,0 +1,46 @@
+"""scikit-learn's bundled 8×8 digits: 1797 images, no download. For demos and tests."""
+
+import numpy as np
+
+from hcl.benchmarks.raw import DataError, RawArrays, frozen
+
+RAW_MAX = 16  # scikit-learn's pixels are 0..16
+TEST_FRACTION = 0.2
+SPLIT_SEED = 0  # the data set has no official split; this one is part of the benchmark
+
+
+def load() -> RawArrays:
+    """Images scaled to 0..255 (so that /255 normalises them too), split by class into 80/20.
+
+    Raises:
+        DataError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise DataError(
+            "the digits come with scikit-learn, which is not installed; install scikit-learn"
+            " or choose an MNIST benchmark"
+        ) from error
+    images, labels = load_digits(return_X_y=True)
+    x = np.round(images.reshape(-1, 8, 8) * (255 / RAW_MAX)).astype(np.uint8)
+    test = _test_indices(labels)
+    train = np.setdiff1d(np.arange(len(labels)), test)
+    return frozen(
+        {
+            "x_train": x[train],
+            "y_train": labels[train],
+            "x_test": x[test],
+            "y_test": labels[test],
+        }
+    )
+
+
+def _test_indices(labels: np.ndarray) -> np.ndarray:
+    # RandomState, not Generator: NumPy promises never to change its streams.
+    generator = np.random.RandomState(SPLIT_SEED)
+    chosen = []
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        chosen.append(members[: round(TEST_FRACTION * len(members))])
+    return np.sort(np.concatenate(chosen))

@@ -1,0 +1,100 @@
+"""Raw data sets as numpy arrays: where they are looked for, how a prepared file is checked."""
+
+import hashlib
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from hcl.config import ConfigError
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+RawArrays = dict[str, np.ndarray]  # KEYS; images uint8 (N, H, W), labels int64 (N,)
+
+
+class DataError(ConfigError):
+    """A data set is missing or damaged; the message says which file, where, and what to do."""
+
+
+def resolve_root(data_root: Path | str | None) -> Path:
+    """The folder that holds data: the argument, else HCL_DATA, else ~/.cache/hcl/data."""
+    named = data_root or os.environ.get("HCL_DATA") or "~/.cache/hcl/data"
+    return Path(named).expanduser().resolve()
+
+
+def read_npz(path: Path, image_shape: tuple[int, int], num_classes: int) -> RawArrays:
+    """Read a prepared file: KEYS and, if its author likes, `classes`. Pickles are refused.
+
+    Raises:
+        DataError: the file cannot be read, or its arrays are not what KEYS should hold.
+    """
+    arrays = _read_archive(path)
+    missing = [key for key in KEYS if key not in arrays]
+    if missing:
+        found = ", ".join(arrays) or "nothing"
+        raise DataError(
+            f"{path} has no {', '.join(missing)} (it holds {found});"
+            f" write it again with numpy.savez and the keys {', '.join(KEYS)}"
+        )
+    for split in ("train", "test"):
+        problem = _problem(arrays, split, image_shape, num_classes)
+        if problem:
+            raise DataError(f"{path}: {problem}")
+    return frozen(arrays)
+
+
+def _read_archive(path: Path) -> RawArrays:
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it is a single array")
+        with archive:
+            # Only KEYS are read: `classes` may hold text, and nothing here needs it.
+            return {key: archive[key] for key in KEYS if key in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{path} cannot be read as an .npz of plain arrays ({first_line(error)});"
+            " write it again with numpy.savez"
+        ) from error
+
+
+def _problem(
+    arrays: RawArrays, split: str, image_shape: tuple[int, int], num_classes: int
+) -> str | None:
+    x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
+    if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != image_shape or len(x) == 0:
+        wanted = ", ".join(map(str, image_shape))
+        return f"x_{split} must be uint8 of shape (N, {wanted}) but is {x.dtype} {x.shape}"
+    if y.dtype.kind not in "iu" or y.shape != (len(x),):
+        return f"y_{split} must be integers of shape ({len(x)},) but is {y.dtype} {y.shape}"
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= num_classes:
+        return f"y_{split} must lie in 0..{num_classes - 1} but holds {low}..{high}"
+    return None
+
+
+def frozen(arrays: RawArrays) -> RawArrays:
+    """KEYS with int64 labels, write-protected: they are cached and shared by trials."""
+    for key in KEYS:
+        dtype = np.uint8 if key.startswith("x") else np.int64
+        arrays[key] = np.ascontiguousarray(arrays[key], dtype=dtype)
+        arrays[key].flags.writeable = False
+    return arrays
+
+
+def digest(arrays: RawArrays) -> str:
+    """SHA-256 of shapes, pixels and labels, the same on every machine and for every file form."""
+    total = hashlib.sha256()
+    for key in KEYS:
+        array = arrays[key].astype(arrays[key].dtype.newbyteorder("<"), copy=False)
+        total.update(f"{key}{array.shape}".encode())
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
+
+
+def first_line(error: BaseException) -> str:
+    """The first words of an error, to quote inside one sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
