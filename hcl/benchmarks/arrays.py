@@ -1,0 +1,65 @@
+"""Task data as tensors: uint8 on the trial's device, normalised and permuted batch by batch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+# eq=False: comparing tensors gives tensors, so only identity is a useful equality.
+@dataclass(frozen=True, eq=False)
+class TaskData:
+    """One split of one task: a cheap view, tasks share storage wherever their pixels agree."""
+
+    x: Tensor  # uint8 (N, *input_shape)
+    y: Tensor  # int64 (N,), label within the task: 0 .. classes_per_task - 1
+    permutation: Tensor | None = None  # int64 (D,), new pixel order; None = as it is
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The samples at `index` (int64, same device): x float32 in [0, 1] and y."""
+        x = self.x.index_select(0, index)
+        if self.permutation is not None:
+            x = x.index_select(1, self.permutation)
+        return x.to(torch.float32).div_(255), self.y.index_select(0, index)
+
+    def _map(self, move: Callable[[Tensor], Tensor]) -> "TaskData":
+        permutation = None if self.permutation is None else move(self.permutation)
+        return TaskData(move(self.x), move(self.y), permutation)
+
+
+@dataclass(frozen=True, eq=False)
+class TaskSplits:
+    """One task. `val` has length 0 where no validation split was asked for."""
+
+    task_id: int
+    train: TaskData
+    val: TaskData
+    test: TaskData
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """A sequence of tasks over one data set."""
+
+    name: str
+    tasks: tuple[TaskSplits, ...]
+    input_shape: tuple[int, ...]  # as a network sees one sample
+    classes_per_task: int
+    digest: str  # 16 hex: raw arrays, settings and what was drawn from them; not the device
+
+    def to(self, device: torch.device | str) -> "Benchmark":
+        """The same benchmark on `device`; what tasks share is moved once and stays shared."""
+        moved: dict[int, Tensor] = {}
+
+        def move(tensor: Tensor) -> Tensor:
+            return moved.setdefault(id(tensor), tensor.to(device))
+
+        tasks = tuple(
+            TaskSplits(t.task_id, t.train._map(move), t.val._map(move), t.test._map(move))
+            for t in self.tasks
+        )
+        return Benchmark(self.name, tasks, self.input_shape, self.classes_per_task, self.digest)
