@@ -1,0 +1,141 @@
+"""Pure functions of the accuracy matrix. No torch, nothing is mutated.
+
+`accuracy[t][i]` is the accuracy on task i after learning task t, T the number of tasks. A matrix
+is a list of triangular rows (row t has t + 1 entries) or a full T × T array, whose entries above
+the diagonal are ignored.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Matrix: TypeAlias = "Sequence[Sequence[float]] | np.ndarray"
+
+
+def average_accuracy(accuracy: Matrix) -> float:
+    """Mean over all tasks at the end: (1/T) Σ_i A[T-1][i].
+
+    ACC of Lopez-Paz & Ranzato, "Gradient episodic memory" (2017).
+    """
+    return fmean(_triangular(accuracy)[-1])
+
+
+def running_average_accuracy(accuracy: Matrix) -> list[float]:
+    """Mean over the tasks seen so far, after each task: (1/(t+1)) Σ_{i<=t} A[t][i].
+
+    A_k of Chaudhry et al., "Riemannian walk for incremental learning" (2018).
+    """
+    return [fmean(row) for row in _triangular(accuracy)]
+
+
+def learning_accuracy(accuracy: Matrix) -> float:
+    """Mean accuracy on each task just after learning it: (1/T) Σ_i A[i][i].
+
+    The "during" accuracy of von Oswald et al., "Continual learning with hypernetworks" (2020).
+    """
+    return fmean(row[-1] for row in _triangular(accuracy))
+
+
+def backward_transfer(accuracy: Matrix) -> float:
+    """What later tasks did to earlier ones: (1/(T-1)) Σ_{i<T-1} (A[T-1][i] - A[i][i]).
+
+    BWT of Lopez-Paz & Ranzato (2017); negative = forgetting; 0 for one task.
+    """
+    rows = _triangular(accuracy)
+    return _mean_or_zero(rows[-1][i] - rows[i][i] for i in range(len(rows) - 1))
+
+
+def forgetting(accuracy: Matrix) -> float:
+    """Loss from each task's best: (1/(T-1)) Σ_{i<T-1} (max_{i<=t<T-1} A[t][i] - A[T-1][i]).
+
+    F_k of Chaudhry et al. (2018): the maximum runs over earlier rows only, so it is negative where
+    the last task helped an earlier one; 0 for one task.
+    """
+    rows = _triangular(accuracy)
+    last = len(rows) - 1
+    return _mean_or_zero(
+        max(rows[t][i] for t in range(i, last)) - rows[-1][i] for i in range(last)
+    )
+
+
+def forward_transfer(accuracy: Matrix, from_scratch: Sequence[float]) -> float:
+    """What earlier tasks did for later ones: (1/(T-1)) Σ_{i>=1} (A[i][i] - S[i]).
+
+    S[i] is the accuracy of a network trained on task i alone, the reference that von Oswald et al.
+    (2020) compare with. Not FWT of Lopez-Paz & Ranzato (2017), which scores a task before it is
+    learned. 0 for one task.
+
+    Args:
+        accuracy: the accuracy matrix.
+        from_scratch: S, one accuracy per task.
+
+    Raises:
+        ValueError: the two do not have the same number of tasks.
+    """
+    rows = _triangular(accuracy)
+    scratch = _numbers(from_scratch, "from_scratch")
+    if len(scratch) != len(rows):
+        raise ValueError(
+            f"from_scratch must have one accuracy per task ({len(rows)}) but has {len(scratch)}"
+        )
+    return _mean_or_zero(rows[i][i] - scratch[i] for i in range(1, len(rows)))
+
+
+def task_inference_accuracy(row: Sequence[float]) -> float:
+    """Mean over tasks of the fraction of samples whose task was inferred right: (1/T) Σ_i I[i].
+
+    Van de Ven & Tolias, "Three scenarios for continual learning" (2019): what class-IL adds.
+
+    Raises:
+        ValueError: the row is empty or not made of numbers.
+    """
+    values = _numbers(row, "task inference row")
+    if not values:
+        raise ValueError("task inference row must have at least one task but has none")
+    return fmean(values)
+
+
+def summary(accuracy: Matrix) -> dict[str, float]:
+    """The headline metrics under the names they are logged with."""
+    return {
+        "average_accuracy": average_accuracy(accuracy),
+        "learning_accuracy": learning_accuracy(accuracy),
+        "backward_transfer": backward_transfer(accuracy),
+        "forgetting": forgetting(accuracy),
+    }
+
+
+def _mean_or_zero(values: Iterable[float]) -> float:
+    listed = list(values)
+    return fmean(listed) if listed else 0.0
+
+
+def _numbers(row: Any, name: str) -> list[float]:
+    try:
+        return [float(value) for value in row]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a list of numbers but is {row!r}") from error
+
+
+def _triangular(accuracy: Matrix) -> list[list[float]]:
+    """A checked copy with t + 1 entries in row t."""
+    rows = [_numbers(row, f"accuracy[{t}]") for t, row in enumerate(accuracy)]
+    if not rows:
+        raise ValueError("accuracy must have at least one row but has none")
+    lengths = [len(row) for row in rows]
+    triangle = list(range(1, len(rows) + 1))
+    if lengths not in (triangle, [len(rows)] * len(rows)):
+        raise ValueError(
+            f"accuracy must have rows of length {triangle} or all of length {len(rows)}"
+            f" but they have {lengths}"
+        )
+    rows = [row[: t + 1] for t, row in enumerate(rows)]
+    for t, row in enumerate(rows):
+        for i, value in enumerate(row):
+            if not math.isfinite(value):
+                raise ValueError(f"accuracy[{t}][{i}] must be a finite number but is {value}")
+    return rows
