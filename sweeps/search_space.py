@@ -1,0 +1,226 @@
+"""A search space file: what is fixed, what Optuna chooses, what is tried first, how to sweep.
+
+Read with every mistake of the file in one message. Imports neither Ray nor torch, and Optuna
+only when distributions are asked for, so that `hcl validate` is quick.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from hcl.config import ConfigError, TrialConfig, flatten
+from hcl.schema import build, setting, suggest
+from sweeps.parameters import Parameter, parameter_to_dict, parse_parameter
+from sweeps.space_checks import check_objective, check_trials
+from sweeps.yaml_file import load_yaml
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+SECTIONS = ("description", "trial", "search", "points_to_evaluate", "sweep")
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """How a sweep is run."""
+
+    num_trials: int = setting(20, ge=1)
+    seeds: tuple[int, ...] = setting((1,), ge=0)  # trained in every trial; objective = their mean
+    objective: str = "val/task/average_accuracy"
+    mode: Literal["max", "min"] = "max"
+    sampler: Literal["tpe", "random"] = "tpe"
+    sampler_seed: int = setting(0, ge=0)
+    max_concurrent_trials: int = setting(0, ge=0)  # 0 = as many as the resources allow
+    max_failures: int = setting(2, ge=0)  # retries of a trial whose process died
+    cpus_per_trial: int = setting(1, ge=1)
+    gpus_per_trial: float = setting(0.0, ge=0)
+    checkpoint_every: int = setting(1000, ge=0)  # training steps; 0 = after every task only
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A checked search space; `name` is the file's stem."""
+
+    name: str
+    description: str
+    constants: dict[str, Any]  # flat, as TrialConfig names them
+    parameters: dict[str, Parameter]
+    points: tuple[dict[str, Any], ...]  # values as a trial reads them
+    sweep: SweepSettings
+
+    def distributions(self) -> "dict[str, BaseDistribution]":
+        """What Optuna samples each searched key from."""
+        return {key: parameter.distribution() for key, parameter in self.parameters.items()}
+
+    def stored_points(self) -> list[dict[str, Any]]:
+        """Points to evaluate first, as Optuna keeps them."""
+        return [
+            {key: self.parameters[key].store(value) for key, value in point.items()}
+            for point in self.points
+        ]
+
+    def trial_config(self, params: Mapping[str, Any], seed: int) -> TrialConfig:
+        """The configuration of one seed of a trial.
+
+        Args:
+            params: as Optuna keeps them (a list is the text `10,10`).
+            seed: of the training.
+
+        Raises:
+            ConfigError: this combination is not a valid trial.
+        """
+        chosen = {key: self.parameters[key].load(value) for key, value in params.items()}
+        return TrialConfig.from_dict({**self.constants, **chosen, "seed": seed})
+
+    def digests(self) -> dict[str, str]:
+        """A hash of each part that decides what a trial's value means: resuming needs the same."""
+        everything = self.to_dict()
+        sweep = everything["sweep"]
+        parts = {name: everything[name] for name in ("trial", "search", "points_to_evaluate")}
+        for name in ("seeds", "objective", "mode"):
+            parts[f"sweep.{name}"] = sweep[name]
+        return {name: _digest(part) for name, part in parts.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Back to the form of the file; `parse` of it gives an equal space."""
+        return {
+            "description": self.description,
+            "trial": _plain(self.constants),
+            "search": {key: parameter_to_dict(p) for key, p in self.parameters.items()},
+            "points_to_evaluate": [_plain(point) for point in self.points],
+            "sweep": _plain(dataclasses.asdict(self.sweep)),
+        }
+
+    def with_sweep(self, **changes: Any) -> "SearchSpace":
+        """This space with settings of the command line; those that are None stay.
+
+        Raises:
+            ConfigError: a setting is out of range.
+        """
+        given = {key: value for key, value in changes.items() if value is not None}
+        errors: list[str] = []
+        sweep = _parse_sweep({**dataclasses.asdict(self.sweep), **given}, errors)
+        if errors or sweep is None:
+            raise ConfigError(errors)
+        return dataclasses.replace(self, sweep=sweep)
+
+
+def load(path: Path) -> SearchSpace:
+    """Read and check a search space file.
+
+    Raises:
+        ConfigError: every problem of the file, each with its key's path.
+    """
+    return parse(load_yaml(path), name=path.stem)
+
+
+def parse(document: Mapping[str, Any], name: str) -> SearchSpace:
+    """As `load`, from the mapping that a file holds."""
+    errors = [
+        f"{key}: unknown key{suggest(str(key), SECTIONS)}"
+        for key in document
+        if key not in SECTIONS
+    ]
+    description = document.get("description", "")
+    if not isinstance(description, str):
+        errors.append(f"description: must be one line of text but got {description!r}")
+    constants = _flat_section(document, "trial", errors)
+    parameters = _parse_search(document.get("search"), constants, errors)
+    points = _parse_points(document.get("points_to_evaluate"), parameters, errors)
+    sweep = _parse_sweep(document.get("sweep", {}), errors)
+    config = check_trials(constants, parameters, points, errors)
+    if config and sweep:
+        check_objective(sweep.objective, config, errors)
+    if errors or sweep is None:
+        raise ConfigError(errors)
+    good = {key: parameter for key, parameter in parameters.items() if parameter}
+    return SearchSpace(name, description, _plain(constants), good, tuple(points), sweep)
+
+
+def _flat_section(document: Mapping[str, Any], name: str, errors: list[str]) -> dict[str, Any]:
+    section = document.get(name) or {}
+    if not isinstance(section, Mapping):
+        errors.append(f"{name}: must be a mapping but got {section!r}")
+        return {}
+    try:
+        return flatten(section)
+    except ConfigError as error:
+        errors += [f"{name}.{message}" for message in error.errors]
+        return {}
+
+
+def _parse_search(
+    section: Any, constants: dict[str, Any], errors: list[str]
+) -> dict[str, Parameter | None]:
+    """Searched keys; None where the range itself is wrong (its key is still known)."""
+    if not isinstance(section, Mapping) or not section:
+        errors.append("search: must name at least one key to search, e.g. method/beta")
+        return {}
+    parameters: dict[str, Parameter | None] = {}
+    for key, spec in section.items():
+        path = f"search.{key}"
+        if key in constants:
+            errors.append(f"{path}: is also fixed under trial; remove one of them")
+        group = str(key).split("/")[0]
+        if group == "seed":
+            errors.append(f"{path}: seeds belong to every trial; list them in sweep.seeds")
+        elif group in ("benchmark", "scenario", "eval_scenarios") or key == "method/name":
+            errors.append(
+                f"{path}: decides what is measured, so its trials cannot be compared;"
+                " use one file for each value"
+            )
+        else:
+            parameters[str(key)] = parse_parameter(spec, path, errors)
+    return parameters
+
+
+def _parse_points(
+    section: Any, parameters: dict[str, Parameter | None], errors: list[str]
+) -> list[dict[str, Any]]:
+    if section is None:
+        return []
+    if not isinstance(section, list):
+        errors.append(f"points_to_evaluate: must be a list of mappings but got {section!r}")
+        return []
+    points = []
+    for index, item in enumerate(section):
+        path = f"points_to_evaluate[{index}]"
+        point = _flat_section({path: item if item else None}, path, errors)
+        if not point:
+            errors.append(f"{path}: must name at least one searched key but got {item!r}")
+        for key, value in point.items():
+            if key not in parameters:
+                errors.append(
+                    f"{path}.{key}: is not searched{suggest(key, parameters)};"
+                    " a fixed value belongs under trial"
+                )
+            elif (parameter := parameters[key]) and (problem := parameter.problem(value)):
+                errors.append(f"{path}.{key}: {problem}")
+        points.append({key: _freeze(value) for key, value in point.items()})
+    return points
+
+
+def _parse_sweep(section: Any, errors: list[str]) -> SweepSettings | None:
+    if not isinstance(section, Mapping):
+        errors.append(f"sweep: must be a mapping but got {section!r}")
+        return None
+    sweep = build(SweepSettings, section, "sweep.", errors)
+    if sweep and (not sweep.seeds or len(set(sweep.seeds)) < len(sweep.seeds)):
+        errors.append(f"sweep.seeds: must be different numbers but got {list(sweep.seeds)}")
+    return sweep
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]

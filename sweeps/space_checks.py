@@ -1,0 +1,114 @@
+"""Checks that need a whole trial: do the fixed and the searched settings make valid trials?"""
+
+from typing import Any
+
+from hcl.config import ConfigError, TrialConfig
+from sweeps.parameters import Parameter
+
+OBJECTIVES = (
+    "average_accuracy",
+    "learning_accuracy",
+    "backward_transfer",
+    "forgetting",
+    "task_inference_accuracy",
+)
+
+
+def check_trials(
+    constants: dict[str, Any],
+    parameters: dict[str, Parameter | None],
+    points: list[dict[str, Any]],
+    errors: list[str],
+) -> TrialConfig | None:
+    """Build trials at every end of every range and at every point; report what they refuse.
+
+    Args:
+        constants: flat keys under `trial`.
+        parameters: searched keys; None where the range itself is wrong.
+        points: flat points to evaluate.
+        errors: collects the messages, each with its path in the file.
+
+    Returns:
+        The trial at the first end of every range, None if it is not valid.
+    """
+    if "seed" in constants:
+        errors.append("trial.seed: seeds belong to every trial; list them in sweep.seeds")
+    if "method/name" not in constants:
+        errors.append("trial.method/name: is missing; say which method is searched")
+        return None
+    good = {key: parameter for key, parameter in parameters.items() if parameter}
+    first = {key: next(iter(p.corners().values())) for key, p in good.items()}
+    # A wrong range still names a key that may be unknown: a value of no type shows that alone.
+    start = {**constants, **first}
+    config, messages = _try({**start, **{key: None for key in parameters if key not in good}})
+    wrong = {key for key in (_key(message) for message in messages)}
+    for message in messages:
+        if _key(message) in good:
+            continue  # reported below, with its place in the range
+        if _key(message) in parameters and "unknown key" not in message:
+            continue  # its range is already reported
+        place = "search" if _key(message) in parameters else "trial"
+        errors.append(f"{place}.{message}")
+    for key, parameter in good.items():
+        for corner, value in parameter.corners().items():
+            _report(start, key, value, f"search.{key}.{corner}", errors)
+    for index, point in enumerate(points):
+        if not wrong & point.keys() and point.keys() <= good.keys():
+            _, messages = _try({**start, **point})
+            errors += [f"points_to_evaluate[{index}].{m}" for m in messages if _key(m) in point]
+    return config
+
+
+def _report(start: dict[str, Any], key: str, value: Any, path: str, errors: list[str]) -> None:
+    """Add what a trial says against `key` being `value`; unknown keys once, not per corner."""
+    for message in _try({**start, key: value})[1]:
+        if _key(message) != key:
+            continue
+        unknown = "unknown key" in message
+        text = f"search.{message}" if unknown else f"{path}:{message.removeprefix(key + ':')}"
+        if text not in errors:
+            errors.append(text)
+
+
+def _try(values: dict[str, Any]) -> tuple[TrialConfig | None, list[str]]:
+    try:
+        return TrialConfig.from_dict(values), []
+    except ConfigError as error:
+        return None, error.errors
+
+
+def check_objective(objective: str, config: TrialConfig, errors: list[str]) -> None:
+    """An objective must be something that these trials measure, on validation data."""
+    parts = objective.split("/")
+    if len(parts) != 3 or parts[0] not in ("val", "test") or parts[2] not in OBJECTIVES:
+        errors.append(
+            f"sweep.objective: {objective!r} is not val/SCENARIO/METRIC with METRIC one of"
+            f" {', '.join(OBJECTIVES)}"
+        )
+        return
+    split, scenario, metric = parts
+    if split == "test":
+        errors.append(
+            f"sweep.objective: {objective} would select on test data; use val/{scenario}/{metric}"
+        )
+    elif config.benchmark.val_fraction == 0:
+        errors.append(
+            f"sweep.objective: {objective} needs validation data; set trial.benchmark/val_fraction"
+            " to e.g. 0.1"
+        )
+    if scenario not in config.eval_scenarios:
+        errors.append(
+            f"sweep.objective: {objective} is not measured; trial.eval_scenarios are"
+            f" {', '.join(config.eval_scenarios)}"
+        )
+    elif metric == "task_inference_accuracy" and (
+        scenario == "task" or config.method_name != "hnet"
+    ):
+        errors.append(
+            f"sweep.objective: {objective} is not measured; {config.method_name} infers no task"
+            f" in the {scenario} scenario"
+        )
+
+
+def _key(message: str) -> str:
+    return message.split(":")[0]
