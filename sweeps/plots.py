@@ -1,0 +1,123 @@
+"""Figures: the accuracy matrix as a heat map, average accuracy over the number of tasks.
+
+matplotlib is imported when a figure is made, and drawn with Agg without pyplot: no display, no
+global state, safe in a trial's thread.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# accuracy[t][i]: on task i after learning task t, i <= t.
+Matrix = Sequence[Sequence[float | None]]
+
+MAX_TASKS_WITH_NUMBERS = 12  # more cells than that cannot hold a number a person can read
+
+
+def square(matrix: Matrix) -> np.ndarray:
+    """The lower-triangular rows as a [T, T] array, NaN where there is no value."""
+    tasks = len(matrix)
+    full = np.full((tasks, tasks), np.nan)
+    for row, values in enumerate(matrix):
+        full[row, : len(values)] = [np.nan if v is None else v for v in values]
+    return full
+
+
+def accuracy_heat_map(matrices: Mapping[str, Matrix], title: str = "") -> Figure:
+    """One panel per matrix, all on the colour scale 0 to 100%, so that runs compare by eye.
+
+    Args:
+        matrices: panel name ("test/task") to its lower-triangular rows, fractions in [0, 1].
+        title: line above the panels; it should say what sets this run apart.
+    """
+    figure = _figure(width=4.6 * len(matrices) + 0.6, height=4.6)
+    axes = figure.subplots(1, len(matrices), squeeze=False)[0]
+    image = None
+    for axis, (name, matrix) in zip(axes, matrices.items(), strict=True):
+        image = _draw_matrix(axis, name, square(matrix))
+    if image is not None:
+        bar = figure.colorbar(image, ax=list(axes), fraction=0.05, pad=0.02)
+        bar.set_label("accuracy (%)")
+    if title:
+        figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def average_accuracy_curves(
+    curves: Mapping[str, Sequence[Sequence[float]]], ylabel: str = "average accuracy (%)"
+) -> Figure:
+    """Mean over seeds of the average accuracy after each task, with a band of one SEM.
+
+    Args:
+        curves: label to one list per seed, each with T fractions; SEM needs two seeds.
+    """
+    figure = _figure(width=6.4, height=4.2)
+    axis = figure.subplots()
+    longest = 1
+    for label, seeds in curves.items():
+        values = 100 * np.asarray(seeds, dtype=float)
+        count, tasks = values.shape
+        steps = np.arange(1, tasks + 1)
+        longest = max(longest, tasks)
+        (line,) = axis.plot(
+            steps, values.mean(0), marker="o", ms=3, label=f"{label} (n = {count})"
+        )
+        if count > 1:
+            sem = values.std(0, ddof=1) / np.sqrt(count)
+            low, high = values.mean(0) - sem, values.mean(0) + sem
+            axis.fill_between(steps, low, high, color=line.get_color(), alpha=0.2, lw=0)
+    axis.set(xlabel="tasks learned", ylabel=ylabel, xticks=_ticks(longest, first=1))
+    axis.grid(alpha=0.3)
+    if curves:
+        axis.legend(title="mean, band: SEM")
+    return figure
+
+
+def png(figure: Figure, dpi: int = 130) -> bytes:
+    """The figure as the bytes of a PNG file, the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _draw_matrix(axis: Axes, name: str, values: np.ndarray) -> Any:
+    tasks = len(values)
+    percent = 100 * values
+    image = axis.imshow(np.ma.masked_invalid(percent), vmin=0, vmax=100, cmap="viridis")
+    axis.set_facecolor("0.93")
+    title = f"{name}: average {np.nanmean(percent[-1]):.2f}%"
+    axis.set(title=title, xlabel="accuracy on task", ylabel="after learning task")
+    axis.set(xticks=_ticks(tasks), yticks=_ticks(tasks))
+    if tasks <= MAX_TASKS_WITH_NUMBERS:
+        size = 13 if tasks <= 6 else 8
+        for row, column in zip(*np.nonzero(~np.isnan(values)), strict=True):
+            value = percent[row, column]
+            # Dark digits on viridis' bright end, white ones below it.
+            color = "black" if value > 60 else "white"
+            text = f"{value:.1f}" if value < 99.95 else "100"
+            axis.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
+    return image
+
+
+def _ticks(tasks: int, first: int = 0) -> list[int]:
+    """At most about a dozen whole numbers from `first`."""
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 10**6) if tasks <= 12 * s)
+    ticks = list(range(0, tasks + first, step)) if step > 1 else list(range(first, tasks + first))
+    return [tick for tick in ticks if tick >= first]

@@ -1,0 +1,24 @@
+"""The only package that knows MLflow: deliver journals to it, read runs back from it.
+
+Everything goes through MlflowClient. The fluent `mlflow.start_run` keeps a stack of active runs
+per thread, which trials that share a process would inherit from each other.
+"""
+
+from sweeps.tracking.delivery import deliver
+from sweeps.tracking.frame import accuracy_matrices, runs_frame, sweep_settings
+from sweeps.tracking.store import Store, local_store, prepare, redact
+from sweeps.tracking.sweep_run import close_runs, end_sweep, start_sweep
+
+__all__ = [
+    "Store",
+    "accuracy_matrices",
+    "close_runs",
+    "deliver",
+    "end_sweep",
+    "local_store",
+    "prepare",
+    "redact",
+    "runs_frame",
+    "start_sweep",
+    "sweep_settings",
+]

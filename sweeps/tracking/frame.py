@@ -1,0 +1,99 @@
+"""Read runs back from MLflow."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweeps.tracking.store import Store, connect, told_as_config_error
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Run
+
+_PAGE = 500
+
+
+def runs_frame(store: Store, sweep: str | None = None) -> pd.DataFrame:
+    """One row per seed run, of one sweep or of every sweep in the store.
+
+    Columns: run_id, status, start_time; params under their one name ("method/beta", numbers where
+    all are numbers); "tags.NAME"; metrics under their name with their last value. `tasks_learned`
+    and `num_tasks` are always there: a run is complete when they are equal, whatever its status.
+
+    Raises:
+        ConfigError: The store is not reachable; one sentence.
+    """
+    import pandas as pd
+
+    query = "tags.kind = 'trial'" + (f" and tags.sweep = '{sweep}'" if sweep is not None else "")
+    with told_as_config_error(store):
+        frame = pd.DataFrame([_row(run) for run in all_runs(store, query)])
+    for column in ("run_id", "status", "tasks_learned", "num_tasks"):
+        if column not in frame:
+            frame[column] = pd.Series(dtype=float)
+    frame["tasks_learned"] = frame["tasks_learned"].fillna(0)
+    for column in frame.columns:
+        # A tag may look like a number and be a name: a commit, a config's digest.
+        if not column.startswith("tags.") or column in ("tags.seed", "tags.trial"):
+            frame[column] = _numbers(frame[column])
+    order = [c for c in ("tags.sweep", "tags.trial", "tags.seed") if c in frame]
+    return frame.sort_values(order, ignore_index=True) if order else frame
+
+
+def sweep_settings(store: Store, sweep: str) -> dict[str, str]:
+    """Params and tags of the sweep's own run; empty where there is none."""
+    with told_as_config_error(store):
+        runs = all_runs(store, f"tags.kind = 'sweep' and tags.sweep = '{sweep}'")
+    return runs[0].data.params | runs[0].data.tags if runs else {}
+
+
+def accuracy_matrices(store: Store, run_id: str) -> dict[str, list[list[float]]]:
+    """A run's accuracy matrices, {"test/task": [[..], [.., ..], ...], ...}, from its artifact."""
+    with told_as_config_error(store), tempfile.TemporaryDirectory() as folder:
+        path = connect(store).download_artifacts(run_id, "accuracy.json", folder)
+        return json.loads(Path(path).read_text())
+
+
+def all_runs(store: Store, query: str) -> list[Run]:
+    """Every run of the store that the query finds, oldest first, page after page."""
+    client = connect(store)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs: list[Run] = []
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            experiments,
+            query,
+            max_results=_PAGE,
+            order_by=["start_time ASC"],
+            page_token=token,
+        )
+        runs.extend(page)
+        token = page.token
+        if not token:
+            return runs
+
+
+def _row(run: Run) -> dict[str, Any]:
+    tags = run.data.tags
+    row: dict[str, Any] = {
+        "run_id": run.info.run_id,
+        "status": run.info.status,
+        "start_time": run.info.start_time,
+        "num_tasks": tags.get("num_tasks"),
+    }
+    row |= {f"tags.{key}": value for key, value in tags.items() if not key.startswith("mlflow.")}
+    return row | run.data.params | run.data.metrics
+
+
+def _numbers(column: pd.Series) -> pd.Series:
+    """The column as numbers if every value is one."""
+    import pandas as pd
+
+    try:
+        return pd.to_numeric(column)
+    except (ValueError, TypeError):
+        return column

@@ -1,0 +1,179 @@
+"""Where MLflow keeps its runs, made ready before any trial starts."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcl.config import ConfigError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# MLflow's defaults block every call for four minutes on a dead server. Nothing is retried here
+# at all: a delivery is repeated anyway, and a repeated "create run" request can make two runs.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+_SQLITE = "sqlite:///"
+# MLflow tells about every migration step of a fresh database; to a user that is noise.
+_CHATTY = ("alembic", "mlflow.store.db.utils")
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where runs go.
+
+    Args:
+        tracking_uri: `sqlite:////path/mlflow.db`, or the http address of an MLflow server.
+            Credentials in it are used, and shown nowhere.
+        artifact_root: folder or URI for new experiments' artifacts; None = the server decides.
+        experiment: MLflow experiment of the runs written through this store: the sweep's name.
+    """
+
+    tracking_uri: str = field(repr=False)
+    artifact_root: str | None
+    experiment: str
+
+    def __post_init__(self) -> None:
+        # A trial runs in a folder of its own, where a relative path means another file.
+        if (database := _sqlite_file(self.tracking_uri)) is not None:
+            query = self.tracking_uri.partition("?")[1:]
+            uri = f"{_SQLITE}{database.absolute()}{''.join(query)}"
+            object.__setattr__(self, "tracking_uri", uri)
+        if self.artifact_root is not None and "://" not in self.artifact_root:
+            object.__setattr__(self, "artifact_root", str(Path(self.artifact_root).absolute()))
+
+    @property
+    def shown_uri(self) -> str:
+        """The tracking URI without credentials, for messages."""
+        return redact(self.tracking_uri)
+
+
+def local_store(folder: Path, experiment: str) -> Store:
+    """The default: a sqlite file and an artifact folder under `folder`; needs no server."""
+    folder = Path(folder).absolute()
+    return Store(f"{_SQLITE}{folder / 'mlflow.db'}", str(folder / "artifacts"), experiment)
+
+
+def prepare(store: Store) -> None:
+    """Create or migrate the database and create the experiment. The driver's job, before trials.
+
+    Raises:
+        ConfigError: The store cannot be used; one sentence.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with told_as_config_error(store), _one_at_a_time(store):
+        try:
+            client = connect(store, create=True)
+        except MlflowException as error:
+            if "out-of-date database schema" not in str(error):
+                raise
+            _migrate(store)
+            client = connect(store, create=True)
+        experiment = client.get_experiment_by_name(store.experiment)
+        if experiment is None:
+            client.create_experiment(store.experiment, _artifact_location(store))
+        elif experiment.lifecycle_stage != "active":
+            raise ConfigError(
+                f"the MLflow experiment {store.experiment!r} was deleted; "
+                "restore it, or give the sweep another --name"
+            )
+
+
+def connect(store: Store, create: bool = False) -> MlflowClient:
+    """A client for the store.
+
+    Args:
+        store: what to connect to.
+        create: whether a missing sqlite file is made. Eight trials doing so at once is a race
+            that seven lose, so that only `prepare` asks for it.
+
+    Raises:
+        FileNotFoundError: There is no sqlite file, and none is to be made.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    database = _sqlite_file(store.tracking_uri)
+    if database is not None and not create and not database.exists():
+        raise FileNotFoundError(f"there is no MLflow database {database}")
+    from mlflow import MlflowClient
+
+    return MlflowClient(store.tracking_uri)
+
+
+def outages() -> tuple[type[Exception], ...]:
+    """What MLflow raises when a store is gone, full, locked or refuses a request."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    # ImportError: a database whose driver is not installed.
+    return (MlflowException, RequestException, SQLAlchemyError, OSError, ImportError)
+
+
+@contextmanager
+def told_as_config_error(store: Store) -> Iterator[None]:
+    """Turn an outage into one sentence that names the store and the fix."""
+    try:
+        yield
+    except outages() as error:
+        reason = redact(" ".join(str(error).split()))[:200]
+        hint = (
+            "start it, or check --tracking-uri"
+            if store.tracking_uri.startswith("http")
+            else "check --storage and --tracking-uri"
+        )
+        raise ConfigError(
+            f"the MLflow store {store.shown_uri} cannot be used ({reason}); {hint}"
+        ) from error
+
+
+def redact(text: str) -> str:
+    """`text` without the credentials in any URI: `http://user:key@host` -> `http://***@host`."""
+    return re.sub(r"(?<=://)[^/\s'\"]*@", "***@", text)
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    if not uri.startswith(_SQLITE):
+        return None
+    return Path(uri.removeprefix(_SQLITE).partition("?")[0])
+
+
+def _artifact_location(store: Store) -> str | None:
+    if store.artifact_root is None:
+        return None
+    return f"{store.artifact_root.rstrip('/')}/{store.experiment}"
+
+
+def _migrate(store: Store) -> None:
+    """What `mlflow db upgrade` does."""
+    from mlflow.store.db.utils import _upgrade_db, create_sqlalchemy_engine
+
+    _upgrade_db(create_sqlalchemy_engine(store.tracking_uri))
+
+
+@contextmanager
+def _one_at_a_time(store: Store) -> Iterator[None]:
+    """Two drivers may start on one fresh storage folder; the second waits for the first."""
+    database = _sqlite_file(store.tracking_uri)
+    if database is None:
+        yield
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with open(database.with_suffix(".lock"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,93 @@
+"""A sweep's own MLflow run: the parent of its trials' runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sweeps.tracking.entries import text
+from sweeps.tracking.frame import all_runs
+from sweeps.tracking.store import Store, connect, told_as_config_error
+
+
+def start_sweep(store: Store, name: str, params: dict[str, Any], tags: dict[str, Any]) -> str:
+    """Find the sweep's run by its name, or create it; it is RUNNING afterwards.
+
+    MLflow never changes a param: where a resumed sweep has a new value (more trials), the param
+    keeps the first and a tag of the same name holds the new one.
+
+    Returns:
+        The run's id, the parent of its trials.
+
+    Raises:
+        ConfigError: The store is not reachable; one sentence.
+    """
+    from mlflow.entities import Param, RunTag
+
+    with told_as_config_error(store):
+        client = connect(store)
+        experiment = client.get_experiment_by_name(store.experiment)
+        if experiment is None:
+            raise FileNotFoundError(f"there is no MLflow experiment {store.experiment!r}")
+        query = f"tags.kind = 'sweep' and tags.sweep = '{name}'"
+        runs = client.search_runs([experiment.experiment_id], query, order_by=["start_time ASC"])
+        identity = {"kind": "sweep", "sweep": name}
+        run = (
+            runs[0]
+            if runs
+            else client.create_run(experiment.experiment_id, tags=identity, run_name=name)
+        )
+        if run.info.status != "RUNNING":
+            client.update_run(run.info.run_id, "RUNNING")
+        shown = {key: text(value) for key, value in params.items()}
+        fresh = {k: v for k, v in shown.items() if k not in run.data.params}
+        changed = {k: v for k, v in shown.items() if run.data.params.get(k, v) != v}
+        all_tags = changed | {key: text(value) for key, value in tags.items()}
+        client.log_batch(
+            run.info.run_id,
+            params=[Param(key, value) for key, value in fresh.items()],
+            tags=[RunTag(key, value) for key, value in all_tags.items()],
+        )
+    return run.info.run_id
+
+
+def end_sweep(
+    store: Store,
+    parent_run_id: str,
+    status: str,
+    metrics: dict[str, float],
+    artifacts: list[Path],
+) -> None:
+    """Write the sweep's outcome to its run and close it as FINISHED, FAILED or KILLED.
+
+    Raises:
+        ConfigError: The store is not reachable; one sentence.
+    """
+    with told_as_config_error(store):
+        client = connect(store)
+        for key, value in metrics.items():
+            client.log_metric(parent_run_id, key, value)
+        for path in artifacts:
+            client.log_artifact(parent_run_id, str(path))
+        client.set_terminated(parent_run_id, status)
+
+
+def close_runs(store: Store, sweep: str, status: str = "KILLED") -> int:
+    """Close the sweep's trial runs that are still RUNNING: their processes are gone.
+
+    Call it when no trial of the sweep is alive, after the last `deliver`. A trial that is
+    resumed later opens its run again.
+
+    Returns:
+        How many runs were closed.
+
+    Raises:
+        ConfigError: The store is not reachable; one sentence.
+    """
+    with told_as_config_error(store):
+        client = connect(store)
+        runs = all_runs(store, f"tags.sweep = '{sweep}' and attributes.status = 'RUNNING'")
+        trials = [run for run in runs if run.data.tags.get("kind") == "trial"]
+        for run in trials:
+            client.set_terminated(run.info.run_id, status)
+    return len(trials)
