@@ -1,0 +1,240 @@
+"""The search: an Optuna study in a database is its truth, Ray only asks and tells.
+
+Everything is keyed by Optuna's trial number. Ray's own OptunaSearch crashes when it is restored
+with a database study, leaves NaN trials RUNNING for ever, and tells trials that were stopped
+early as COMPLETE with a value that was easy to reach; hence this one.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+from ray.tune.search import Searcher
+
+from hcl.config import ConfigError
+from sweeps.search_space import SearchSpace, SweepSettings
+
+# What a trial reports to Ray (see sweeps.trial).
+OBJECTIVE = "objective"
+TASKS_LEARNED = "tasks_learned"
+NUM_TASKS = "num_tasks"
+FAILURE = "failure"
+
+
+def open_study(space: SearchSpace, name: str, storage_url: str) -> Study:
+    """Create the sweep's study, or take up the one that is there.
+
+    Args:
+        space: what is searched. Its points to evaluate are queued once per study.
+        name: of the study.
+        storage_url: database, as SQLAlchemy writes it.
+
+    Raises:
+        ConfigError: the database does not answer, or the study searches something else.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=name,
+        storage=_open_storage(storage_url),
+        direction="maximize" if space.sweep.mode == "max" else "minimize",
+        load_if_exists=True,
+    )
+    _check_same_search(study, space)
+    versions = study.user_attrs.get("optuna_versions", [])
+    if optuna.__version__ not in versions:
+        study.set_user_attr("optuna_versions", [*versions, optuna.__version__])
+    # A kill between two of these leaves the rest for the next start.
+    queued = {trial.user_attrs.get("point") for trial in study.get_trials(deepcopy=False)}
+    for index, point in enumerate(space.stored_points()):
+        if index not in queued:
+            study.enqueue_trial(point, user_attrs={"point": index})
+    return study
+
+
+def make_sampler(sweep: SweepSettings, number: int) -> optuna.samplers.BaseSampler:
+    """The sampler of trial `number`.
+
+    One generator per trial: a resumed sweep, whose sampler starts anew, must not propose its
+    first trials again, and goes on as the undisturbed sweep would have.
+    """
+    seed = int(np.random.SeedSequence([sweep.sampler_seed, number]).generate_state(1)[0])
+    if sweep.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+
+class OptunaSearch(Searcher):
+    """Hands out the trials of a study: first those a killed driver left RUNNING, then new ones.
+
+    Args:
+        space: what is searched.
+        name: of the study.
+        storage_url: database of the study.
+        explain: says why the trial of a number ended with an error, if anyone knows.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        name: str,
+        storage_url: str,
+        explain: Callable[[int], str | None] = lambda number: None,
+    ) -> None:
+        super().__init__(metric=OBJECTIVE, mode=space.sweep.mode)
+        self.space, self.name, self.storage_url, self.explain = space, name, storage_url, explain
+        self.study = open_study(space, name, storage_url)
+        self._leftover = [t for t in self._frozen() if t.state == TrialState.RUNNING]
+        self._live: dict[str, Trial] = {}
+        self._reported: dict[str, set[int]] = {}
+
+    def remaining(self) -> int:
+        """Trials that this searcher will still hand out."""
+        return len(self._leftover) + max(0, self.space.sweep.num_trials - self._num_started())
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """Next trial as `{"number": 7, "params": {...}}`; FINISHED when there is none."""
+        while (trial := self._next_trial()) is not None:
+            try:
+                config = self.space.trial_config(trial.params, seed=self.space.sweep.seeds[0])
+            except ConfigError as error:
+                # Each value is in its range but together they are no trial.
+                self._fail(trial, "; ".join(error.errors))
+                continue
+            trial.set_user_attr("ray_trial_id", trial_id)
+            trial.set_user_attr("config_id", config.digest(without_seed=True))
+            self._live[trial_id] = trial
+            self._reported[trial_id] = set(self._frozen()[trial.number].intermediate_values)
+            return {"number": trial.number, "params": trial.params}
+        return Searcher.FINISHED  # type: ignore[return-value]
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Keep the objective after each learned task as an intermediate value."""
+        trial, step = self._live.get(trial_id), result.get(TASKS_LEARNED)
+        if trial is None or step is None or FAILURE in result or self._is_finished(trial):
+            return
+        value = _finite(result.get(OBJECTIVE))
+        if value is not None and step not in self._reported[trial_id]:
+            self._reported[trial_id].add(step)
+            trial.report(value, step)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the study how the trial ended, once; later tells change nothing."""
+        trial = self._live.get(trial_id)
+        if trial is None or self._is_finished(trial):
+            return
+        if error:
+            died = "its process died (killed, out of memory or a lost node)"
+            self._fail(trial, self.explain(trial.number) or died)
+        elif not result or TASKS_LEARNED not in result:
+            self._fail(trial, "it ended without a result")
+        elif FAILURE in result:
+            self._fail(trial, result[FAILURE])
+        elif result[TASKS_LEARNED] < result[NUM_TASKS]:
+            # Accuracy falls as tasks arrive: a trial stopped early looks better than it is.
+            self.on_trial_result(trial_id, result)
+            self.study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
+        elif (value := _finite(result.get(OBJECTIVE))) is None:
+            self._fail(trial, f"its objective is {result.get(OBJECTIVE)}")
+        else:
+            self.on_trial_result(trial_id, result)
+            self.study.tell(trial.number, value, skip_if_finished=True)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the study is in its database."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Refused: a sweep is resumed from its study, never from Ray's pickles."""
+        raise NotImplementedError("resume a sweep with `hcl sweep --resume`")
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Ray pickles its Tuner to disk; a database connection cannot go with it.
+        return {**self.__dict__, "study": None, "_live": {}}
+
+    def _next_trial(self) -> Trial | None:
+        if self._leftover:
+            return self._take_up(self._leftover.pop(0))
+        number = self._num_started()
+        if number >= self.space.sweep.num_trials:
+            return None
+        self.study.sampler = make_sampler(self.space.sweep, number)
+        return self.study.ask(self.space.distributions())
+
+    def _take_up(self, left: FrozenTrial) -> Trial:
+        """A trial that was being run when the driver died, with the same values."""
+        self.study.sampler = make_sampler(self.space.sweep, left.number)
+        trial = Trial(self.study, left._trial_id)
+        for key, distribution in self.space.distributions().items():
+            # Returns the stored value; samples only what the kill left out.
+            _suggest(trial, key, distribution)
+        return trial
+
+    def _fail(self, trial: Trial, reason: str) -> None:
+        trial.set_user_attr("reason", reason)
+        self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _is_finished(self, trial: Trial) -> bool:
+        return self._frozen()[trial.number].state.is_finished()
+
+    def _num_started(self) -> int:
+        return sum(trial.state != TrialState.WAITING for trial in self._frozen())
+
+    def _frozen(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+
+def _open_storage(url: str) -> optuna.storages.RDBStorage:
+    from sqlalchemy import NullPool, make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        # No pool: nothing stays open between two questions, so nothing has to be closed.
+        return optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
+    except (SQLAlchemyError, ImportError, RuntimeError) as error:
+        try:
+            shown = make_url(url).render_as_string(hide_password=True)
+        except SQLAlchemyError:
+            shown = url
+        why = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise ConfigError(f"the study's database {shown} cannot be opened: {why}") from None
+
+
+def _check_same_search(study: Study, space: SearchSpace) -> None:
+    known, wanted = study.user_attrs.get("digests"), space.digests()
+    if known is None and not study.get_trials(deepcopy=False):
+        study.set_user_attr("digests", wanted)
+    elif known is None:
+        raise ConfigError(f"study {study.study_name!r} was not made by hcl; choose another --name")
+    elif known != wanted:
+        parts = ", ".join(part for part in wanted if known.get(part) != wanted[part])
+        raise ConfigError(
+            f"sweep {study.study_name!r} was started with another {parts}, so its trials cannot"
+            " be compared with new ones; choose another --name or restore the file"
+        )
+
+
+def _suggest(trial: Trial, key: str, distribution: BaseDistribution) -> None:
+    if isinstance(distribution, FloatDistribution):
+        low, high = distribution.low, distribution.high
+        trial.suggest_float(key, low, high, step=distribution.step, log=distribution.log)
+    elif isinstance(distribution, IntDistribution):
+        start, end = distribution.low, distribution.high
+        trial.suggest_int(key, start, end, step=distribution.step, log=distribution.log)
+    elif isinstance(distribution, CategoricalDistribution):
+        trial.suggest_categorical(key, distribution.choices)
+
+
+def _finite(value: Any) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else None
