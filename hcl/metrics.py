@@ -2,7 +2,7 @@
 
 `accuracy[t][i]` is the accuracy on task i after learning task t, T the number of tasks. A matrix
 is a list of triangular rows (row t has t + 1 entries) or a full T × T array, whose entries above
-the diagonal are ignored.
+the diagonal are ignored. An empty, ragged or non-finite matrix is a ValueError.
 """
 
 import math
@@ -123,6 +123,8 @@ def _numbers(row: Any, name: str) -> list[float]:
 
 def _triangular(accuracy: Matrix) -> list[list[float]]:
     """A checked copy with t + 1 entries in row t."""
+    if not hasattr(accuracy, "__len__"):
+        raise ValueError(f"accuracy must be a list of rows but is {accuracy!r}")
     rows = [_numbers(row, f"accuracy[{t}]") for t, row in enumerate(accuracy)]
     if not rows:
         raise ValueError("accuracy must have at least one row but has none")

@@ -1,0 +1,122 @@
+"""`python -m hcl`: one trial with nothing but torch, torchvision and numpy installed."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from hcl.config import ConfigError, TrialConfig
+from hcl.results import Progress, TaskReport
+
+EXAMPLES = """examples:
+  python -m hcl --config trial.json --out result.json
+  python -m hcl --config trial.json --set method/beta=0.05 seed=2 --device cuda
+  python -m hcl --set benchmark/name=split_digits method/name=si
+
+A trial.json: {"benchmark": {"name": "split_mnist"}, "scenario": "task",
+               "method": {"name": "hnet", "beta": 0.01}, "seed": 1}
+
+exit codes: 0 done, 1 training diverged, 2 a mistake in the command, the file or the data"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        config = TrialConfig.from_dict({**_read(args.config), **_overrides(args.set)})
+        return _run(config, args)
+    except ConfigError as error:
+        print(f"hcl: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m hcl",
+        description="Run one continual-learning trial and write its result as JSON.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, help="JSON file of the trial, nested or flat keys")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE",
+                        help="settings that replace the file's; values are JSON or plain words")  # fmt: skip
+    parser.add_argument("--out", type=Path, help="where to write the result (default: stdout)")
+    parser.add_argument("--data-root", type=Path, help="folder with the data (default: HCL_DATA)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (default: cpu)")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--checkpoint-dir", type=Path, help="resume from here, and save here")
+    parser.add_argument("--checkpoint-every", type=int, default=500, metavar="STEPS")
+    return parser
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        values = json.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold a JSON object but holds {values!r:.40}")
+    from hcl.config import flatten
+
+    return flatten(values)
+
+
+def _overrides(pairs: list[str]) -> dict[str, Any]:
+    values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {pair}: write KEY=VALUE, e.g. method/beta=0.05")
+        try:
+            values[key] = json.loads(text)
+        except ValueError:
+            values[key] = text
+    return values
+
+
+def _run(config: TrialConfig, args: argparse.Namespace) -> int:
+    from hcl.learner import Runtime, TrainingDiverged, run
+
+    runtime = Runtime(
+        args.device, args.data_root, args.threads, args.checkpoint_dir, args.checkpoint_every
+    )
+    try:
+        result = run(config, _print_report, _print_progress, runtime)
+    except TrainingDiverged as error:
+        print(f"\nhcl: {error}", file=sys.stderr)
+        return 1
+    text = json.dumps(result.to_dict(), indent=1)
+    if args.out:
+        draft = args.out.with_name(f".{args.out.name}.{os.getpid()}")
+        draft.write_text(text)
+        os.replace(draft, args.out)
+        print(f"wrote {args.out}", file=sys.stderr)
+    else:
+        print(text)
+    return 0
+
+
+def _print_progress(p: Progress) -> None:
+    if sys.stderr.isatty():
+        losses = ", ".join(f"{name} {value:.4g}" for name, value in p.losses.items())
+        line = f"task {p.task_id + 1}/{p.num_tasks} step {p.step}/{p.iterations} {losses}"
+        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+
+def _print_report(r: TaskReport) -> None:
+    means = [f"{name.removesuffix('/average_accuracy')} {value:.2%}"
+             for name, value in r.metrics.items() if name.endswith("/average_accuracy")]  # fmt: skip
+    start = "\r\x1b[K" if sys.stderr.isatty() else ""
+    print(f"{start}task {r.tasks_learned}/{r.num_tasks} learned after {r.seconds:.0f} s,"
+          f" {r.steps_per_second:.0f} steps/s; average accuracy: {', '.join(means)}",
+          file=sys.stderr)  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

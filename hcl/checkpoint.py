@@ -1,0 +1,65 @@
+"""Checkpoints of a whole trial: written atomically, read safely, the last two kept."""
+
+import os
+import pickle
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+KEEP = 2
+_SUFFIX = ".pt"
+
+
+def save(folder: Path, number: int, state: dict[str, Any]) -> Path:
+    """Write `state` so that a reader sees all of it or nothing, then drop older checkpoints.
+
+    Args:
+        folder: made if it does not exist.
+        number: rises with training; orders the checkpoints.
+        state: tensors, numbers, strings, dicts, lists.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{number:012d}{_SUFFIX}"
+    draft = folder / f".{path.name}.{os.getpid()}"
+    try:
+        with draft.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    for old in _paths(folder)[:-KEEP]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_latest(folder: Path) -> dict[str, Any] | None:
+    """The newest checkpoint that can be read; a damaged one is skipped with a warning.
+
+    Never unpickles code (`weights_only=True`). Tensors come to the CPU.
+
+    Returns:
+        None where there is no readable checkpoint.
+    """
+    for path in reversed(_paths(folder)):
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return state
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as e:
+            reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+            warnings.warn(f"skipping unreadable checkpoint {path}: {reason}", stacklevel=2)
+    return None
+
+
+def clear(folder: Path) -> None:
+    """Remove all checkpoints: the trial has its result."""
+    for path in _paths(folder):
+        path.unlink(missing_ok=True)
+
+
+def _paths(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"[0-9]*{_SUFFIX}"))

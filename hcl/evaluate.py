@@ -1,0 +1,56 @@
+"""Rows of the accuracy matrix."""
+
+import torch
+from torch import Tensor
+
+from hcl.benchmarks.arrays import Benchmark, TaskData
+from hcl.method_configs import ScenarioName
+from hcl.methods.base import Method
+
+SPLITS = ("val", "test")
+
+
+@torch.no_grad()
+def evaluate_row(
+    method: Method, benchmark: Benchmark, scenario: ScenarioName, batch_size: int
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Score all tasks learned so far in one scenario.
+
+    Args:
+        method: in evaluation mode.
+        benchmark: the task sequence.
+        scenario: decides whether the task is given and which outputs compete.
+        batch_size: inputs at once.
+
+    Returns:
+        Split -> (accuracy on each task, share of each task's inputs whose task was inferred right;
+        empty where the method infers none). No entry for an empty split.
+    """
+    counts: dict[str, list[Tensor]] = {}
+    for task in benchmark.tasks[: method.num_learned]:
+        for split in SPLITS:
+            data: TaskData = getattr(task, split)
+            if len(data):
+                right = _count_right(method, data, task.task_id, scenario, batch_size)
+                counts.setdefault(split, []).append(right / len(data))
+    # One synchronisation with the device per split, not one per batch.
+    rows = {split: torch.stack(rights).tolist() for split, rights in counts.items()}
+    return {
+        split: ([r[0] for r in row], [r[1] for r in row if r[1] >= 0])
+        for split, row in rows.items()
+    }
+
+
+def _count_right(
+    method: Method, data: TaskData, task_id: int, scenario: ScenarioName, batch_size: int
+) -> Tensor:
+    """float64 (2,): right answers and right tasks on one task; -1 where no task is inferred."""
+    layout = method.layout
+    total = torch.zeros(2, dtype=torch.float64, device=data.x.device)
+    for index in torch.arange(len(data), device=data.x.device).split(batch_size):
+        x, y = data.batch(index)
+        logits, task_ids = method.predict(x, task_id if scenario == "task" else None)
+        picked = layout.predicted(logits, task_id, method.num_learned, scenario)
+        total[0] += (picked == layout.targets(y, task_id)).sum()
+        total[1] += -len(y) if task_ids is None else (task_ids == task_id).sum()
+    return total

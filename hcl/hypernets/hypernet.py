@@ -1,0 +1,103 @@
+"""Task embedding (and chunk embeddings) -> weights of a target network."""
+
+from collections.abc import Callable
+from math import ceil
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "elu": F.elu,
+    "sigmoid": torch.sigmoid,
+}
+Theta = list[Tensor]
+
+
+class Hypernet(nn.Module):
+    """An MLP that maps (task embedding, chunk embedding) to one chunk of weights.
+
+    von Oswald et al. (2020), sections 2 and 3; the last chunk is cut to fit. `chunk_size` 0 is the
+    full hypernetwork: one chunk with all weights, and no chunk embedding.
+    Matrices start Xavier-uniform, biases at 0, chunk embeddings N(0, 1), as the authors' code has.
+
+    Args:
+        num_weights: how many weights to generate.
+        embedding_size: numbers per task embedding.
+        chunk_embedding_size: numbers per chunk embedding.
+        chunk_size: weights per chunk; 0 or >= num_weights for all at once.
+        hidden_sizes: hidden layers; empty for a linear hypernetwork.
+        activation: relu, elu or sigmoid.
+    """
+
+    def __init__(
+        self,
+        num_weights: int,
+        embedding_size: int,
+        chunk_embedding_size: int,
+        chunk_size: int,
+        hidden_sizes: tuple[int, ...],
+        activation: str,
+    ) -> None:
+        super().__init__()
+        is_full = chunk_size == 0 or chunk_size >= num_weights
+        self.num_weights = num_weights
+        self.embedding_size = embedding_size
+        self.chunk_size = num_weights if is_full else chunk_size
+        self.num_chunks = ceil(num_weights / self.chunk_size)
+        self.activation = ACTIVATIONS[activation]
+        chunk_inputs = 0 if is_full else chunk_embedding_size
+        self.chunk_embeddings = nn.Parameter(torch.randn(self.num_chunks, chunk_inputs))
+        sizes = [embedding_size + chunk_inputs, *hidden_sizes, self.chunk_size]
+        layers = [nn.Linear(n, m) for n, m in zip(sizes, sizes[1:], strict=False)]
+        for layer in layers:
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        self.layers = nn.ModuleList(layers)
+
+    def theta(self) -> Theta:
+        """All parameters shared by the tasks: chunk embeddings, then weight, bias of each layer.
+
+        Every method here takes such a list, so that it can run at other values than its own.
+        """
+        return [self.chunk_embeddings, *self.layers.parameters()]
+
+    def features(self, embeddings: Tensor, theta: Theta | None = None) -> Tensor:
+        """Last hidden layer for every task and chunk.
+
+        The first layer is split, W [e, c] = W_e e + W_c c, so that its cost does not grow with
+        tasks x chunks.
+
+        Args:
+            embeddings: (T, embedding_size).
+            theta: parameters to use instead of the own ones.
+
+        Returns:
+            (T, num_chunks, H); for a linear hypernetwork the inputs themselves.
+        """
+        chunks, *layers = self.theta() if theta is None else theta
+        tasks, chunks = embeddings[:, None], chunks[None]
+        if len(layers) == 2:
+            shape = (len(embeddings), self.num_chunks, -1)
+            return torch.cat([tasks.expand(shape), chunks.expand(shape)], dim=2)
+        by_task, by_chunk = layers[0].split([self.embedding_size, chunks.shape[-1]], dim=1)
+        hidden = F.linear(tasks, by_task, layers[1]) + F.linear(chunks, by_chunk)
+        hidden = self.activation(hidden)
+        for weight, bias in zip(layers[2:-2:2], layers[3:-2:2], strict=True):
+            hidden = self.activation(F.linear(hidden, weight, bias))
+        return hidden
+
+    def forward(self, embeddings: Tensor, theta: Theta | None = None) -> Tensor:
+        """Generate the target weights of all asked tasks in one batched call.
+
+        Args:
+            embeddings: (T, embedding_size).
+            theta: parameters to use instead of the own ones.
+
+        Returns:
+            (T, num_weights)
+        """
+        theta = self.theta() if theta is None else theta
+        chunks = F.linear(self.features(embeddings, theta), theta[-2], theta[-1])
+        return chunks.flatten(1)[:, : self.num_weights]

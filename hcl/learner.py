@@ -1,0 +1,296 @@
+"""The only training loop: one trial, a whole task sequence, from configuration to result."""
+
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from hcl import benchmarks, checkpoint, metrics, seeding
+from hcl.batches import Batches, MixedBatches
+from hcl.benchmarks.arrays import Benchmark, TaskSplits
+from hcl.config import ConfigError, TrialConfig
+from hcl.evaluate import evaluate_row
+from hcl.methods import METHODS, Method, Setup
+from hcl.results import Matrix, Progress, Result, TaskReport
+from hcl.task import OutputLayout
+
+__all__ = ["Progress", "Result", "Runtime", "TaskReport", "TrainingDiverged", "run"]
+
+# Losses are read from the device this often: each read waits for it.
+READ_EVERY = 100
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How and where a trial runs; nothing here changes what it computes.
+
+    Attributes:
+        device: "cpu", "cuda", "cuda:1".
+        data_root: folder with the data sets; None = env HCL_DATA, else ~/.cache/hcl/data.
+        threads: CPU threads of torch; None = leave as it is. Equal threads, equal bits.
+        checkpoint_dir: where to write and look for checkpoints; None = none.
+        checkpoint_every: steps between checkpoints inside a task; 0 = at task boundaries only.
+    """
+
+    device: str = "cpu"
+    data_root: Path | str | None = None
+    threads: int | None = None
+    checkpoint_dir: Path | str | None = None
+    checkpoint_every: int = 0
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss became NaN or infinite."""
+
+
+@dataclass
+class _Trial:
+    """A trial under way: what the loop below reads and writes."""
+
+    config: TrialConfig
+    runtime: Runtime
+    benchmark: Benchmark
+    method: Method
+    progress: Callable[[Progress], None] | None
+    tasks_learned: int = 0
+    step: int = 0  # finished steps of the current task
+    accuracy: dict[str, Matrix] = field(default_factory=dict)
+    inference: dict[str, Matrix] = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
+    seconds_before: float = 0.0  # spent by earlier processes
+    train_seconds: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+
+def run(
+    config: TrialConfig,
+    report: Callable[[TaskReport], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    runtime: Runtime | None = None,
+) -> Result:
+    """Train a task sequence and score all tasks learned so far after each one.
+
+    Goes on from the newest readable checkpoint in `runtime.checkpoint_dir`, with the same result,
+    bit for bit, as a run that was never interrupted (on the CPU).
+
+    Args:
+        config: the trial.
+        report: called after each task, before its checkpoint is written: after a kill a row may
+            come twice, never be missing.
+        progress: called every 100 steps and at a task's end.
+        runtime: device, threads, checkpoints.
+
+    Raises:
+        ConfigError: data missing, device unavailable, or checkpoints of another trial.
+        TrainingDiverged: a loss became NaN or infinite.
+    """
+    runtime = runtime or Runtime()
+    with _process_settings(runtime), seeding.isolated(config.seed, "trial"):
+        trial = _start(config, runtime, progress)
+        tasks = trial.benchmark.tasks
+        for task in tasks[trial.tasks_learned :]:
+            _train_task(trial, task)
+            scores = _evaluate(trial)
+            if report:
+                report(_task_report(trial, task, scores))
+            _save(trial)
+        return _result(trial)
+
+
+def _start(
+    config: TrialConfig, runtime: Runtime, progress: Callable[[Progress], None] | None
+) -> _Trial:
+    benchmark = benchmarks.load(config.benchmark, runtime.data_root, runtime.device)
+    layout = OutputLayout(config.scenario, len(benchmark.tasks), benchmark.classes_per_task)
+    method = METHODS[config.method_name](Setup(config, layout, benchmark.input_shape))
+    trial = _Trial(config, runtime, benchmark, method.to(runtime.device), progress)
+    _restore(trial)
+    return trial
+
+
+def _train_task(trial: _Trial, task: TaskSplits) -> None:
+    method, train = trial.method, trial.config.train
+    if trial.step == 0:
+        method.start_task(task)
+    batches = _batches(trial, task)
+    method.train()
+    losses: dict[str, Tensor] = {}
+    began = time.monotonic()
+    for step in range(trial.step, train.iterations):
+        x, y = batches.at(step)
+        losses = method.train_step(x, y)
+        trial.step = step + 1
+        if trial.step % READ_EVERY == 0 or trial.step == train.iterations:
+            _read_losses(trial, task, losses)
+        every = trial.runtime.checkpoint_every
+        if every and trial.step % every == 0 and trial.step < train.iterations:
+            trial.train_seconds += time.monotonic() - began
+            _save(trial)
+            began = time.monotonic()
+    method.end_task(task)
+    trial.train_seconds += time.monotonic() - began
+    trial.tasks_learned, trial.step = task.task_id + 1, 0
+
+
+def _batches(trial: _Trial, task: TaskSplits) -> Batches | MixedBatches:
+    layout, size, seed = trial.method.layout, trial.config.train.batch_size, trial.config.seed
+    if trial.method.trains_on_all_tasks:
+        return MixedBatches(trial.benchmark.tasks[: task.task_id + 1], layout, size, seed)
+    return Batches(task, layout, size, seed)
+
+
+def _read_losses(trial: _Trial, task: TaskSplits, losses: dict[str, Tensor]) -> None:
+    values = torch.stack(list(losses.values())).tolist()
+    trial.losses = dict(zip(losses, values, strict=True))
+    for name, value in trial.losses.items():
+        if not math.isfinite(value):
+            raise TrainingDiverged(
+                f"the {name} loss is {value} at step {trial.step} of task {task.task_id};"
+                " try a smaller train/lr"
+            )
+    if trial.progress:
+        iterations, num_tasks = trial.config.train.iterations, len(trial.benchmark.tasks)
+        trial.progress(Progress(task.task_id, num_tasks, trial.step, iterations, trial.losses,
+                                trial.seconds))  # fmt: skip
+
+
+def _evaluate(trial: _Trial) -> dict[str, float]:
+    """Add a row to every matrix; the row as named metrics."""
+    scores: dict[str, float] = {}
+    trial.method.eval()
+    for scenario in trial.config.eval_scenarios:
+        rows = evaluate_row(
+            trial.method, trial.benchmark, scenario, trial.config.train.eval_batch_size
+        )
+        for split, (accuracies, inferred) in rows.items():
+            name = f"{split}/{scenario}"
+            trial.accuracy.setdefault(name, []).append(accuracies)
+            scores |= {f"{name}/acc/task_{i:02d}": a for i, a in enumerate(accuracies)}
+            scores[f"{name}/average_accuracy"] = sum(accuracies) / len(accuracies)
+            if inferred:
+                trial.inference.setdefault(name, []).append(inferred)
+                mean = metrics.task_inference_accuracy(inferred)
+                scores[f"{name}/task_inference_accuracy"] = mean
+    return scores
+
+
+def _steps_per_second(trial: _Trial) -> float:
+    steps = trial.tasks_learned * trial.config.train.iterations
+    return steps / max(trial.train_seconds, 1e-9)
+
+
+def _task_report(trial: _Trial, task: TaskSplits, scores: dict[str, float]) -> TaskReport:
+    losses = {f"loss/{name}": value for name, value in trial.losses.items()}
+    return TaskReport(
+        task.task_id,
+        trial.tasks_learned,
+        len(trial.benchmark.tasks),
+        {**scores, **losses},
+        trial.seconds,
+        _steps_per_second(trial),
+    )
+
+
+def _result(trial: _Trial) -> Result:
+    method = trial.method
+    final = {
+        f"{name}/{metric}": value
+        for name, matrix in trial.accuracy.items()
+        for metric, value in metrics.summary(matrix).items()
+    }
+    for name, matrix in trial.inference.items():
+        value = metrics.task_inference_accuracy(matrix[-1])
+        final[f"{name}/task_inference_accuracy"] = value
+    stored, target = method.num_stored(), method.num_target_weights()
+    final |= {
+        "compression_ratio": stored / target,
+        "num_weights": float(stored),
+        "num_target_weights": float(target),
+        "wall_seconds": trial.seconds,
+        "steps_per_second": _steps_per_second(trial),
+    }
+    return Result(
+        trial.config.to_dict(),
+        trial.accuracy,
+        trial.inference,
+        final,
+        trial.benchmark.digest,
+        _versions(trial.runtime),
+    )
+
+
+def _versions(runtime: Runtime) -> dict[str, str]:
+    is_cuda = torch.device(runtime.device).type == "cuda"
+    name = torch.cuda.get_device_name(runtime.device) if is_cuda else platform.machine()
+    try:
+        own = metadata.version("hcl")
+    except metadata.PackageNotFoundError:  # run from a checkout, e.g. on a bare GPU node
+        own = "not installed"
+    return {"hcl": own, "python": platform.python_version(), "torch": torch.__version__,
+            "numpy": numpy.__version__, "device": name,
+            "threads": str(torch.get_num_threads())}  # fmt: skip
+
+
+def _save(trial: _Trial) -> None:
+    if trial.runtime.checkpoint_dir is None:
+        return
+    number = trial.tasks_learned * trial.config.train.iterations + trial.step
+    state: dict[str, Any] = {
+        "digest": trial.config.digest(),
+        "data_digest": trial.benchmark.digest,
+        "method": trial.method.state_dict(),
+        "random": seeding.get_global_state(),
+        "tasks_learned": trial.tasks_learned,
+        "step": trial.step,
+        "accuracy": trial.accuracy,
+        "inference": trial.inference,
+        "seconds": trial.seconds,
+        "train_seconds": trial.train_seconds,
+    }
+    checkpoint.save(Path(trial.runtime.checkpoint_dir), number, state)
+
+
+def _restore(trial: _Trial) -> None:
+    if trial.runtime.checkpoint_dir is None:
+        return
+    folder = Path(trial.runtime.checkpoint_dir)
+    state = checkpoint.load_latest(folder)
+    if state is None:
+        return
+    for key, mine in (("digest", trial.config.digest()), ("data_digest", trial.benchmark.digest)):
+        if state[key] != mine:
+            what = "configuration" if key == "digest" else "data"
+            raise ConfigError(f"checkpoints in {folder} are of another trial ({what} {state[key]},"
+                              f" not {mine}); use another folder")  # fmt: skip
+    trial.method.load_state_dict(state["method"])
+    seeding.set_global_state(state["random"])
+    for name in ("tasks_learned", "step", "accuracy", "inference", "train_seconds"):
+        setattr(trial, name, state[name])
+    trial.seconds_before = state["seconds"]
+
+
+@contextmanager
+def _process_settings(runtime: Runtime) -> Iterator[None]:
+    """Threads for the trial; one clear sentence where the device is not there."""
+    if torch.device(runtime.device).type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {runtime.device} is not available here; use --device cpu")
+    before = torch.get_num_threads()
+    try:
+        if runtime.threads:
+            torch.set_num_threads(runtime.threads)
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,100 @@
+"""The interface of a continual-learning method: four verbs."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hcl.benchmarks.arrays import TaskSplits
+from hcl.config import TrialConfig
+from hcl.networks import build_network
+from hcl.task import OutputLayout
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a method is built from."""
+
+    config: TrialConfig
+    layout: OutputLayout
+    input_shape: tuple[int, ...]
+
+    def build_network(self) -> nn.Module:
+        """A fresh target network with all outputs of the layout."""
+        return build_network(self.config.target, self.input_shape, self.layout.num_outputs)
+
+
+class Prediction(NamedTuple):
+    """logits: (B, num_outputs); task_ids: int64 (B,) where the method inferred them, else None."""
+
+    logits: Tensor
+    task_ids: Tensor | None = None
+
+
+class Method(nn.Module, ABC):
+    """A continual-learning method: owns its networks and optimizers, sees tasks one by one.
+
+    The learner calls, for each task: `start_task`, `train_step` once per batch, `end_task`, then
+    `predict` on every task learned so far, in evaluation mode.
+    All that must survive a restart is in `state_dict()`: parameters, buffers, and what
+    `get_extra_state` returns (optimizers, per-task tensors; safe to load with weights_only).
+    """
+
+    # True: batches are drawn from all tasks learned so far and the current one.
+    trains_on_all_tasks = False
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__()
+        self.setup = setup
+        self.layout = setup.layout
+        self.config: Any = setup.config.method
+        self.task_id = -1  # the task being learned, or the last one learned
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return next(self.parameters()).device
+
+    @property
+    def num_learned(self) -> int:
+        """Tasks learned so far, the current one included."""
+        return self.task_id + 1
+
+    def start_task(self, task: TaskSplits) -> None:
+        """Get ready for a task: new optimizer, regularizer targets."""
+        self.task_id = task.task_id
+
+    @abstractmethod
+    def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """One update on a batch.
+
+        Args:
+            x: (B, *input_shape) in [0, 1].
+            y: int64 (B,), index of the right output unit (OutputLayout.targets).
+
+        Returns:
+            Named loss terms, detached, still on the device (no synchronisation per step).
+        """
+
+    def end_task(self, task: TaskSplits) -> None:
+        """Called once a task's training is over: importances, replay models."""
+
+    @abstractmethod
+    def predict(self, x: Tensor, task_id: int | None) -> Prediction:
+        """Logits for a batch; `task_id` None: not given, to be inferred if need be."""
+
+    def num_stored(self) -> int:
+        """Numbers the method keeps to make predictions, embeddings included."""
+        return sum(p.numel() for p in self.parameters())
+
+    def num_target_weights(self) -> int:
+        """Weights of one target network: the reference of the compression ratio."""
+        return sum(p.numel() for p in self.setup.build_network().parameters())
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"task_id": self.task_id}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        self.task_id = state["task_id"]

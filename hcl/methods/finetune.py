@@ -1,0 +1,47 @@
+"""One network, task after task, nothing protected; and the base of methods that add a penalty."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hcl.methods.base import Method, Prediction, Setup
+
+
+class Finetune(Method):
+    """Plain sequential training ("None" in van de Ven & Tolias, 2019): the lower reference.
+
+    One Adam for the whole sequence, its moments kept from task to task, as in their code.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.network = setup.build_network()
+        train = setup.config.train
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=train.lr, betas=(train.adam_beta1, train.adam_beta2)
+        )
+
+    def losses(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Named loss terms whose sum is minimised; subclasses add theirs."""
+        return {"task": self.layout.cross_entropy(self.network(x), y, self.task_id)}
+
+    def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        losses = self.losses(x, y)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        self.optimizer.step()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def predict(self, x: Tensor, task_id: int | None) -> Prediction:
+        return Prediction(self.network(x))
+
+    def num_stored(self) -> int:
+        return sum(p.numel() for p in self.network.parameters())
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {**super().get_extra_state(), "optimizer": self.optimizer.state_dict()}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        super().set_extra_state(state)
+        self.optimizer.load_state_dict(state["optimizer"])

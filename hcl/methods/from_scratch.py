@@ -1,0 +1,53 @@
+"""A network of its own for every task."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hcl.benchmarks.arrays import TaskSplits
+from hcl.methods.base import Method, Prediction, Setup
+
+
+class FromScratch(Method):
+    """Separate networks: no transfer, no forgetting; the reference of forward transfer."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.networks = nn.ModuleList(setup.build_network() for _ in range(setup.layout.num_tasks))
+
+    def start_task(self, task: TaskSplits) -> None:
+        super().start_task(task)
+        self._make_optimizer()
+
+    def _make_optimizer(self) -> None:
+        train = self.setup.config.train
+        self.optimizer = torch.optim.Adam(
+            self.networks[self.task_id].parameters(),
+            lr=train.lr,
+            betas=(train.adam_beta1, train.adam_beta2),
+        )
+
+    def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        logits = self.networks[self.task_id](x)
+        loss = self.layout.cross_entropy(logits, y, self.task_id)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return {"task": loss.detach()}
+
+    def predict(self, x: Tensor, task_id: int | None) -> Prediction:
+        assert task_id is not None, "refused by the configuration"
+        return Prediction(self.networks[task_id](x))
+
+    def get_extra_state(self) -> dict[str, Any]:
+        state = super().get_extra_state()
+        if self.task_id >= 0:
+            state["optimizer"] = self.optimizer.state_dict()
+        return state
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        super().set_extra_state(state)
+        if self.task_id >= 0:
+            self._make_optimizer()
+            self.optimizer.load_state_dict(state["optimizer"])

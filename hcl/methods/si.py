@@ -1,0 +1,74 @@
+"""Synaptic intelligence."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hcl.benchmarks.arrays import TaskSplits
+from hcl.method_configs import SiConfig
+from hcl.methods.base import Setup
+from hcl.methods.finetune import Finetune
+
+
+class SI(Finetune):
+    """Synaptic intelligence (Zenke et al., 2017), eq. 4-5, in van de Ven & Tolias' variant.
+
+    Loss: task + c * sum_i importance_i (theta_i - anchor_i)^2. The path integral uses the gradient
+    of the *total* loss and the parameters' real movement (Adam's step), and importances are not
+    clipped at zero, as in their code.
+    """
+
+    config: SiConfig
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.path_integral: list[Tensor] = []
+        self.importance: list[Tensor] = []
+        self.anchor: list[Tensor] = []
+
+    def _values(self) -> list[Tensor]:
+        return [p.detach() for p in self.network.parameters()]
+
+    def start_task(self, task: TaskSplits) -> None:
+        super().start_task(task)
+        self.path_integral = [torch.zeros_like(p) for p in self._values()]
+        if not self.anchor:
+            self.anchor = [p.clone() for p in self._values()]
+            self.importance = [torch.zeros_like(p) for p in self._values()]
+
+    def losses(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        losses = super().losses(x, y)
+        if self.task_id > 0 and self.config.c > 0:
+            moved = torch._foreach_sub(list(self.network.parameters()), self.anchor)
+            terms = zip(self.importance, moved, strict=True)
+            surrogate = torch.stack([(omega * d * d).sum() for omega, d in terms]).sum()
+            losses["regularizer"] = self.config.c * surrogate
+        return losses
+
+    def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        before = [p.clone() for p in self._values()]
+        losses = super().train_step(x, y)
+        grads = [p.grad for p in self.network.parameters() if p.grad is not None]
+        moved = torch._foreach_sub(self._values(), before)
+        torch._foreach_addcmul_(self.path_integral, grads, moved, -1.0)
+        return losses
+
+    def end_task(self, task: TaskSplits) -> None:
+        for i, now in enumerate(self._values()):
+            moved = now - self.anchor[i]
+            self.importance[i] += self.path_integral[i] / (moved.square() + self.config.damping)
+            self.anchor[i] = now.clone()
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {
+            **super().get_extra_state(),
+            "path_integral": self.path_integral,
+            "importance": self.importance,
+            "anchor": self.anchor,
+        }
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        super().set_extra_state(state)
+        for name in ("path_integral", "importance", "anchor"):
+            setattr(self, name, [t.to(self.device) for t in state[name]])

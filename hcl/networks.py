@@ -1,0 +1,27 @@
+"""Networks that solve tasks, by name."""
+
+from collections.abc import Callable
+from math import prod
+
+from torch import nn
+
+from hcl.config import TargetConfig
+
+
+def mlp(config: TargetConfig, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+    """Fully connected ReLU network, linear outputs."""
+    sizes = [prod(input_shape), *config.hidden_sizes]
+    layers: list[nn.Module] = [nn.Flatten()] if len(input_shape) > 1 else []
+    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], num_outputs))
+
+
+NETWORKS: dict[str, Callable[[TargetConfig, tuple[int, ...], int], nn.Module]] = {"mlp": mlp}
+
+
+def build_network(
+    config: TargetConfig, input_shape: tuple[int, ...], num_outputs: int
+) -> nn.Module:
+    """The network that `target/network` names, with torch's default initialisation."""
+    return NETWORKS[config.network](config, input_shape, num_outputs)

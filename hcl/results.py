@@ -1,0 +1,66 @@
+"""What a trial tells: progress, one report per learned task, and the result. Torch-free."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Matrix = list[list[float]]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training is. Losses are those last read from the device."""
+
+    task_id: int
+    num_tasks: int
+    step: int  # finished steps of this task
+    iterations: int  # steps per task
+    losses: dict[str, float]
+    seconds: float  # training and evaluation time so far, restarts included
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """A task has been learned and all tasks so far evaluated.
+
+    `metrics` holds the new row of each accuracy matrix (`test/task/acc/task_03`: split, scenario),
+    running averages (`test/task/average_accuracy`), `test/class/task_inference_accuracy` where a
+    task was inferred, and the last losses (`loss/task`). Accuracies are fractions.
+    """
+
+    task_id: int
+    tasks_learned: int
+    num_tasks: int
+    metrics: dict[str, float]
+    seconds: float
+    steps_per_second: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished trial.
+
+    Attributes:
+        config: the trial, flat, each setting under its one name.
+        accuracy: "test/task" -> lower-triangular matrix, accuracy[t][i] on task i after task t.
+        inference: the same for the share of inputs whose task was inferred right.
+        metrics: final numbers, `test/task/average_accuracy` etc. (hcl.metrics), compression ratio,
+            sizes, seconds.
+        data_digest: names the data the trial saw.
+        versions: of Python and the libraries that matter to the numbers; device.
+    """
+
+    config: dict[str, Any]
+    accuracy: dict[str, Matrix]
+    inference: dict[str, Matrix]
+    metrics: dict[str, float]
+    data_digest: str
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Result":
+        """Inverse of `to_dict`."""
+        return cls(**values)

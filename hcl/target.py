@@ -1,0 +1,82 @@
+"""Any nn.Module run with weights that are handed in."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+Weights = dict[str, Tensor]
+
+
+class TargetNetwork:
+    """A module without weights of its own: they come as one vector, e.g. from a hypernetwork.
+
+    The vector is the module's parameters flattened in the order of `named_parameters()`.
+    Own parameters live on `meta`, so forgetting to hand one in fails instead of training silently.
+
+    Args:
+        module: the architecture; it is copied, its weights are dropped.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.initial_buffers = {k: b.detach().clone() for k, b in module.named_buffers()}
+        self.module = copy.deepcopy(module).to("meta")
+        self.shapes = {name: p.shape for name, p in module.named_parameters()}
+        self.num_weights = sum(shape.numel() for shape in self.shapes.values())
+
+    def unflatten(self, flat: Tensor) -> Weights:
+        """(..., num_weights) -> named weights (..., *shape), views where possible."""
+        parts = flat.split([shape.numel() for shape in self.shapes.values()], dim=-1)
+        lead = flat.shape[:-1]
+        return {
+            name: part.reshape(lead + shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+    def positions(self, name: str) -> range:
+        """Where parameter `name` lies in the weight vector."""
+        start = 0
+        for other, shape in self.shapes.items():
+            if other == name:
+                return range(start, start + shape.numel())
+            start += shape.numel()
+        raise KeyError(name)
+
+    def train(self, mode: bool) -> None:
+        """Training or evaluation behaviour of dropout and normalisation layers."""
+        self.module.train(mode)
+
+    def __call__(self, flat: Tensor, x: Tensor, buffers: Weights | None = None) -> Tensor:
+        """Run `x` (B, ...) through the module with weights `flat` (num_weights,).
+
+        Args:
+            flat: the weights.
+            x: the inputs.
+            buffers: running statistics etc.; updated in place in training mode.
+        """
+        tensors = {**self.unflatten(flat), **(buffers or {})}
+        # strict: a missing weight would otherwise silently be the module's own.
+        return functional_call(self.module, tensors, (x,), strict=True)
+
+    def run_many(
+        self, flat: Tensor, x: Tensor, buffers: Sequence[Weights] | None = None
+    ) -> Tensor:
+        """The same inputs through many weight vectors at once.
+
+        Args:
+            flat: (T, num_weights).
+            x: (B, ...).
+            buffers: one dict for each of the T networks.
+
+        Returns:
+            (T, B, num_outputs)
+        """
+        stacked = {k: torch.stack([b[k] for b in buffers]) for k in buffers[0]} if buffers else {}
+        tensors = {**self.unflatten(flat), **stacked}
+
+        def one(weights: Weights) -> Tensor:
+            return functional_call(self.module, weights, (x,), strict=True)
+
+        return torch.vmap(one)(tensors)

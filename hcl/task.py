@@ -1,0 +1,83 @@
+"""Scenarios: which outputs a task uses, in training and in scoring. The only such place.
+
+Three scenarios after van de Ven & Tolias (2019), arXiv 1904.07734 (PAPER.md, section 2):
+
+- `task` (CL1): the task is given at test; one head per task; only that head's outputs count.
+- `domain` (CL2): the task is not given; all tasks share ONE head.
+- `class` (CL3): the task is not given; one head per task; all outputs seen so far compete, and
+  head and class must both be right.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from hcl.method_configs import ScenarioName
+
+
+@dataclass(frozen=True)
+class OutputLayout:
+    """Where each task's classes live among a network's outputs.
+
+    A training target is the index of the right output unit among all `num_outputs`.
+    """
+
+    scenario: ScenarioName
+    num_tasks: int
+    classes_per_task: int
+
+    @property
+    def num_outputs(self) -> int:
+        """Output units of the target: one shared head (domain) or one head per task."""
+        return self.classes_per_task * (1 if self.scenario == "domain" else self.num_tasks)
+
+    def head(self, task_id: int) -> slice:
+        """The output units of one task."""
+        start = 0 if self.scenario == "domain" else task_id * self.classes_per_task
+        return slice(start, start + self.classes_per_task)
+
+    def seen(self, num_learned: int) -> slice:
+        """The output units of the first `num_learned` tasks."""
+        return slice(0, self.head(num_learned - 1).stop)
+
+    def targets(self, y: Tensor, task_id: int) -> Tensor:
+        """Labels within the task -> index of the right output unit."""
+        return y + self.head(task_id).start
+
+    def cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
+        """Training loss on one task's batch: softmax over the outputs active in this scenario.
+
+        task: the task's head; domain: the shared head; class: all heads up to this task.
+        """
+        active = self.seen(task_id + 1) if self.scenario == "class" else self.head(task_id)
+        return F.cross_entropy(logits[:, active], targets - active.start)
+
+    def head_cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
+        """Loss over the task's own head in every scenario: a hypernetwork's target net sees no
+        other head (PAPER.md, section 2, `infer_output_head`)."""
+        head = self.head(task_id)
+        return F.cross_entropy(logits[:, head], targets - head.start)
+
+    def mixed_cross_entropy(self, logits: Tensor, targets: Tensor, num_learned: int) -> Tensor:
+        """Loss on a batch drawn from several tasks, each sample under its own task's rule."""
+        if self.scenario == "task":
+            heads = logits.unflatten(1, (self.num_tasks, self.classes_per_task))
+            rows = targets // self.classes_per_task
+            own = heads.gather(1, rows[:, None, None].expand(-1, 1, self.classes_per_task))
+            return F.cross_entropy(own[:, 0], targets % self.classes_per_task)
+        return F.cross_entropy(logits[:, self.seen(num_learned)], targets)
+
+    def predicted(
+        self, logits: Tensor, task_id: int, num_learned: int, scenario: ScenarioName
+    ) -> Tensor:
+        """The output unit that `scenario` picks for a batch of one task: int64 (B,).
+
+        Args:
+            logits: (B, num_outputs).
+            task_id: the task the batch is from; read in the task scenario alone.
+            num_learned: tasks learned so far; outputs of later ones never compete.
+            scenario: how to score; may differ from the training's (task <-> class).
+        """
+        units = self.head(task_id) if scenario == "task" else self.seen(num_learned)
+        return logits[:, units].argmax(dim=1) + units.start
