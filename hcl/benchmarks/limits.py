@@ -18,8 +18,8 @@ def check(config: BenchmarkConfig) -> list[str]:
         if asked > NUM_CLASSES:
             errors.append(
                 f"benchmark/num_tasks: {name} has {NUM_CLASSES} classes but {config.num_tasks}"
-                f" tasks of {config.classes_per_task} classes need {asked}; use at most"
-                f" {NUM_CLASSES // config.classes_per_task} tasks or fewer classes per task"
+                f" tasks of {config.classes_per_task} classes need {asked}; set it to"
+                f" {NUM_CLASSES // config.classes_per_task} or less, or use fewer classes per task"
             )
     elif config.classes_per_task != NUM_CLASSES:
         errors.append(

@@ -33,10 +33,9 @@ def read_npz(path: Path, image_shape: tuple[int, int], num_classes: int) -> RawA
     arrays = _read_archive(path)
     missing = [key for key in KEYS if key not in arrays]
     if missing:
-        found = ", ".join(arrays) or "nothing"
         raise DataError(
-            f"{path} has no {', '.join(missing)} (it holds {found});"
-            f" write it again with numpy.savez and the keys {', '.join(KEYS)}"
+            f"{path} has no {', '.join(missing)}; write it again with numpy.savez and the keys"
+            f" {', '.join(KEYS)}"
         )
     for split in ("train", "test"):
         problem = _problem(arrays, split, image_shape, num_classes)
@@ -47,10 +46,10 @@ def read_npz(path: Path, image_shape: tuple[int, int], num_classes: int) -> RawA
 
 def _read_archive(path: Path) -> RawArrays:
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it is a single array")
-        with archive:
+        with path.open("rb") as file:  # opened here: np.load leaves a damaged file open
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it is a single array")
             # Only KEYS are read: `classes` may hold text, and nothing here needs it.
             return {key: archive[key] for key in KEYS if key in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
