@@ -1,0 +1,53 @@
+"""Fixtures that several test files share."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hcl.benchmarks import mnist
+
+REPO = Path(__file__).resolve().parents[1]
+CACHE = REPO / ".ci" / "cache" / "data"
+UNPACK = REPO.parent / "shared" / "data" / "unpack.py"
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> Path:
+    """A folder with the real MNIST files: HCL_DATA, or unpacked once from ../shared/data."""
+    named = os.environ.get("HCL_DATA")
+    for root in (Path(named) if named else CACHE, CACHE):
+        if (root / mnist.NPZ).is_file() or not mnist.missing_files(root):
+            return root
+    if not UNPACK.is_file():
+        pytest.skip(f"no MNIST in HCL_DATA or {CACHE}, and no {UNPACK} to make it")
+    CACHE.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE.parent) as folder:
+        fresh = Path(folder) / "data"
+        subprocess.run([sys.executable, str(UNPACK), str(fresh)], check=True)
+        if mnist.missing_files(CACHE):  # nobody else was faster
+            fresh.rename(CACHE)
+    return CACHE
+
+
+@pytest.fixture
+def tiny_arrays() -> dict[str, np.ndarray]:
+    """Forty training and twenty test images of noise in MNIST's shape, all classes present."""
+    generator = np.random.RandomState(0)
+    return {
+        "x_train": generator.randint(0, 256, (40, 28, 28)).astype(np.uint8),
+        "y_train": np.arange(40) % 10,
+        "x_test": generator.randint(0, 256, (20, 28, 28)).astype(np.uint8),
+        "y_test": np.arange(20) % 10,
+    }
+
+
+@pytest.fixture
+def tiny_root(tmp_path: Path, tiny_arrays: dict[str, np.ndarray]) -> Path:
+    """A data root with a prepared mnist.npz of `tiny_arrays`."""
+    np.savez(tmp_path / mnist.NPZ, **tiny_arrays, classes=np.array(list("0123456789")))
+    return tmp_path
