@@ -1,0 +1,377 @@
+"""Delivery to a real MLflow on sqlite, made ready once for all tests."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from journals import (
+    CLOCK,
+    end_fields,
+    matrices_of,
+    start_fields,
+    task_fields,
+    write_journal,
+)
+
+from hcl.config import ConfigError
+from sweeps.journal import Journal
+from sweeps.tracking import (
+    Store,
+    accuracy_matrices,
+    close_runs,
+    deliver,
+    delivery,
+    end_sweep,
+    local_store,
+    prepare,
+    redact,
+    runs_frame,
+    start_sweep,
+    sweep_settings,
+)
+from sweeps.tracking.store import connect
+
+# MLflow's models use a loader that sqlalchemy 2.1 deprecates; told once, at import.
+pytestmark = pytest.mark.filterwarnings("ignore:.*noload.*")
+
+
+@pytest.fixture(scope="session")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("storage")
+    prepare(local_store(folder, "prepared"))
+    return folder
+
+
+@pytest.fixture
+def store(storage: Path, request: pytest.FixtureRequest) -> Store:
+    """An experiment of the test's own in the session's database."""
+    store = local_store(storage, request.node.name[:80])
+    prepare(store)
+    return store
+
+
+def the_run(store: Store, key: str = "demo/0000/seed_1") -> Any:
+    client = connect(store)
+    experiment = client.get_experiment_by_name(store.experiment)
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.run_key = '{key}'")
+    return run
+
+
+def points(store: Store, key: str = "demo/0000/seed_1") -> dict[str, list[tuple]]:
+    """Every stored metric point of the run: {metric: [(step, seconds since CLOCK, value)]}."""
+    client, run = connect(store), the_run(store, key)
+    return {
+        name: [
+            (point.step, point.timestamp / 1000 - CLOCK, point.value)
+            for point in client.get_metric_history(run.info.run_id, name)
+        ]
+        for name in run.data.metrics
+    }
+
+
+def artifacts(store: Store, key: str = "demo/0000/seed_1") -> list[str]:
+    client, run_id = connect(store), the_run(store, key).info.run_id
+    found = client.list_artifacts(run_id) + client.list_artifacts(run_id, "images")
+    return sorted(file.path for file in found if not file.is_dir)
+
+
+def test_a_whole_journal_becomes_a_whole_run(store: Store, tmp_path: Path) -> None:
+    folder = write_journal(tmp_path)
+    assert deliver(store, folder, None)
+    run = the_run(store)
+    assert run.info.status == "FINISHED"
+    assert (run.info.start_time, run.info.end_time) == (CLOCK * 1000, (CLOCK + 4) * 1000)
+    assert run.info.run_name == "0000/seed_1"
+    assert run.data.params == {
+        "benchmark/name": "split_digits",
+        "benchmark/num_tasks": "3",
+        "scenario": "task",
+        "eval_scenarios": "task,class",
+        "method/name": "hnet",
+        "method/beta": "0.01",
+        "method/hidden_sizes": "10,10",
+        "seed": "1",
+    }
+    expected_tags = {
+        "method": "hnet",
+        "benchmark": "split_digits",
+        "scenario": "task",
+        "seed": "1",
+        "trial": "0",
+        "phase": "search",
+        "sweep": "demo",
+        "git_commit": "0123abc",
+        "git_dirty": "False",
+        "mlflow.source.git.commit": "0123abc",
+        "versions/torch": "2.15.0",
+        "delivered": "5",
+    }
+    assert expected_tags.items() <= run.data.tags.items()
+    (data,) = run.inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("split_digits", "f" * 36)
+
+
+def test_the_matrix_becomes_series_and_artifacts(store: Store, tmp_path: Path) -> None:
+    assert deliver(store, write_journal(tmp_path), None)
+    series = points(store)
+    rows = matrices_of()["test/task"]
+    assert series["test/task/acc/task_01"] == [(2, 2.0, rows[1][1]), (3, 3.0, rows[2][1])]
+    assert series["tasks_learned"] == [(1, 1.0, 1.0), (2, 2.0, 2.0), (3, 3.0, 3.0)]
+    # The final average is the last running one: no second point at the same step.
+    assert [step for step, _, _ in series["test/task/average_accuracy"]] == [1, 2, 3]
+    assert series["compression_ratio"] == [(3, 4.0, 0.5)]
+    names = artifacts(store)
+    assert names[:3] == ["accuracy.json", "accuracy.md", "accuracy_matrix.png"]
+    assert [name.split("+")[0] for name in names[3:]] == ["images/accuracy_matrix"] * 2
+    matrices = accuracy_matrices(store, the_run(store).info.run_id)
+    assert matrices == matrices_of()
+
+
+def test_a_delivery_after_every_record_equals_one_at_the_end(store: Store, tmp_path: Path) -> None:
+    once = write_journal(tmp_path, "demo/0001/seed_1")
+    assert deliver(store, once, None)
+    journal, matrices = Journal(tmp_path / "demo/0000/seed_1"), matrices_of()
+    journal.append("start", **start_fields())
+    for learned in (1, 2, 3):
+        journal.append("task", **task_fields(matrices, learned))
+        assert deliver(store, journal.path.parent, None)
+        assert the_run(store).info.status == "RUNNING"
+    journal.append("end", **end_fields(matrices))
+    for _ in range(3):
+        assert deliver(store, journal.path.parent, None)
+    assert points(store) == points(store, "demo/0001/seed_1")
+    assert len(artifacts(store)) == len(artifacts(store, "demo/0001/seed_1")) == 5
+
+
+def test_a_task_reported_twice_counts_once(store: Store, tmp_path: Path) -> None:
+    journal, matrices = Journal(tmp_path), matrices_of()
+    journal.append("start", **start_fields())
+    journal.append("task", **task_fields(matrices, 1))
+    assert deliver(store, tmp_path, None)
+    journal.append("resume", time=CLOCK + 50)
+    journal.append("task", **task_fields(matrices, 1) | {"time": CLOCK + 51})
+    journal.append("task", **task_fields(matrices, 2) | {"time": CLOCK + 52})
+    assert deliver(store, tmp_path, None)
+    assert [(p[0], p[1]) for p in points(store)["tasks_learned"]] == [(1, 1.0), (2, 52.0)]
+
+
+def test_long_sequences_keep_only_headline_series(store: Store, tmp_path: Path) -> None:
+    assert deliver(store, write_journal(tmp_path, **{"benchmark/num_tasks": 21}), None)
+    series = points(store)
+    assert not [name for name in series if "/acc/" in name]
+    assert len(series["test/task/average_accuracy"]) == 21
+    assert len(accuracy_matrices(store, the_run(store).info.run_id)["test/task"]) == 21
+
+
+def test_more_params_than_one_request_takes(store: Store, tmp_path: Path) -> None:
+    many = {f"method/option_{i}": i for i in range(150)}
+    assert deliver(store, write_journal(tmp_path, **many), None)
+    assert len(the_run(store).data.params) == 158
+
+
+def test_a_failed_trial_is_failed_until_it_goes_on(store: Store, tmp_path: Path) -> None:
+    folder = write_journal(tmp_path, tasks=1)
+    journal, matrices = Journal(folder), matrices_of()
+    journal.append("failed", reason="task 1, step 7: loss/task is nan", status="FAILED")
+    assert deliver(store, folder, None)
+    run = the_run(store)
+    assert (run.info.status, run.data.tags["failure"]) == (
+        "FAILED",
+        "task 1, step 7: loss/task is nan",
+    )
+    journal.append("resume")
+    assert deliver(store, folder, None)
+    assert the_run(store).info.status == "RUNNING"
+    journal.append("task", **task_fields(matrices, 2))
+    journal.append("task", **task_fields(matrices, 3))
+    journal.append("end", **end_fields(matrices))
+    assert deliver(store, folder, None)
+    assert the_run(store).info.status == "FINISHED"
+    assert "failure" not in the_run(store).data.tags
+
+
+def test_numbers_that_are_none_are_left_out(store: Store, tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.append("start", **start_fields())
+    journal.append("task", tasks_learned=1, metrics={"loss/task": float("inf"), "a": 0.5})
+    assert deliver(store, tmp_path, None)
+    assert set(points(store)) == {"tasks_learned", "a"}
+
+
+def test_sweep_run_is_the_parent_and_is_found_again(store: Store, tmp_path: Path) -> None:
+    sweep = "nested"
+    parent = start_sweep(store, sweep, {"num_trials": 2}, {"command": "hcl sweep x.yaml"})
+    folder = write_journal(tmp_path, "nested/0000/seed_1")
+    assert deliver(store, folder, parent)
+    assert the_run(store, "nested/0000/seed_1").data.tags["mlflow.parentRunId"] == parent
+    picture = tmp_path / "best.md"
+    picture.write_text("best")
+    end_sweep(store, parent, "FINISHED", {"best": 0.97}, [picture])
+    assert connect(store).get_run(parent).info.status == "FINISHED"
+    assert start_sweep(store, sweep, {"num_trials": 4}, {}) == parent
+    run = connect(store).get_run(parent)
+    assert run.info.status == "RUNNING"
+    assert (run.data.params["num_trials"], run.data.tags["num_trials"]) == ("2", "4")
+    assert sweep_settings(store, sweep)["num_trials"] == "4"
+    assert sweep_settings(store, "no such sweep") == {}
+
+
+def test_runs_frame_reads_runs_back(store: Store, tmp_path: Path) -> None:
+    for trial, beta in enumerate((0.01, 0.1)):
+        for seed in (1, 2):
+            key = f"frame/{trial:04d}/seed_{seed}"
+            assert deliver(store, write_journal(tmp_path, key, **{"method/beta": beta}), None)
+    assert deliver(store, write_journal(tmp_path, "frame/0002/seed_1", tasks=2), None)
+    frame = runs_frame(store, "frame")
+    assert frame["tags.trial"].tolist() == [0, 0, 1, 1, 2]
+    assert frame["tags.seed"].tolist() == [1, 2, 1, 2, 1]
+    assert frame["method/beta"].tolist() == [0.01, 0.01, 0.1, 0.1, 0.01]
+    assert frame["method/hidden_sizes"].tolist() == ["10,10"] * 5
+    assert frame["tasks_learned"].tolist() == [3, 3, 3, 3, 2]
+    assert frame["num_tasks"].tolist() == [3] * 5
+    assert frame["status"].tolist() == ["FINISHED"] * 4 + ["RUNNING"]
+    assert frame["test/task/average_accuracy"].iloc[0] == pytest.approx(0.97)
+    assert set(frame["run_id"]) <= set(runs_frame(store)["run_id"])
+
+
+def test_runs_frame_reads_page_after_page(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for trial in range(5):
+        assert deliver(store, write_journal(tmp_path, f"paged/{trial:04d}/seed_1", tasks=0), None)
+    monkeypatch.setattr("sweeps.tracking.frame._PAGE", 2)
+    assert runs_frame(store, "paged")["tags.trial"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_an_empty_store_gives_an_empty_frame(store: Store) -> None:
+    frame = runs_frame(store, "nothing")
+    assert len(frame) == 0
+    assert {"run_id", "status", "tasks_learned", "num_tasks"} <= set(frame.columns)
+
+
+def test_close_runs_leaves_no_run_running(store: Store, tmp_path: Path) -> None:
+    parent = start_sweep(store, "dead", {}, {})
+    folder = write_journal(tmp_path, "dead/0000/seed_1", tasks=1)
+    assert deliver(store, folder, parent)
+    assert deliver(store, write_journal(tmp_path, "dead/0001/seed_1"), parent)
+    assert close_runs(store, "dead") == 1
+    assert runs_frame(store, "dead")["status"].tolist() == ["KILLED", "FINISHED"]
+    assert deliver(store, folder, parent)  # nothing new: it stays closed
+    assert the_run(store, "dead/0000/seed_1").info.status == "KILLED"
+
+
+def test_secrets_reach_neither_store_nor_messages(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    uri = "http://me:hunter2@127.0.0.1:9/path"
+    assert redact(f"no answer from {uri}") == "no answer from http://***@127.0.0.1:9/path"
+    parent = start_sweep(store, "secret", {}, {"command": f"hcl sweep --tracking-uri {uri}"})
+    assert "hunter2" not in str(connect(store).get_run(parent).to_dictionary())
+    folder = write_journal(tmp_path, "secret/0000/seed_1", tasks=1)
+    Journal(folder).append("failed", reason=f"cannot reach {uri}")
+    assert deliver(store, folder, None)
+    assert "hunter2" not in str(the_run(store, "secret/0000/seed_1").to_dictionary())
+    away = Store(uri, None, "demo")
+    with caplog.at_level(logging.WARNING):
+        assert not deliver(away, folder, None)
+    with pytest.raises(ConfigError) as error:
+        prepare(away)
+    assert "hunter2" not in caplog.text + str(error.value) + repr(away)
+
+
+def test_an_unreachable_server_is_one_sentence_within_seconds(tmp_path: Path) -> None:
+    away = Store("http://127.0.0.1:9", None, "demo")
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match="http://127.0.0.1:9 cannot be used.*--tracking-uri"):
+        prepare(away)
+    assert not deliver(away, write_journal(tmp_path), None)
+    assert time.monotonic() - began < 8
+
+
+def test_a_trial_never_makes_a_database(tmp_path: Path, storage: Path) -> None:
+    folder = write_journal(tmp_path)
+    assert not deliver(local_store(tmp_path / "missing", "demo"), folder, None)
+    assert not (tmp_path / "missing").exists()
+    assert not deliver(local_store(storage, "no such experiment"), folder, None)
+
+
+def test_a_damaged_or_missing_journal_does_not_raise(store: Store, tmp_path: Path) -> None:
+    assert deliver(store, tmp_path / "nothing", None)
+    (tmp_path / "journal.jsonl").write_text("not JSON\n")
+    assert not deliver(store, tmp_path, None)
+
+
+def test_a_relative_store_means_the_same_file_in_every_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = Store("sqlite:///mlflow.db", "artifacts", "demo")
+    assert store.tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
+    assert store.artifact_root == f"{tmp_path}/artifacts"
+
+
+class Interrupted:
+    """A real client whose n-th call is an outage, before or after the call did its work."""
+
+    def __init__(self, store: Store, failing_call: int, is_done: bool) -> None:
+        self.client, self.left, self.is_done = connect(store), failing_call, is_done
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.client, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.left -= 1
+            if self.left == 0 and not self.is_done:
+                raise ConnectionError("outage")
+            result = method(*args, **kwargs)
+            if self.left == 0:
+                raise ConnectionError("outage")
+            return result
+
+        return call
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_an_outage_at_any_call_is_made_good_by_the_next_delivery(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert deliver(store, write_journal(tmp_path, "demo/9999/seed_1"), None)
+    expected = points(store, "demo/9999/seed_1")
+    trial, is_interrupted = 0, True
+    while is_interrupted:
+        trial += 1
+        is_interrupted = False
+        for is_done in (False, True):
+            key = f"demo/{trial:04d}/seed_{1 + is_done}"
+            folder = write_journal(tmp_path, key)
+            client = Interrupted(store, trial, is_done)
+            with monkeypatch.context() as patch:
+                patch.setattr(delivery, "connect", lambda _, client=client: client)
+                is_interrupted |= not deliver(store, folder, None)
+            assert deliver(store, folder, None)
+            assert points(store, key) == expected
+            assert the_run(store, key).info.status == "FINISHED"
+            assert len(artifacts(store, key)) == 5
+    assert trial > 10  # the calls of one delivery, each interrupted once
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_a_database_of_an_older_mlflow_is_migrated(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db.utils import _get_alembic_config, create_sqlalchemy_engine
+    from mlflow.store.tracking.dbmodels.initial_models import Base
+
+    store = local_store(tmp_path, "demo")
+    engine = create_sqlalchemy_engine(store.tracking_uri)
+    Base.metadata.create_all(engine)
+    config = _get_alembic_config(store.tracking_uri)
+    head = ScriptDirectory.from_config(config).get_current_head()
+    command.upgrade(config, f"{head}-1")
+    engine.dispose()
+    prepare(store)
+    assert deliver(store, write_journal(tmp_path), None)
