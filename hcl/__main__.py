@@ -39,11 +39,16 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", type=Path, help="JSON file of the trial, nested or flat keys")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE",
-                        help="settings that replace the file's; values are JSON or plain words")  # fmt: skip
+    parser.add_argument("--config", type=Path, help="JSON file of the trial")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings that replace the file's; values are JSON or plain words",
+    )
     parser.add_argument("--out", type=Path, help="where to write the result (default: stdout)")
-    parser.add_argument("--data-root", type=Path, help="folder with the data (default: HCL_DATA)")
+    parser.add_argument("--data-root", type=Path, help="data folder (default: HCL_DATA)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (default: cpu)")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--checkpoint-dir", type=Path, help="resume from here, and save here")
@@ -110,12 +115,17 @@ def _print_progress(p: Progress) -> None:
 
 
 def _print_report(r: TaskReport) -> None:
-    means = [f"{name.removesuffix('/average_accuracy')} {value:.2%}"
-             for name, value in r.metrics.items() if name.endswith("/average_accuracy")]  # fmt: skip
+    means = [
+        f"{name.removesuffix('/average_accuracy')} {value:.2%}"
+        for name, value in r.metrics.items()
+        if name.endswith("/average_accuracy")
+    ]
     start = "\r\x1b[K" if sys.stderr.isatty() else ""
-    print(f"{start}task {r.tasks_learned}/{r.num_tasks} learned after {r.seconds:.0f} s,"
-          f" {r.steps_per_second:.0f} steps/s; average accuracy: {', '.join(means)}",
-          file=sys.stderr)  # fmt: skip
+    print(
+        f"{start}task {r.tasks_learned}/{r.num_tasks} learned after {r.seconds:.0f} s,"
+        f" {r.steps_per_second:.0f} steps/s; average accuracy: {', '.join(means)}",
+        file=sys.stderr,
+    )
 
 
 if __name__ == "__main__":

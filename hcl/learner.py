@@ -5,23 +5,21 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
-from typing import Any
 
 import numpy
 import torch
 from torch import Tensor
 
-from hcl import benchmarks, checkpoint, metrics, seeding
+from hcl import benchmarks, metrics, seeding
 from hcl.batches import Batches, MixedBatches
-from hcl.benchmarks.arrays import Benchmark, TaskSplits
+from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError, TrialConfig
 from hcl.evaluate import evaluate_row
-from hcl.methods import METHODS, Method, Setup
-from hcl.results import Matrix, Progress, Result, TaskReport
+from hcl.methods import METHODS, Setup
+from hcl.results import Progress, Result, TaskReport
 from hcl.task import OutputLayout
+from hcl.trial import Runtime, Trial
 
 __all__ = ["Progress", "Result", "Runtime", "TaskReport", "TrainingDiverged", "run"]
 
@@ -29,50 +27,8 @@ __all__ = ["Progress", "Result", "Runtime", "TaskReport", "TrainingDiverged", "r
 READ_EVERY = 100
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """How and where a trial runs; nothing here changes what it computes.
-
-    Attributes:
-        device: "cpu", "cuda", "cuda:1".
-        data_root: folder with the data sets; None = env HCL_DATA, else ~/.cache/hcl/data.
-        threads: CPU threads of torch; None = leave as it is. Equal threads, equal bits.
-        checkpoint_dir: where to write and look for checkpoints; None = none.
-        checkpoint_every: steps between checkpoints inside a task; 0 = at task boundaries only.
-    """
-
-    device: str = "cpu"
-    data_root: Path | str | None = None
-    threads: int | None = None
-    checkpoint_dir: Path | str | None = None
-    checkpoint_every: int = 0
-
-
 class TrainingDiverged(RuntimeError):
     """A loss became NaN or infinite."""
-
-
-@dataclass
-class _Trial:
-    """A trial under way: what the loop below reads and writes."""
-
-    config: TrialConfig
-    runtime: Runtime
-    benchmark: Benchmark
-    method: Method
-    progress: Callable[[Progress], None] | None
-    tasks_learned: int = 0
-    step: int = 0  # finished steps of the current task
-    accuracy: dict[str, Matrix] = field(default_factory=dict)
-    inference: dict[str, Matrix] = field(default_factory=dict)
-    losses: dict[str, float] = field(default_factory=dict)
-    seconds_before: float = 0.0  # spent by earlier processes
-    train_seconds: float = 0.0
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def seconds(self) -> float:
-        return self.seconds_before + time.monotonic() - self.started
 
 
 def run(
@@ -106,22 +62,22 @@ def run(
             scores = _evaluate(trial)
             if report:
                 report(_task_report(trial, task, scores))
-            _save(trial)
+            trial.save()
         return _result(trial)
 
 
 def _start(
     config: TrialConfig, runtime: Runtime, progress: Callable[[Progress], None] | None
-) -> _Trial:
+) -> Trial:
     benchmark = benchmarks.load(config.benchmark, runtime.data_root, runtime.device)
     layout = OutputLayout(config.scenario, len(benchmark.tasks), benchmark.classes_per_task)
     method = METHODS[config.method_name](Setup(config, layout, benchmark.input_shape))
-    trial = _Trial(config, runtime, benchmark, method.to(runtime.device), progress)
-    _restore(trial)
+    trial = Trial(config, runtime, benchmark, method.to(runtime.device), progress)
+    trial.restore()
     return trial
 
 
-def _train_task(trial: _Trial, task: TaskSplits) -> None:
+def _train_task(trial: Trial, task: TaskSplits) -> None:
     method, train = trial.method, trial.config.train
     if trial.step == 0:
         method.start_task(task)
@@ -138,21 +94,21 @@ def _train_task(trial: _Trial, task: TaskSplits) -> None:
         every = trial.runtime.checkpoint_every
         if every and trial.step % every == 0 and trial.step < train.iterations:
             trial.train_seconds += time.monotonic() - began
-            _save(trial)
+            trial.save()
             began = time.monotonic()
     method.end_task(task)
     trial.train_seconds += time.monotonic() - began
     trial.tasks_learned, trial.step = task.task_id + 1, 0
 
 
-def _batches(trial: _Trial, task: TaskSplits) -> Batches | MixedBatches:
+def _batches(trial: Trial, task: TaskSplits) -> Batches | MixedBatches:
     layout, size, seed = trial.method.layout, trial.config.train.batch_size, trial.config.seed
     if trial.method.trains_on_all_tasks:
         return MixedBatches(trial.benchmark.tasks[: task.task_id + 1], layout, size, seed)
     return Batches(task, layout, size, seed)
 
 
-def _read_losses(trial: _Trial, task: TaskSplits, losses: dict[str, Tensor]) -> None:
+def _read_losses(trial: Trial, task: TaskSplits, losses: dict[str, Tensor]) -> None:
     values = torch.stack(list(losses.values())).tolist()
     trial.losses = dict(zip(losses, values, strict=True))
     for name, value in trial.losses.items():
@@ -163,11 +119,12 @@ def _read_losses(trial: _Trial, task: TaskSplits, losses: dict[str, Tensor]) -> 
             )
     if trial.progress:
         iterations, num_tasks = trial.config.train.iterations, len(trial.benchmark.tasks)
-        trial.progress(Progress(task.task_id, num_tasks, trial.step, iterations, trial.losses,
-                                trial.seconds))  # fmt: skip
+        trial.progress(
+            Progress(task.task_id, num_tasks, trial.step, iterations, trial.losses, trial.seconds)
+        )
 
 
-def _evaluate(trial: _Trial) -> dict[str, float]:
+def _evaluate(trial: Trial) -> dict[str, float]:
     """Add a row to every matrix; the row as named metrics."""
     scores: dict[str, float] = {}
     trial.method.eval()
@@ -187,12 +144,7 @@ def _evaluate(trial: _Trial) -> dict[str, float]:
     return scores
 
 
-def _steps_per_second(trial: _Trial) -> float:
-    steps = trial.tasks_learned * trial.config.train.iterations
-    return steps / max(trial.train_seconds, 1e-9)
-
-
-def _task_report(trial: _Trial, task: TaskSplits, scores: dict[str, float]) -> TaskReport:
+def _task_report(trial: Trial, task: TaskSplits, scores: dict[str, float]) -> TaskReport:
     losses = {f"loss/{name}": value for name, value in trial.losses.items()}
     return TaskReport(
         task.task_id,
@@ -200,11 +152,11 @@ def _task_report(trial: _Trial, task: TaskSplits, scores: dict[str, float]) -> T
         len(trial.benchmark.tasks),
         {**scores, **losses},
         trial.seconds,
-        _steps_per_second(trial),
+        trial.steps_per_second,
     )
 
 
-def _result(trial: _Trial) -> Result:
+def _result(trial: Trial) -> Result:
     method = trial.method
     final = {
         f"{name}/{metric}": value
@@ -220,7 +172,7 @@ def _result(trial: _Trial) -> Result:
         "num_weights": float(stored),
         "num_target_weights": float(target),
         "wall_seconds": trial.seconds,
-        "steps_per_second": _steps_per_second(trial),
+        "steps_per_second": trial.steps_per_second,
     }
     return Result(
         trial.config.to_dict(),
@@ -239,47 +191,14 @@ def _versions(runtime: Runtime) -> dict[str, str]:
         own = metadata.version("hcl")
     except metadata.PackageNotFoundError:  # run from a checkout, e.g. on a bare GPU node
         own = "not installed"
-    return {"hcl": own, "python": platform.python_version(), "torch": torch.__version__,
-            "numpy": numpy.__version__, "device": name,
-            "threads": str(torch.get_num_threads())}  # fmt: skip
-
-
-def _save(trial: _Trial) -> None:
-    if trial.runtime.checkpoint_dir is None:
-        return
-    number = trial.tasks_learned * trial.config.train.iterations + trial.step
-    state: dict[str, Any] = {
-        "digest": trial.config.digest(),
-        "data_digest": trial.benchmark.digest,
-        "method": trial.method.state_dict(),
-        "random": seeding.get_global_state(),
-        "tasks_learned": trial.tasks_learned,
-        "step": trial.step,
-        "accuracy": trial.accuracy,
-        "inference": trial.inference,
-        "seconds": trial.seconds,
-        "train_seconds": trial.train_seconds,
+    return {
+        "hcl": own,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "device": name,
+        "threads": str(torch.get_num_threads()),
     }
-    checkpoint.save(Path(trial.runtime.checkpoint_dir), number, state)
-
-
-def _restore(trial: _Trial) -> None:
-    if trial.runtime.checkpoint_dir is None:
-        return
-    folder = Path(trial.runtime.checkpoint_dir)
-    state = checkpoint.load_latest(folder)
-    if state is None:
-        return
-    for key, mine in (("digest", trial.config.digest()), ("data_digest", trial.benchmark.digest)):
-        if state[key] != mine:
-            what = "configuration" if key == "digest" else "data"
-            raise ConfigError(f"checkpoints in {folder} are of another trial ({what} {state[key]},"
-                              f" not {mine}); use another folder")  # fmt: skip
-    trial.method.load_state_dict(state["method"])
-    seeding.set_global_state(state["random"])
-    for name in ("tasks_learned", "step", "accuracy", "inference", "train_seconds"):
-        setattr(trial, name, state[name])
-    trial.seconds_before = state["seconds"]
 
 
 @contextmanager

@@ -1,0 +1,109 @@
+"""A trial under way: what survives a restart, how it is saved and found again."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hcl import checkpoint, seeding
+from hcl.benchmarks.arrays import Benchmark
+from hcl.config import ConfigError, TrialConfig
+from hcl.methods import Method
+from hcl.results import Matrix, Progress
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How and where a trial runs; nothing here changes what it computes.
+
+    Attributes:
+        device: "cpu", "cuda", "cuda:1".
+        data_root: folder with the data sets; None = env HCL_DATA, else ~/.cache/hcl/data.
+        threads: CPU threads of torch; None = leave as it is. Equal threads, equal bits.
+        checkpoint_dir: where to write and look for checkpoints; None = none.
+        checkpoint_every: steps between checkpoints inside a task; 0 = at task boundaries only.
+    """
+
+    device: str = "cpu"
+    data_root: Path | str | None = None
+    threads: int | None = None
+    checkpoint_dir: Path | str | None = None
+    checkpoint_every: int = 0
+
+
+@dataclass
+class Trial:
+    """What the training loop reads and writes."""
+
+    config: TrialConfig
+    runtime: Runtime
+    benchmark: Benchmark
+    method: Method
+    progress: Callable[[Progress], None] | None
+    tasks_learned: int = 0
+    step: int = 0  # finished steps of the current task
+    accuracy: dict[str, Matrix] = field(default_factory=dict)
+    inference: dict[str, Matrix] = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
+    seconds_before: float = 0.0  # spent by earlier processes
+    train_seconds: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Since the trial first started, without the time it was down."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    @property
+    def steps_per_second(self) -> float:
+        """Training speed so far, evaluation left out."""
+        steps = self.tasks_learned * self.config.train.iterations
+        return steps / max(self.train_seconds, 1e-9)
+
+    def save(self) -> None:
+        """Write a checkpoint, where the runtime names a folder."""
+        if self.runtime.checkpoint_dir is None:
+            return
+        number = self.tasks_learned * self.config.train.iterations + self.step
+        state: dict[str, Any] = {
+            "digest": self.config.digest(),
+            "data_digest": self.benchmark.digest,
+            "method": self.method.state_dict(),
+            "random": seeding.get_global_state(),
+            "tasks_learned": self.tasks_learned,
+            "step": self.step,
+            "accuracy": self.accuracy,
+            "inference": self.inference,
+            "seconds": self.seconds,
+            "train_seconds": self.train_seconds,
+        }
+        checkpoint.save(Path(self.runtime.checkpoint_dir), number, state)
+
+    def restore(self) -> None:
+        """Go on from the newest readable checkpoint, if there is one.
+
+        Raises:
+            ConfigError: it is of another trial or other data.
+        """
+        if self.runtime.checkpoint_dir is None:
+            return
+        folder = Path(self.runtime.checkpoint_dir)
+        state = checkpoint.load_latest(folder)
+        if state is None:
+            return
+        for key, mine in (
+            ("digest", self.config.digest()),
+            ("data_digest", self.benchmark.digest),
+        ):
+            if state[key] != mine:
+                what = "configuration" if key == "digest" else "data"
+                raise ConfigError(
+                    f"checkpoints in {folder} are of another trial ({what} {state[key]},"
+                    f" not {mine}); use another folder"
+                )
+        self.method.load_state_dict(state["method"])
+        seeding.set_global_state(state["random"])
+        for name in ("tasks_learned", "step", "accuracy", "inference", "train_seconds"):
+            setattr(self, name, state[name])
+        self.seconds_before = state["seconds"]
