@@ -76,6 +76,12 @@ class SearchSpace:
         chosen = {key: self.parameters[key].load(value) for key, value in params.items()}
         return TrialConfig.from_dict({**self.constants, **chosen, "seed": seed})
 
+    def example(self) -> TrialConfig:
+        """A trial at the first end of every range; all trials share its benchmark."""
+        ends = {key: next(iter(p.corners().values())) for key, p in self.parameters.items()}
+        stored = {key: self.parameters[key].store(value) for key, value in ends.items()}
+        return self.trial_config(stored, seed=self.sweep.seeds[0])
+
     def digests(self) -> dict[str, str]:
         """A hash of each part that decides what a trial's value means: resuming needs the same."""
         everything = self.to_dict()

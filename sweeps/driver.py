@@ -1,0 +1,288 @@
+"""A sweep from start to end: folders, database, data, Ray Tune, records, the best trials.
+
+Started again on the same folder, it goes on: the study knows which trials are done, those that
+were running are handed out again, and each finds its checkpoints and its MLflow runs.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hcl.config import ConfigError
+from sweeps import folder as folders
+from sweeps.folder import SweepFolder
+from sweeps.interrupt import Interrupt
+from sweeps.journal import Journal
+from sweeps.ray_cluster import cluster, set_environment
+from sweeps.search_space import SearchSpace
+from sweeps.seed_run import Place
+from sweeps.tracking import (
+    Store,
+    close_runs,
+    deliver,
+    end_sweep,
+    local_store,
+    prepare,
+    redact,
+    start_sweep,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sweeps.search import OptunaSearch
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """What to run.
+
+    Attributes:
+        space: what is searched and how.
+        folder: where everything is kept.
+        address: of a Ray cluster; None = this machine.
+        tracking_uri: of an MLflow server; None = a file in the storage folder.
+        study_url: database of the study; None = a file in the sweep's folder.
+        data_root: folder with the data sets.
+        command: how a person started it.
+    """
+
+    space: SearchSpace
+    folder: SweepFolder
+    address: str | None = None
+    tracking_uri: str | None = None
+    study_url: str | None = None
+    data_root: str | None = None
+    command: str = ""
+
+    @property
+    def store(self) -> Store:
+        """Where its MLflow runs go."""
+        return store_of(self.folder, self.tracking_uri)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep ended.
+
+    Attributes:
+        status: "FINISHED" or "KILLED" (interrupted).
+        best: completed trials, best first.
+        failed: trial number -> reason.
+        num_trials: trials that were started.
+        undelivered: seeds of which MLflow has not everything.
+    """
+
+    status: str
+    best: list[dict[str, Any]]
+    failed: dict[int, str]
+    num_trials: int
+    undelivered: int
+
+    @property
+    def exit_code(self) -> int:
+        """0 ok, 1 some trials failed, 130 interrupted."""
+        if self.status == "KILLED":
+            return 130
+        return 1 if self.failed else 0
+
+
+def store_of(folder: SweepFolder, tracking_uri: str | None) -> Store:
+    """The MLflow store of a sweep: a server, or files in the storage folder."""
+    if tracking_uri is None:
+        return local_store(folder.storage, folder.name)
+    return Store(tracking_uri, None, folder.name)
+
+
+def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
+    """Run a sweep, or what is left of it.
+
+    Raises:
+        ConfigError: anything a user can fix, before the first trial.
+    """
+    set_environment()
+    _check_data(request)
+    with request.folder.lock():
+        from sweeps.search import OptunaSearch
+
+        url = request.study_url or request.folder.study_url
+        explain = _explain(request.folder)
+        search = OptunaSearch(request.space, request.folder.name, url, explain)
+        parent_run_id = _begin(request)
+        with Interrupt() as interrupt:
+            try:
+                if search.remaining():
+                    _run_trials(request, search, parent_run_id, console)
+            except KeyboardInterrupt:
+                pass  # the second Ctrl-C: what is on disk is enough to go on
+            return _end(request, search, parent_run_id, interrupt.requested)
+
+
+def _check_data(request: SweepRequest) -> None:
+    """Load the benchmark once here: a missing file is one line before any trial starts."""
+    from hcl import benchmarks
+
+    benchmarks.load(request.space.example().benchmark, request.data_root)
+
+
+def _begin(request: SweepRequest) -> str:
+    """Make MLflow and the folder ready; the id of the sweep's run."""
+    folder, space, store = request.folder, request.space, request.store
+    prepare(store)
+    git = folders.git_tags()
+    settings = space.to_dict()["sweep"]
+    parent_run_id = start_sweep(
+        store,
+        folder.name,
+        params={**space.constants, **{f"sweep/{key}": value for key, value in settings.items()}},
+        tags={**git, "description": space.description, "command": redact(request.command)},
+    )
+    folder.write_space(space.to_dict())
+    started = {"created": folder.read_info().get("created") or time.strftime("%F %T%z")}
+    folder.write_info(
+        **started,
+        **git,
+        parent_run_id=parent_run_id,
+        command=redact(request.command),
+        tracking_uri=None if request.tracking_uri is None else store.shown_uri,
+        status="RUNNING",
+    )
+    return parent_run_id
+
+
+def _run_trials(
+    request: SweepRequest, search: "OptunaSearch", parent_run_id: str, console: "Console"
+) -> None:
+    sweep = request.space.sweep
+    with cluster(request.address, sweep) as at_a_time:
+        from ray import tune
+
+        from sweeps.progress import ProgressCallback
+        from sweeps.trial import TrialPlan, make_trainable
+
+        plan = TrialPlan(request.space, request.folder, _place(request, parent_run_id))
+        resources = {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial}
+        progress = ProgressCallback(_counts(search), console)
+        tuner = tune.Tuner(
+            tune.with_resources(make_trainable(plan), resources),
+            tune_config=tune.TuneConfig(
+                search_alg=search,
+                num_samples=search.remaining(),
+                max_concurrent_trials=at_a_time,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: f"{trial.config['number']:04d}",
+            ),
+            run_config=tune.RunConfig(
+                name=f"{time.time():.0f}",  # a new one per start: Ray's own state is never reused
+                storage_path=str(request.folder.path / "ray"),
+                failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
+                callbacks=[progress],
+                verbose=0,
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            progress.close()
+
+
+def _place(request: SweepRequest, parent_run_id: str) -> Place:
+    sweep = request.space.sweep
+    return Place(
+        sweep=request.folder.name,
+        store=request.store,
+        parent_run_id=parent_run_id,
+        tags=folders.git_tags(),
+        device="cuda" if sweep.gpus_per_trial else "cpu",
+        threads=sweep.cpus_per_trial,
+        data_root=request.data_root,
+        checkpoint_every=sweep.checkpoint_every,
+    )
+
+
+def _counts(search: "OptunaSearch") -> Any:
+    from sweeps.progress import Counts
+
+    ended = finished_trials(search)
+    done = len(ended["best"])
+    best = ended["best"][0] if ended["best"] else None
+    return Counts(
+        total=done + len(ended["failed"]) + search.remaining(),
+        num_tasks=search.space.example().benchmark.num_tasks,
+        mode=search.space.sweep.mode,
+        done=done,
+        failed=len(ended["failed"]),
+        best=(best["value"], best["number"]) if best else None,
+    )
+
+
+def finished_trials(search: "OptunaSearch") -> dict[str, Any]:
+    """Completed trials, best first, and the reasons of the failed ones."""
+    from optuna.trial import TrialState
+
+    trials = search.study.get_trials(deepcopy=False)
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+    complete.sort(key=lambda t: t.value or 0.0, reverse=search.space.sweep.mode == "max")
+    return {
+        "best": [{"number": t.number, "value": t.value, "params": t.params} for t in complete],
+        "failed": {
+            t.number: str(t.user_attrs.get("reason", "unknown"))
+            for t in trials
+            if t.state == TrialState.FAIL
+        },
+    }
+
+
+def _end(
+    request: SweepRequest, search: "OptunaSearch", parent_run_id: str, interrupted: bool
+) -> Outcome:
+    """Deliver what is left, close the sweep's runs, say how it went."""
+    folder, store = request.folder, request.store
+    ended = finished_trials(search)
+    for number, reason in ended["failed"].items():
+        _note_death(folder, number, reason)
+    status = "KILLED" if interrupted else "FINISHED"
+    undelivered = sum(not deliver(store, path, parent_run_id) for path in folder.journals())
+    best, failed = ended["best"], ended["failed"]
+    outcome = Outcome(status, best, failed, len(best) + len(failed), undelivered)
+    metrics = {"trials_done": float(len(best)), "trials_failed": float(len(failed))}
+    if best:
+        metrics["best_objective"] = best[0]["value"]
+    try:
+        close_runs(store, folder.name)
+        end_sweep(store, parent_run_id, status, metrics, [folder.space_file])
+    except ConfigError:
+        pass  # an outage at the end: `hcl sync` repeats the deliveries
+    folder.write_info(status=status)
+    if not failed and not interrupted:
+        _drop_rays_files(folder.path / "ray")
+    return outcome
+
+
+def _note_death(folder: SweepFolder, number: int, reason: str) -> None:
+    """A killed process could not write its end; the driver does, so that no run stays RUNNING."""
+    for path in folder.seed_folder(number, 0).parent.glob("seed_*"):
+        records = Journal(path).records()
+        if records and records[-1]["kind"] not in ("end", "failed"):
+            Journal(path).append("failed", reason=reason, status="FAILED")
+
+
+def _explain(folder: SweepFolder) -> Callable[[int], str | None]:
+    """Why a trial ended with an error: what its journal says last, if that is a failure."""
+
+    def explain(number: int) -> str | None:
+        for path in sorted(folder.seed_folder(number, 0).parent.glob("seed_*")):
+            records = Journal(path).records()
+            if records and records[-1]["kind"] == "failed":
+                return records[-1]["reason"]
+        return None
+
+    return explain
+
+
+def _drop_rays_files(path: Path) -> None:
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=True)

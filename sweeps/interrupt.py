@@ -1,0 +1,44 @@
+"""Ctrl-C and SIGTERM: the first stops the sweep in order, the second at once."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Interrupt:
+    """A context in which signals stop Ray Tune between two of its steps.
+
+    Attributes:
+        requested: whether a signal came.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interrupt":
+        # Python lets the main thread alone handle signals.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+            self._before[signal.SIGUSR1] = signal.getsignal(signal.SIGUSR1)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        tune_listens = signal.getsignal(signal.SIGUSR1) != self._before[signal.SIGUSR1]
+        if self.requested or not tune_listens:
+            self.requested = True
+            raise KeyboardInterrupt
+        self.requested = True
+        # Ray Tune's own handler of this signal ends its loop and keeps the trials as they are.
+        signal.raise_signal(signal.SIGUSR1)

@@ -1,0 +1,87 @@
+"""Ray as this project uses it: its environment, its start, and what it has to offer."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hcl.config import ConfigError
+from sweeps.search_space import SweepSettings
+
+ENVIRONMENT = {
+    # Half-default since Ray 2.59: a driver with an address must be told what the cluster uses.
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # sweeps.driver has its own
+    "RAY_AIR_NEW_OUTPUT": "0",  # its banner comes even with verbose=0; sweeps.progress reports
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Else every worker of `uv run hcl sweep` builds the environment anew.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def set_environment() -> None:
+    """Before Ray is imported; what the user has set stays."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def cluster(address: str | None, sweep: SweepSettings) -> Iterator[int]:
+    """Connect to Ray, or start it on this machine alone; gives the number of trials at a time.
+
+    A Ray that runs already in this process is used and left running.
+
+    Raises:
+        ConfigError: no answer at the address, or no place for a single trial.
+    """
+    set_environment()
+    import ray
+
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # we say what a user needs to know
+    mine = not ray.is_initialized()
+    if mine:
+        _start(address)
+    try:
+        yield _trials_at_a_time(ray.cluster_resources(), sweep, is_fixed=address is None)
+    finally:
+        if mine:
+            ray.shutdown()
+
+
+def _start(address: str | None) -> None:
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    if address is None:
+        ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        return
+    try:
+        ray.init(address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        why = str(error).strip().splitlines()[0][:200]
+        raise ConfigError(
+            f"no Ray cluster answers at --address {address} ({why}); start one with"
+            " `ray start --head`, or leave --address out to use this machine"
+        ) from None
+
+
+def _trials_at_a_time(available: dict[str, float], sweep: SweepSettings, is_fixed: bool) -> int:
+    """As many as asked for, or as fit into what the cluster has now."""
+    fit = int(available.get("CPU", 0) // sweep.cpus_per_trial)
+    if sweep.gpus_per_trial:
+        fit = min(fit, int(available.get("GPU", 0) / sweep.gpus_per_trial + 1e-9))
+    if fit == 0 and is_fixed:
+        raise ConfigError(
+            f"a trial needs {sweep.cpus_per_trial} CPUs and {sweep.gpus_per_trial:g} GPUs but this"
+            f" machine has {available.get('CPU', 0):g} and {available.get('GPU', 0):g}; change"
+            " sweep.cpus_per_trial or sweep.gpus_per_trial"
+        )
+    # Set in any case: without it Ray asks an autoscaling cluster for one trial at a time.
+    return sweep.max_concurrent_trials or max(1, fit)

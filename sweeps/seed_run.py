@@ -1,0 +1,199 @@
+"""One seed of one configuration: trained once, recorded in its journal, delivered to MLflow.
+
+Used by the trials of a sweep and by `hcl run`; knows nothing of Ray or Optuna.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hcl.config import ConfigError, TrialConfig
+from hcl.results import Progress, Result, TaskReport
+from sweeps.folder import only_process, trial_label, write_atomically
+from sweeps.journal import Journal
+from sweeps.tracking import Store, deliver
+
+# Per-task deliveries: not more often than this, and rarer while the server does not answer.
+DELIVER_EVERY = 2.0  # seconds
+DELIVER_AGAIN = 60.0
+
+
+class TrialFailed(RuntimeError):
+    """This configuration cannot be trained; trying again would end the same way."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where seeds are trained and recorded; the same for all of a sweep.
+
+    Attributes:
+        sweep: its name.
+        store: of MLflow.
+        parent_run_id: the sweep's MLflow run.
+        tags: of every run, e.g. git_commit.
+        phase: "search", "confirm", "single".
+        device: "cpu" or "cuda".
+        threads: of torch on the CPU.
+        data_root: folder with the data sets.
+        checkpoint_every: steps; 0 = after every task only.
+    """
+
+    sweep: str
+    store: Store
+    parent_run_id: str | None = None
+    tags: dict[str, Any] = field(default_factory=dict)
+    phase: str = "search"
+    device: str = "cpu"
+    threads: int | None = None
+    data_root: str | None = None
+    checkpoint_every: int = 0
+
+
+def train_seed(
+    config: TrialConfig,
+    place: Place,
+    folder: Path,
+    trial: int | str,
+    on_task: Callable[[TaskReport], None] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Train, unless `folder` already holds the result; go on where a killed process stopped.
+
+    Args:
+        config: what to train.
+        place: where.
+        folder: of this seed's journal, checkpoints and result.
+        trial: number or name in the sweep.
+        on_task: called after each newly learned task, once it is in the journal.
+        progress: as `hcl.run`'s.
+
+    Raises:
+        TrialFailed: diverged, out of memory, or the data are missing; it is in the journal.
+    """
+    with only_process(folder, timeout=60):
+        if (result := read_result(folder, config)) is not None:
+            return result
+        journal = Journal(folder)
+        courier = _Courier(place, folder)
+        _open_journal(journal, config, place, trial)
+        try:
+            result = _train(config, place, folder, journal, courier, on_task, progress)
+        except Exception as error:
+            reason = _reason(error)
+            journal.append("failed", reason=reason or f"{type(error).__name__}: {error}",
+                           status="FAILED")  # fmt: skip
+            courier.send(now=True)
+            if reason is None:
+                raise
+            raise TrialFailed(reason) from error
+        journal.append(
+            "end",
+            metrics=result.metrics,
+            accuracy=result.accuracy,
+            status="FINISHED",
+            data_digest=result.data_digest,
+            versions=result.versions,
+        )
+        # Last: whoever sees it need not train or record anything again.
+        write_atomically(folder / "result.json", json.dumps(result.to_dict()))
+        courier.send(now=True)
+        return result
+
+
+def read_result(folder: Path, config: TrialConfig) -> Result | None:
+    """The finished result in `folder`, or None.
+
+    Raises:
+        ConfigError: it is another configuration's.
+    """
+    try:
+        values = json.loads((folder / "result.json").read_text())
+    except FileNotFoundError:
+        return None
+    result = Result.from_dict(values)
+    if TrialConfig.from_dict(result.config).digest() != config.digest():
+        raise ConfigError(f"{folder} holds another configuration's result; use another --name")
+    return result
+
+
+def _train(
+    config: TrialConfig,
+    place: Place,
+    folder: Path,
+    journal: Journal,
+    courier: "_Courier",
+    on_task: Callable[[TaskReport], None] | None,
+    progress: Callable[[Progress], None] | None,
+) -> Result:
+    from hcl import Runtime, run  # imports torch
+
+    def report(row: TaskReport) -> None:
+        journal.append(
+            "task",
+            tasks_learned=row.tasks_learned,
+            metrics=row.metrics,
+            seconds=row.seconds,
+            steps_per_second=row.steps_per_second,
+        )
+        courier.send()
+        if on_task:
+            on_task(row)
+
+    runtime = Runtime(
+        device=place.device,
+        data_root=place.data_root,
+        threads=place.threads,
+        checkpoint_dir=folder / "checkpoints",
+        checkpoint_every=place.checkpoint_every,
+    )
+    return run(config, report=report, progress=progress, runtime=runtime)
+
+
+def _open_journal(journal: Journal, config: TrialConfig, place: Place, trial: int | str) -> None:
+    if journal.records():
+        journal.append("resume")
+        return
+    ids = {"config_id": config.digest(without_seed=True), "config_digest": config.digest()}
+    journal.append(
+        "start",
+        run_key=f"{place.sweep}/{trial_label(trial)}/seed_{config.seed}",
+        sweep=place.sweep,
+        trial=trial,
+        seed=config.seed,
+        phase=place.phase,
+        params=config.to_dict(),
+        tags={**place.tags, **ids},
+    )
+
+
+class _Courier:
+    """Brings the journal to MLflow now and then; an outage costs nothing but delay."""
+
+    def __init__(self, place: Place, folder: Path) -> None:
+        self.place, self.folder = place, folder
+        self.not_before = 0.0
+
+    def send(self, now: bool = False) -> None:
+        if now or time.monotonic() >= self.not_before:
+            arrived = deliver(self.place.store, self.folder, self.place.parent_run_id)
+            pause = DELIVER_EVERY if arrived else DELIVER_AGAIN
+            self.not_before = time.monotonic() + pause
+
+
+def _reason(error: Exception) -> str | None:
+    """One sentence for an end that would come again, None for one that may not."""
+    import torch
+
+    from hcl import TrainingDiverged
+
+    if isinstance(error, TrainingDiverged | ConfigError):
+        return str(error)
+    # torch has no exception class of its own for the CPU's memory.
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(
+        error
+    ):
+        return f"out of memory: {str(error).splitlines()[0] if str(error) else 'no details'}"
+    return None

@@ -1,0 +1,95 @@
+"""The Ray trainable: a trial's number and values in, its seeds trained, its objective out.
+
+What Ray is told, per trial:
+- after each task of the first seed but the last: `tasks_learned` and the objective of that seed
+  so far (NaN where it is only known at the end);
+- once all seeds are done: `tasks_learned == num_tasks` and the mean of the seeds' objectives;
+- or `failure` with its reason, when trying again would end the same way.
+Only a died process and unexpected errors are raised, which Ray then retries.
+"""
+
+import gc
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hcl.results import Result, TaskReport
+from sweeps.folder import SweepFolder
+from sweeps.search import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
+from sweeps.search_space import SearchSpace
+from sweeps.seed_run import Place, TrialFailed, train_seed
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """What all trials of a sweep share; travels to the workers."""
+
+    space: SearchSpace
+    folder: SweepFolder
+    place: Place
+
+
+def make_trainable(plan: TrialPlan) -> Callable[[dict[str, Any]], None]:
+    """The function that Ray runs for each suggestion of `sweeps.search.OptunaSearch`."""
+
+    def trainable(suggestion: dict[str, Any]) -> None:
+        from ray import tune
+
+        try:
+            run_trial(plan, suggestion["number"], suggestion["params"], tune.report)
+        finally:
+            _clean_process()
+
+    return trainable
+
+
+def run_trial(
+    plan: TrialPlan,
+    number: int,
+    params: dict[str, Any],
+    report: Callable[[dict[str, Any]], None],
+) -> None:
+    """Train every seed of a trial and report as the module's docstring says.
+
+    Args:
+        plan: the sweep's.
+        number: Optuna's trial number.
+        params: searched values, as Optuna keeps them.
+        report: takes one dict of metrics at a time.
+    """
+    objective, seeds = plan.space.sweep.objective, plan.space.sweep.seeds
+    learned = 0
+
+    def on_task(row: TaskReport) -> None:
+        nonlocal learned
+        learned = row.tasks_learned
+        if learned < row.num_tasks:
+            value = row.metrics.get(objective, math.nan)
+            report({OBJECTIVE: value, TASKS_LEARNED: learned, NUM_TASKS: row.num_tasks})
+
+    results: list[Result] = []
+    configs = [plan.space.trial_config(params, seed) for seed in seeds]
+    num_tasks = configs[0].benchmark.num_tasks
+    try:
+        for config in configs:
+            folder = plan.folder.seed_folder(number, config.seed)
+            rows = on_task if config is configs[0] else None
+            results.append(train_seed(config, plan.place, folder, number, on_task=rows))
+    except TrialFailed as error:
+        failure = f"seed {config.seed}: {error}"
+        report({OBJECTIVE: math.nan, TASKS_LEARNED: learned, NUM_TASKS: num_tasks,
+                FAILURE: failure})  # fmt: skip
+        return
+    values = [result.metrics[objective] for result in results]
+    mean = sum(values) / len(values)
+    report({OBJECTIVE: mean, TASKS_LEARNED: num_tasks, NUM_TASKS: num_tasks})
+
+
+def _clean_process() -> None:
+    """Ray reuses the process: give back what the trial held. (`hcl.run` seeds itself anew.)"""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
