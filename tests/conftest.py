@@ -6,6 +6,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+# Before torch is imported, here and in subprocesses: busy cores make torch's own threads crawl.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 
