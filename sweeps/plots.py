@@ -67,9 +67,7 @@ def average_accuracy_curves(
         count, tasks = values.shape
         steps = np.arange(1, tasks + 1)
         longest = max(longest, tasks)
-        (line,) = axis.plot(
-            steps, values.mean(0), marker="o", ms=3, label=f"{label} (n = {count})"
-        )
+        (line,) = axis.plot(steps, values.mean(0), marker="o", ms=3, label=f"{label} (n={count})")
         if count > 1:
             sem = values.std(0, ddof=1) / np.sqrt(count)
             low, high = values.mean(0) - sem, values.mean(0) + sem
@@ -102,7 +100,8 @@ def _draw_matrix(axis: Axes, name: str, values: np.ndarray) -> Any:
     percent = 100 * values
     image = axis.imshow(np.ma.masked_invalid(percent), vmin=0, vmax=100, cmap="viridis")
     axis.set_facecolor("0.93")
-    title = f"{name}: average {np.nanmean(percent[-1]):.2f}%"
+    last = percent[-1][~np.isnan(percent[-1])]
+    title = f"{name}: average {last.mean():.2f}%" if last.size else name
     axis.set(title=title, xlabel="accuracy on task", ylabel="after learning task")
     axis.set(xticks=_ticks(tasks), yticks=_ticks(tasks))
     if tasks <= MAX_TASKS_WITH_NUMBERS:
