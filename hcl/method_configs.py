@@ -27,15 +27,11 @@ class MethodConfig:
 
 
 @dataclass(frozen=True)
-class HnetConfig(MethodConfig):
-    """Task-conditioned hypernetwork with output regularizer (von Oswald et al., 2020).
+class HypernetConfig(MethodConfig):
+    """A task-conditioned hypernetwork and its output regularizer.
 
-    Defaults: split MNIST of the authors' code. With task identity not given, the task is the
-    one of lowest predictive entropy (HNET+ENT).
+    Defaults: the classifier of split MNIST in the authors' code (PAPER.md, section 3).
     """
-
-    # One head per task in both, and the loss sees the current head only: same training.
-    ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {"task": ("class",), "class": ("task",)}
 
     beta: float = setting(0.01, ge=0)  # strength of the output regularizer
     embedding_size: int = setting(96, ge=1)  # numbers per task embedding
@@ -47,6 +43,18 @@ class HnetConfig(MethodConfig):
     # differentiating through it.
     lookahead: Literal["off", "detached", "full"] = "detached"
     reg_tasks: int = setting(0, ge=0)  # random past tasks regularized per step; 0 = all
+
+
+@dataclass(frozen=True)
+class HnetConfig(HypernetConfig):
+    """Task-conditioned hypernetwork with output regularizer (von Oswald et al., 2020).
+
+    With task identity not given, the task is the one of lowest predictive entropy (HNET+ENT).
+    """
+
+    # One head per task in both, and the loss sees the current head only: same training.
+    ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {"task": ("class",), "class": ("task",)}
+
     mask_heads: bool = False  # leave out, for a past task, the weights of other tasks' heads
 
 

@@ -44,7 +44,8 @@ def values(prefix: str) -> list[Tensor]:
 
 
 def state(method: Hnet) -> list[Tensor]:
-    return [*method.embeddings, *method.hypernet.theta()]
+    learned = method.task_hypernet
+    return [*learned.embeddings, *learned.hypernet.theta()]
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def task(task_id: int) -> TaskSplits:
 
 
 def test_generated_weights_are_exactly_the_authors(method: Hnet) -> None:
-    weights = method.hypernet(torch.stack(list(method.embeddings)))
+    weights = method.task_hypernet(range(4))
     torch.testing.assert_close(weights, golden("weights_all_tasks"), rtol=0, atol=1e-15)
 
 
@@ -101,16 +102,13 @@ def test_sixth_step_in_detail(method: Hnet) -> None:
     method.start_task(task(3))
     for x, y in zip(golden("x")[:5], golden("y")[:5], strict=True):
         method.train_step(x, y + 12)
-    theta = method.hypernet.theta()
-    weights = method.hypernet(method.embeddings[3][None])[0]
-    logits = method.target(weights, golden("x")[5])
+    learned = method.task_hypernet
+    logits = method.target(learned.current(), golden("x")[5])
     torch.testing.assert_close(logits[:, 12:16], golden("last_logits"), rtol=0, atol=1e-4)
     loss = method.layout.head_cross_entropy(logits, golden("y")[5] + 12, 3)
-    grads = list(torch.autograd.grad(loss, theta))
-    candidate = method.optimizer.candidate(grads)
-    assert method.regularizer is not None
-    embedding = method.embeddings[3]
-    _, extra = method._penalty_and_grads(method.regularizer, theta, embedding, grads)
+    grads = list(torch.autograd.grad(loss, learned.hypernet.theta()))
+    candidate = learned.optimizer.candidate(grads)
+    _, extra = learned.penalty_and_grads(grads)
     for i in range(7):
         torch.testing.assert_close(grads[i], golden(f"last_taskgrad_{i}"), rtol=1e-3, atol=1e-6)
         theirs = golden(f"last_lookahead_{i}")

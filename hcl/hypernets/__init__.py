@@ -3,5 +3,6 @@
 from hcl.hypernets.hypernet import Hypernet
 from hcl.hypernets.lookahead import CandidateAdam
 from hcl.hypernets.output_regularizer import OutputRegularizer
+from hcl.hypernets.task_hypernet import TaskHypernet
 
-__all__ = ["CandidateAdam", "Hypernet", "OutputRegularizer"]
+__all__ = ["CandidateAdam", "Hypernet", "OutputRegularizer", "TaskHypernet"]

@@ -3,12 +3,10 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hcl import seeding
 from hcl.benchmarks.arrays import TaskSplits
-from hcl.hypernets import CandidateAdam, Hypernet, OutputRegularizer
-from hcl.hypernets.hypernet import Theta
+from hcl.hypernets import TaskHypernet
 from hcl.method_configs import HnetConfig
 from hcl.methods.base import Method, Prediction, Setup
 from hcl.target import TargetNetwork, Weights
@@ -22,52 +20,26 @@ class Hnet(Method):
     """Continual learning with hypernetworks (von Oswald et al., 2020), eq. 1-2.
 
     The loss on a task's own head, plus beta times the mean squared change of the weights generated
-    for each past task. Every task starts with new Adam moments; the task's embedding has an Adam
-    of its own and is frozen afterwards. Not given, the task is that of lowest predictive entropy
-    (HNET+ENT).
+    for each past task. Not given, the task is that of lowest predictive entropy (HNET+ENT).
     """
 
     config: HnetConfig
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        config = setup.config.method
-        assert isinstance(config, HnetConfig)
+        trial = setup.config
         self.target = TargetNetwork(setup.build_network())
-        self.hypernet = Hypernet(
-            self.target.num_weights,
-            config.embedding_size,
-            config.chunk_embedding_size,
-            config.chunk_size,
-            config.hidden_sizes,
-            config.activation,
-        )
-        self.embeddings = nn.ParameterList(
-            torch.randn(config.embedding_size) for _ in range(setup.layout.num_tasks)
+        self.task_hypernet = TaskHypernet(
+            self.target.num_weights, setup.layout.num_tasks, self.config, trial.train, trial.seed
         )
         self.buffers_of: dict[int, Weights] = {}  # running statistics, one set per task
-        self.regularizer: OutputRegularizer | None = None
-        self.task_subsets = seeding.generator(setup.config.seed, "reg_tasks")
-        self._cached: tuple[tuple[int, ...], Tensor] | None = None
+        self._cached: tuple[range, Tensor] | None = None
 
     def start_task(self, task: TaskSplits) -> None:
         super().start_task(task)
-        self._make_optimizers()
-        self.regularizer = self._make_regularizer()
+        self.task_hypernet.start_task(self.task_id, *self._head_mask())
         fresh = self.target.initial_buffers.items()
         self.buffers_of[self.task_id] = {k: b.clone().to(self.device) for k, b in fresh}
-
-    def _make_optimizers(self) -> None:
-        train = self.setup.config.train
-        betas = (train.adam_beta1, train.adam_beta2)
-        self.optimizer = CandidateAdam(self.hypernet.theta(), train.lr, betas)
-        self.embedding_optimizer = CandidateAdam([self.embeddings[self.task_id]], train.lr, betas)
-
-    def _make_regularizer(self) -> OutputRegularizer | None:
-        if self.task_id == 0 or self.config.beta == 0:
-            return None
-        past = torch.stack([e.detach() for e in list(self.embeddings)[: self.task_id]])
-        return OutputRegularizer(self.hypernet, past, *self._head_mask())
 
     def _head_mask(self) -> tuple[Tensor | None, int | None]:
         """Weights that count for each past task: all but the rows of other tasks' heads."""
@@ -85,57 +57,11 @@ class Hnet(Method):
         return keep, self.target.positions(rows[0]).start
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        embedding, theta = self.embeddings[self.task_id], self.hypernet.theta()
-        weights = self.hypernet(embedding[None])[0]
-        logits = self.target(weights, x, self.buffers_of[self.task_id])
-        task_loss = self.layout.head_cross_entropy(logits, y, self.task_id)
-        full = self.regularizer is not None and self.config.lookahead == "full"
-        *grads, grad_embedding = torch.autograd.grad(
-            task_loss, [*theta, embedding], create_graph=full
-        )
-        losses = {"task": task_loss.detach()}
-        if self.regularizer is not None:
-            penalty, extra = self._penalty_and_grads(self.regularizer, theta, embedding, grads)
-            grads = list(torch._foreach_add([g.detach() for g in grads], extra[:-1]))
-            grad_embedding = grad_embedding.detach() + extra[-1]
-            losses["regularizer"] = self.config.beta * penalty.detach()
-        self.optimizer.step(grads)
-        self.embedding_optimizer.step([grad_embedding])
-        return losses
-
-    def _penalty_and_grads(
-        self, regularizer: OutputRegularizer, theta: Theta, embedding: Tensor, grads: list[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
-        """The penalty, and beta times its gradient for theta and the current embedding.
-
-        The embedding's is 0 unless the lookahead is differentiated through.
-        """
-        if self.config.lookahead == "full":
-            at = [
-                p + d
-                for p, d in zip(theta, self.optimizer.differentiable_candidate(grads), strict=True)
-            ]
-            inputs = [*theta, embedding]
-        else:
-            at = [p.detach() for p in theta]
-            if self.config.lookahead == "detached":
-                at = list(torch._foreach_add(at, self.optimizer.candidate(grads)))
-            inputs = at = [p.requires_grad_() for p in at]
-        penalty = regularizer(at, self._draw_past_tasks())
-        found = torch.autograd.grad(self.config.beta * penalty, inputs, allow_unused=True)
-        extra = [
-            torch.zeros_like(p) if g is None else g for p, g in zip(inputs, found, strict=True)
-        ]
-        if self.config.lookahead != "full":
-            extra.append(torch.zeros_like(embedding))
-        return penalty, extra
-
-    def _draw_past_tasks(self) -> Tensor | None:
-        """A random subset of past tasks, or None for all (PAPER.md, section 3)."""
-        if self.config.reg_tasks == 0 or self.config.reg_tasks >= self.task_id:
-            return None
-        order = torch.randperm(self.task_id, generator=self.task_subsets)
-        return order[: self.config.reg_tasks].to(self.device)
+        logits = self.target(self.task_hypernet.current(), x, self.buffers_of[self.task_id])
+        loss = self.layout.head_cross_entropy(logits, y, self.task_id)
+        penalty, _ = self.task_hypernet.update(loss, [])
+        losses = {"task": loss.detach()}
+        return losses if penalty is None else losses | {"regularizer": penalty}
 
     def train(self, mode: bool = True) -> "Hnet":
         super().train(mode)
@@ -143,16 +69,15 @@ class Hnet(Method):
         self._cached = None  # weights generated for evaluation are stale once training goes on
         return self
 
-    def weights_for(self, task_ids: tuple[int, ...]) -> Tensor:
+    def weights_for(self, task_ids: range) -> Tensor:
         """(T, num_weights) of the asked tasks; in evaluation mode generated once."""
         if self._cached is None or self._cached[0] != task_ids:
-            asked = torch.stack([self.embeddings[i] for i in task_ids])
-            self._cached = (task_ids, self.hypernet(asked))
+            self._cached = (task_ids, self.task_hypernet(task_ids))
         return self._cached[1]
 
     def predict(self, x: Tensor, task_id: int | None) -> Prediction:
         if task_id is not None:
-            weights = self.weights_for((task_id,))[0]
+            weights = self.weights_for(range(task_id, task_id + 1))[0]
             return Prediction(self.target(weights, x, self.buffers_of[task_id]))
         rows = max(1, INFERENCE_ROWS // self.num_learned)
         parts = [self._predict_inferred(part) for part in x.split(rows)]
@@ -161,7 +86,7 @@ class Hnet(Method):
 
     def _predict_inferred(self, x: Tensor) -> Prediction:
         """All tasks' networks on all inputs at once; only the picked task's head competes."""
-        weights = self.weights_for(tuple(range(self.num_learned)))
+        weights = self.weights_for(range(self.num_learned))
         buffers = [self.buffers_of[i] for i in range(self.num_learned)]
         heads = self.per_head(self.target.run_many(weights, x, buffers))
         task_ids = self.infer_task(x, heads)
@@ -182,22 +107,18 @@ class Hnet(Method):
         """int64 (B,): the task each input is taken to be from."""
         return lowest_entropy(head_logits)
 
+    def num_stored(self) -> int:
+        return self.task_hypernet.num_stored()
+
     def num_target_weights(self) -> int:
         return self.target.num_weights
 
     def get_extra_state(self) -> dict[str, Any]:
-        state = {
+        return {
             **super().get_extra_state(),
             "buffers_of": self.buffers_of,
-            "task_subsets": self.task_subsets.get_state(),
+            "task_hypernet": self.task_hypernet.training_state(),
         }
-        if self.task_id >= 0:
-            state["optimizer"] = self.optimizer.state_dict()
-            state["embedding_optimizer"] = self.embedding_optimizer.state_dict()
-        if self.regularizer is not None:
-            state["kept_theta"] = self.regularizer.theta_start
-            state["kept_embeddings"] = self.regularizer.embeddings
-        return state
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
@@ -205,13 +126,4 @@ class Hnet(Method):
             task_id: {k: b.to(self.device) for k, b in buffers.items()}
             for task_id, buffers in state["buffers_of"].items()
         }
-        self.task_subsets.set_state(state["task_subsets"])
-        if self.task_id >= 0:
-            self._make_optimizers()
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.embedding_optimizer.load_state_dict(state["embedding_optimizer"])
-        self.regularizer = None
-        if "kept_theta" in state:
-            theta = [p.to(self.device) for p in state["kept_theta"]]
-            past = state["kept_embeddings"].to(self.device)
-            self.regularizer = OutputRegularizer(self.hypernet, past, *self._head_mask(), theta)
+        self.task_hypernet.load_training_state(state["task_hypernet"], *self._head_mask())

@@ -1,0 +1,184 @@
+"""A hypernetwork learned task by task: embeddings, optimizers and the output regularizer."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hcl import seeding
+from hcl.config import TrainConfig
+from hcl.hypernets.hypernet import Hypernet, Theta
+from hcl.hypernets.lookahead import CandidateAdam
+from hcl.hypernets.output_regularizer import OutputRegularizer
+from hcl.method_configs import HypernetConfig
+
+
+class TaskHypernet(nn.Module):
+    """Generates a network per task and keeps the past ones (von Oswald et al., 2020), eq. 2.
+
+    Every task starts with new Adam moments; its embedding has an Adam of its own and is frozen
+    when the next task starts.
+
+    Args:
+        num_weights: weights of the generated network.
+        num_tasks: embeddings to have.
+        config: beta, sizes, lookahead.
+        train: learning rate and betas.
+        seed: of the random subsets of past tasks.
+    """
+
+    def __init__(
+        self,
+        num_weights: int,
+        num_tasks: int,
+        config: HypernetConfig,
+        train: TrainConfig,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.config, self.train_config = config, train
+        self.hypernet = Hypernet(
+            num_weights,
+            config.embedding_size,
+            config.chunk_embedding_size,
+            config.chunk_size,
+            config.hidden_sizes,
+            config.activation,
+        )
+        self.embeddings = nn.ParameterList(
+            torch.randn(config.embedding_size) for _ in range(num_tasks)
+        )
+        self.task_id = -1
+        self.regularizer: OutputRegularizer | None = None
+        self.task_subsets = seeding.generator(seed, "reg_tasks")
+
+    def start_task(
+        self, task_id: int, keep: Tensor | None = None, first_masked: int | None = None
+    ) -> None:
+        """New optimizers, and the regularizer that holds on to the past tasks' weights.
+
+        Args:
+            task_id: the task that begins.
+            keep, first_masked: see OutputRegularizer.
+        """
+        self.task_id = task_id
+        self._make_optimizers()
+        self.regularizer = None
+        if task_id > 0 and self.config.beta > 0:
+            past = self.stacked_embeddings(range(task_id)).detach()
+            self.regularizer = OutputRegularizer(self.hypernet, past, keep, first_masked)
+
+    def _make_optimizers(self) -> None:
+        lr, betas = (
+            self.train_config.lr,
+            (self.train_config.adam_beta1, self.train_config.adam_beta2),
+        )
+        self.optimizer = CandidateAdam(self.hypernet.theta(), lr, betas)
+        self.embedding_optimizer = CandidateAdam([self.embeddings[self.task_id]], lr, betas)
+
+    def stacked_embeddings(self, task_ids: range) -> Tensor:
+        """(T, embedding_size)"""
+        return torch.stack([self.embeddings[i] for i in task_ids])
+
+    def forward(self, task_ids: range) -> Tensor:
+        """(T, num_weights) of the asked tasks, in one batched call."""
+        return self.hypernet(self.stacked_embeddings(task_ids))
+
+    def current(self) -> Tensor:
+        """(num_weights,) of the task being learned."""
+        return self.hypernet(self.embeddings[self.task_id][None])[0]
+
+    def update(self, loss: Tensor, others: list[Tensor]) -> tuple[Tensor | None, list[Tensor]]:
+        """One Adam step on `loss` + beta * regularizer.
+
+        Args:
+            loss: the task's, computed with `current()`.
+            others: further tensors whose gradient of `loss` is wanted (an encoder's weights).
+
+        Returns:
+            beta * regularizer, detached (None on the first task), and the gradients of `others`.
+        """
+        embedding, theta = self.embeddings[self.task_id], self.hypernet.theta()
+        full = self.regularizer is not None and self.config.lookahead == "full"
+        found = torch.autograd.grad(loss, [*theta, embedding, *others], create_graph=full)
+        grads, grad_embedding = list(found[: len(theta)]), found[len(theta)]
+        penalty = None
+        if self.regularizer is not None:
+            penalty, extra = self.penalty_and_grads(grads)
+            grads = list(torch._foreach_add([g.detach() for g in grads], extra[:-1]))
+            grad_embedding = grad_embedding.detach() + extra[-1]
+        self.optimizer.step(grads)
+        self.embedding_optimizer.step([grad_embedding])
+        return penalty, [g.detach() for g in found[len(theta) + 1 :]]
+
+    def penalty_and_grads(self, grads: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """beta * regularizer at theta + candidate step, and its gradient.
+
+        Args:
+            grads: of the task loss for theta; with their graph if it is differentiated through.
+
+        Returns:
+            The value, and its gradient for theta and, last, the current embedding (0 unless the
+            lookahead is differentiated through).
+        """
+        assert self.regularizer is not None
+        embedding, theta = self.embeddings[self.task_id], self.hypernet.theta()
+        if self.config.lookahead == "full":
+            steps = self.optimizer.differentiable_candidate(grads)
+            at = [p + step for p, step in zip(theta, steps, strict=True)]
+            inputs = [*theta, embedding]
+        else:
+            at = [p.detach() for p in theta]
+            if self.config.lookahead == "detached":
+                at = list(torch._foreach_add(at, self.optimizer.candidate(grads)))
+            inputs = at = [p.requires_grad_() for p in at]
+        penalty = self.config.beta * self.regularizer(at, self._draw_past_tasks())
+        found = torch.autograd.grad(penalty, inputs, allow_unused=True)
+        extra = [
+            torch.zeros_like(p) if g is None else g for p, g in zip(inputs, found, strict=True)
+        ]
+        if self.config.lookahead != "full":
+            extra.append(torch.zeros_like(embedding))
+        return penalty.detach(), extra
+
+    def _draw_past_tasks(self) -> Tensor | None:
+        """A random subset of past tasks, or None for all (PAPER.md, section 3)."""
+        if self.config.reg_tasks == 0 or self.config.reg_tasks >= self.task_id:
+            return None
+        order = torch.randperm(self.task_id, generator=self.task_subsets)
+        return order[: self.config.reg_tasks].to(self.embeddings[0].device)
+
+    def num_stored(self) -> int:
+        """Numbers in hypernetwork and embeddings: |Theta_h u {e}| of the compression ratio."""
+        return sum(p.numel() for p in self.parameters())
+
+    def training_state(self) -> dict[str, Any]:
+        """What a restart needs beside the parameters; a method puts it into its extra state."""
+        state: dict[str, Any] = {
+            "task_id": self.task_id,
+            "task_subsets": self.task_subsets.get_state(),
+        }
+        if self.task_id >= 0:
+            state["optimizer"] = self.optimizer.state_dict()
+            state["embedding_optimizer"] = self.embedding_optimizer.state_dict()
+        if self.regularizer is not None:
+            state["kept_theta"] = self.regularizer.theta_start
+            state["kept_embeddings"] = self.regularizer.embeddings
+        return state
+
+    def load_training_state(
+        self, state: dict[str, Any], keep: Tensor | None = None, first_masked: int | None = None
+    ) -> None:
+        """Put back what `training_state` returned; `keep` and `first_masked` as at the start."""
+        self.task_id = state["task_id"]
+        self.task_subsets.set_state(state["task_subsets"])
+        if self.task_id >= 0:
+            self._make_optimizers()
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.embedding_optimizer.load_state_dict(state["embedding_optimizer"])
+        self.regularizer = None
+        if "kept_theta" in state:
+            device = self.embeddings[0].device
+            theta: Theta = [p.to(device) for p in state["kept_theta"]]
+            past = state["kept_embeddings"].to(device)
+            self.regularizer = OutputRegularizer(self.hypernet, past, keep, first_masked, theta)
