@@ -4,10 +4,10 @@ Started again on the same folder, it goes on: the study knows which trials are d
 were running are handed out again, and each finds its checkpoints and its MLflow runs.
 """
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcl.config import ConfigError
@@ -107,9 +107,8 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
     with request.folder.lock():
         from sweeps.search import OptunaSearch
 
-        url = request.study_url or request.folder.study_url
         explain = _explain(request.folder)
-        search = OptunaSearch(request.space, request.folder.name, url, explain)
+        search = OptunaSearch(request.space, request.folder.name, _study_url(request), explain)
         parent_run_id = _begin(request)
         with Interrupt() as interrupt:
             try:
@@ -118,6 +117,19 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
             except KeyboardInterrupt:
                 pass  # the second Ctrl-C: what is on disk is enough to go on
             return _end(request, search, parent_run_id, interrupt.requested)
+
+
+def _study_url(request: SweepRequest) -> str:
+    """The study's database; another one than at the start would number its trials anew."""
+    info, url = request.folder.read_info(), request.study_url
+    shown = None if url is None else redact(url)
+    if info and info.get("study_url") != shown:
+        was = info.get("study_url") or "a file in the sweep's folder (no --study-url)"
+        raise ConfigError(
+            f"the study of sweep {request.folder.name!r} is in {was}, not in"
+            f" {shown or 'its folder'}; use the same --study-url or another --name"
+        )
+    return url or request.folder.study_url
 
 
 def _check_data(request: SweepRequest) -> None:
@@ -147,6 +159,7 @@ def _begin(request: SweepRequest) -> str:
         parent_run_id=parent_run_id,
         command=redact(request.command),
         tracking_uri=None if request.tracking_uri is None else store.shown_uri,
+        study_url=None if request.study_url is None else redact(request.study_url),
         status="RUNNING",
     )
     return parent_run_id
@@ -257,7 +270,7 @@ def _end(
         pass  # an outage at the end: `hcl sync` repeats the deliveries
     folder.write_info(status=status)
     if not failed and not interrupted:
-        _drop_rays_files(folder.path / "ray")
+        shutil.rmtree(folder.path / "ray", ignore_errors=True)  # kept where it may explain
     return outcome
 
 
@@ -280,9 +293,3 @@ def _explain(folder: SweepFolder) -> Callable[[int], str | None]:
         return None
 
     return explain
-
-
-def _drop_rays_files(path: Path) -> None:
-    import shutil
-
-    shutil.rmtree(path, ignore_errors=True)

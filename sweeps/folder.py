@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -102,9 +102,7 @@ class SweepFolder:
                     f"sweep {self.name!r} is being run by process {file.read().strip()};"
                     " wait for it, stop it, or choose another --name"
                 ) from None
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            _write_owner(file)
             yield
 
 
@@ -124,7 +122,7 @@ def only_process(folder: Path, timeout: float) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + timeout
-    with open(folder / ".lock", "w") as file:
+    with open(folder / ".lock", "a+") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -133,7 +131,14 @@ def only_process(folder: Path, timeout: float) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"another process still trains in {folder}") from None
                 time.sleep(0.1)
+        _write_owner(file)
         yield
+
+
+def _write_owner(file: TextIO) -> None:
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,0 +1,1 @@
+"""The commands of `hcl`, one small file per group. Heavy imports happen inside the functions."""

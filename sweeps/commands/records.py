@@ -1,0 +1,116 @@
+"""`hcl ui`, `hcl report` and `hcl sync`: what was recorded."""
+
+import os
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from hcl.config import ConfigError
+from sweeps.commands.options import STORAGE, Storage, TrackingUri, find_store, say
+from sweeps.folder import SweepFolder
+
+
+def report(
+    sweep: Annotated[str, typer.Argument(help="Name of the sweep.")],
+    form: Annotated[
+        str, typer.Option("--format", help="markdown, latex, csv or terminal.")
+    ] = "terminal",
+    storage: Storage = STORAGE,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Tables of a sweep: its best configurations, and the methods as mean ± SEM over seeds.
+
+    \b
+    Examples:
+      hcl report split_digits-hnet
+      hcl report split_digits-hnet --format latex > table.tex
+    """
+    from sweeps.report import report as tables
+
+    say(tables(sweep, find_store(storage, tracking_uri, sweep), form))
+
+
+def sync(
+    sweep: Annotated[
+        str | None, typer.Argument(show_default="every sweep", help="Name of the sweep.")
+    ] = None,
+    storage: Storage = STORAGE,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Send to MLflow what it did not take yet, e.g. after its server was down.
+
+    Nothing is sent twice. With --tracking-uri a finished sweep can be copied to another server.
+
+    \b
+    Examples:
+      hcl sync
+      hcl sync split_digits-hnet --tracking-uri http://mlflow:5000
+
+    \b
+    Exit status: 0 MLflow has everything, 1 something is still missing.
+    """
+    from sweeps.sync import sync_sweep
+
+    root = SweepFolder(storage, "any").storage / "sweeps"
+    names = [sweep] if sweep else sorted(path.name for path in root.glob("*") if path.is_dir())
+    missing = 0
+    for name in names:
+        folder = SweepFolder(storage, name)
+        if not folder.path.is_dir():
+            raise ConfigError(f"there is no sweep {name!r} in {folder.storage}")
+        sent, failed = sync_sweep(folder, find_store(storage, tracking_uri, name))
+        missing += failed
+        say(f"{name}: MLflow has {sent} of {sent + failed} runs")
+    if not names:
+        say(f"there is no sweep in {root}")
+    raise typer.Exit(1 if missing else 0)
+
+
+def ui(
+    port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 5000,
+    storage: Storage = STORAGE,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Open the MLflow UI on the recorded runs; for this machine alone (127.0.0.1).
+
+    Select runs of a sweep and press Compare; their accuracy matrices stand side by side under
+    the picture accuracy_matrix.
+
+    \b
+    Examples:
+      hcl ui
+      hcl ui --port 5001 --storage /shared/hcl
+    """
+    from sweeps.tracking import local_store, redact
+
+    if tracking_uri and tracking_uri.startswith("http"):
+        say(f"the runs are on a server of their own: {redact(tracking_uri)}")
+        return
+    folder = SweepFolder(storage, "any").storage
+    uri = tracking_uri or local_store(folder, "any").tracking_uri
+    if tracking_uri is None and not (folder / "mlflow.db").exists():
+        raise ConfigError(f"no run has been recorded in {folder}; give its --storage, or sweep")
+    say(f"MLflow UI: http://127.0.0.1:{port}    (Ctrl-C ends it)")
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", "1"]
+    command += ["--default-artifact-root", str(folder / "artifacts")]
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument: it may hold a password
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    raise typer.Exit(_serve(command, environment))
+
+
+def _serve(command: list[str], environment: dict[str, str]) -> int:
+    """Run until it ends or Ctrl-C; its workers are in its process group and end with it."""
+    process = subprocess.Popen(command, env=environment)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        return 0

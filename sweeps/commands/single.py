@@ -1,0 +1,125 @@
+"""`hcl run`: one configuration, without a search."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hcl.config import ConfigError, TrialConfig, flatten
+from sweeps.commands.options import (
+    STORAGE,
+    DataRoot,
+    Storage,
+    TrackingUri,
+    absolute,
+    numbers,
+    say,
+)
+from sweeps.folder import SweepFolder, git_tags
+from sweeps.yaml_file import load_yaml, parse_yaml
+
+if TYPE_CHECKING:
+    from hcl.results import Progress, Result
+
+
+def run(
+    config: Annotated[Path, typer.Argument(help="Settings of one trial, .json or .yaml.")],
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated."),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(show_default="the file's", help="Seeds to train, e.g. 1,2,3.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="MLflow experiment of these runs.")] = "single",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
+    storage: Storage = STORAGE,
+    tracking_uri: TrackingUri = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Train one configuration and record it in MLflow.
+
+    The same configuration and seed is never trained twice: interrupted, it goes on; finished,
+    its result is shown again.
+
+    \b
+    Examples:
+      hcl run trial.yaml
+      hcl run trial.json --set method/beta=0.1 --set 'method/hidden_sizes=[25, 25]' --seeds 1,2,3
+
+    \b
+    Exit status: 0 trained, 1 training failed, 2 something to correct, 130 interrupted.
+    """
+    values = _changed(_read(config), change or [])
+    chosen = numbers(seeds, "--seeds") or [values.get("seed", 1)]
+    configs = [TrialConfig.from_dict({**values, "seed": seed}) for seed in chosen]
+    if device not in ("cpu", "cuda") and not device.startswith("cuda:"):
+        raise ConfigError(f"--device {device!r}: use cpu, cuda or cuda:NUMBER")
+    from sweeps.driver import store_of
+    from sweeps.seed_run import Place, TrialFailed, train_seed
+    from sweeps.tracking import close_runs, prepare
+
+    folder = SweepFolder(storage, name)
+    store = store_of(folder, tracking_uri)
+    prepare(store)
+    place = Place(
+        name,
+        store,
+        tags=git_tags(),
+        phase="single",
+        device=device,
+        data_root=absolute(data_root),
+        checkpoint_every=1000,
+    )
+    for one in configs:
+        trial = one.digest(without_seed=True)
+        path = folder.seed_folder(trial, one.seed)
+        try:
+            result = train_seed(one, place, path, trial, progress=_show_progress)
+        except TrialFailed as error:
+            say(f"seed {one.seed} failed: {error}", stderr=True)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            close_runs(store, name)
+            raise
+        _show_result(one.seed, result, path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A trial's settings, flat; a result.json is taken for the configuration it holds."""
+    if path.suffix != ".json":
+        return flatten(load_yaml(path))
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or f"not valid JSON: {error}"
+        raise ConfigError(f"{path}: cannot be read: {why}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must hold a JSON object but holds {type(values).__name__}")
+    is_result = isinstance(values.get("config"), dict) and "accuracy" in values
+    return flatten(values["config"] if is_result else values)
+
+
+def _changed(values: dict[str, Any], changes: list[str]) -> dict[str, Any]:
+    """Apply `KEY=VALUE`s; a value is read as YAML, so `[25, 25]` is a list and `1e-3` a number."""
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {change!r}: write KEY=VALUE, e.g. --set method/beta=0.1")
+        values = {**values, key: parse_yaml(f"value: {text}")["value"]}
+    return values
+
+
+def _show_progress(progress: "Progress") -> None:
+    if progress.step == progress.iterations:
+        losses = ", ".join(f"{name} {value:.4g}" for name, value in progress.losses.items())
+        task = f"task {progress.task_id + 1}/{progress.num_tasks}"
+        say(f"{task} trained, {progress.seconds:.0f} s, loss: {losses}", stderr=True)
+
+
+def _show_result(seed: int, result: "Result", folder: Path) -> None:
+    say(f"seed {seed}:")
+    for key, value in sorted(result.metrics.items()):
+        say(f"  {key} {value:.4f}")
+    say(f"  in {folder / 'result.json'}")

@@ -1,0 +1,214 @@
+"""`hcl sweep` and `hcl validate`."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hcl.config import ConfigError
+from sweeps.commands.options import (
+    STORAGE,
+    DataRoot,
+    Storage,
+    TrackingUri,
+    absolute,
+    console,
+    numbers,
+    say,
+)
+from sweeps.folder import SweepFolder
+from sweeps.search_space import SearchSpace, load
+
+if TYPE_CHECKING:
+    from sweeps.driver import Outcome
+
+SHOWN = 5  # best configurations in the final table
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(help="Search space, e.g. search_spaces/NAME.yaml.")],
+    num_trials: Annotated[
+        int | None, typer.Option(help="Trials of the whole sweep, earlier starts included.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds trained in every trial, e.g. 1,2,3.")
+    ] = None,
+    max_concurrent: Annotated[
+        int | None, typer.Option(help="Trials at a time; 0 = as many as fit.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(show_default="the file's name", help="Name of the sweep.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Only go on with a sweep that is there.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, show the first trials, stop.")
+    ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RAY_ADDRESS",
+            show_default="this machine",
+            help="Ray cluster: HOST:PORT, or auto for the one this machine belongs to.",
+        ),
+    ] = None,
+    storage: Storage = STORAGE,
+    tracking_uri: TrackingUri = None,
+    study_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HCL_STUDY_URL",
+            show_default="a sqlite file in the sweep's folder",
+            help="Database of the Optuna study.",
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Search hyperparameters: Ray Tune runs the trials, Optuna chooses, MLflow records.
+
+    Started again with the same name it goes on where it stopped, whether it was interrupted
+    (Ctrl-C), killed, or is to get more trials.
+
+    \b
+    Examples:
+      hcl sweep search_spaces/split_digits-hnet.yaml --num-trials 4
+      hcl sweep search_spaces/split_mnist-hnet.yaml --seeds 1,2,3 --name mnist3
+      hcl sweep search_spaces/split_mnist-hnet.yaml --name mnist3 --num-trials 40
+      hcl sweep search_spaces/permuted_mnist-hnet.yaml --address auto --storage /shared/hcl \\
+          --tracking-uri http://mlflow:5000
+
+    \b
+    Exit status: 0 all trials ended well, 1 some failed, 2 something to correct, 130 interrupted.
+    """
+    space = load(file).with_sweep(
+        num_trials=num_trials,
+        seeds=numbers(seeds, "--seeds"),
+        max_concurrent_trials=max_concurrent,
+    )
+    folder = SweepFolder(storage, name or space.name)
+    if resume and not folder.space_file.exists():
+        raise ConfigError(f"there is no sweep {folder.name!r} in {folder.storage} to resume")
+    if dry_run:
+        _show_plan(space, folder)
+        return
+    from sweeps.driver import SweepRequest, run_sweep
+
+    request = SweepRequest(
+        space=space,
+        folder=folder,
+        address=address,
+        tracking_uri=tracking_uri,
+        study_url=study_url,
+        data_root=absolute(data_root),
+        command=shlex.join(["hcl", *sys.argv[1:]]),
+    )
+    outcome = run_sweep(request, console())
+    show_outcome(request.folder, space, outcome)
+    raise typer.Exit(outcome.exit_code)
+
+
+def validate(
+    files: Annotated[list[Path], typer.Argument(help="Search space files, or folders of them.")],
+) -> None:
+    """Check search space files and show every mistake of each.
+
+    \b
+    Examples:
+      hcl validate search_spaces/split_mnist-hnet.yaml
+      hcl validate search_spaces
+
+    \b
+    Exit status: 0 all are valid, 2 some are not.
+    """
+    found = [path for file in files for path in _yaml_files(file)]
+    wrong = 0
+    for path in found:
+        try:
+            space = load(path)
+        except ConfigError as error:
+            wrong += 1
+            say(f"{path}: {len(error.errors)} to correct")
+            for message in error.errors:
+                say(f"  {message}")
+        else:
+            config = space.example()
+            what = f"{config.method_name} on {config.benchmark.name}, {config.scenario} scenario"
+            say(f"{path}: ok, {what}, {len(space.parameters)} searched, {len(space.points)} given")
+    if wrong:
+        say(f"{wrong} of {len(found)} files are not valid", stderr=True)
+        raise typer.Exit(2)
+
+
+def show_outcome(folder: SweepFolder, space: SearchSpace, outcome: "Outcome") -> None:
+    """The best configurations, what failed, and what can be done next."""
+    sweep = space.sweep
+    if outcome.best:
+        _show_best(space, outcome)
+    where = _storage_option(folder)
+    if outcome.undelivered:
+        say(
+            f"MLflow did not take {outcome.undelivered} runs yet; nothing is lost:"
+            f" hcl sync {folder.name}{where}"
+        )
+    say(f"compare the runs: hcl ui{where}    tables: hcl report {folder.name}{where}")
+    for number, reason in outcome.failed.items():
+        say(f"trial {number} failed: {reason}")
+    ended = f"{outcome.num_trials} of {sweep.num_trials} trials ended"
+    if outcome.status == "KILLED":
+        say(f"interrupted, {ended}; go on with: {_resume_command()}")
+    elif outcome.failed:
+        say(f"{ended}, {len(outcome.failed)} of them failed")
+    else:
+        say(f"{ended}")
+
+
+def _show_best(space: SearchSpace, outcome: "Outcome") -> None:
+    say(f"best by {space.sweep.objective}:")
+    for trial in outcome.best[:SHOWN]:
+        values = ", ".join(f"{key} {_short(trial['params'][key])}" for key in space.parameters)
+        say(f"  trial {trial['number']}: {trial['value']:.4f} with {values}")
+
+
+def _show_plan(space: SearchSpace, folder: SweepFolder) -> None:
+    """What would be run: the points that are tried first, and the ranges."""
+    sweep, config = space.sweep, space.example()
+    kept = "exists, would go on" if folder.space_file.exists() else "new"
+    say(f"sweep {folder.name} ({kept}) in {folder.path}")
+    say(f"{config.method_name} on {config.benchmark.name}, {config.scenario} scenario")
+    say(f"{sweep.num_trials} trials of seeds {', '.join(map(str, sweep.seeds))}")
+    say(f"objective: {sweep.mode} {sweep.objective}, sampler {sweep.sampler}")
+    for index, point in enumerate(space.points[: sweep.num_trials]):
+        shown = ", ".join(f"{key} {_short(value)}" for key, value in point.items())
+        say(f"trial {index} is given: {shown}")
+    for key, distribution in space.distributions().items():
+        say(f"{key}: {distribution}")
+
+
+def _yaml_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.rglob("*.yaml"))
+    if not found:
+        raise ConfigError(f"there is no .yaml file in {path}")
+    return found
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _storage_option(folder: SweepFolder) -> str:
+    if "HCL_STORAGE" in os.environ or folder.storage == STORAGE.absolute():
+        return ""
+    return f" --storage {shlex.quote(str(folder.storage))}"
+
+
+def _resume_command() -> str:
+    arguments = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
+    return shlex.join(["hcl", *arguments])
