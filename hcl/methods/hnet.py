@@ -43,8 +43,8 @@ class Hnet(Method):
 
     def _head_mask(self) -> tuple[Tensor | None, int | None]:
         """Weights that count for each past task: all but the rows of other tasks' heads."""
-        if not self.config.mask_heads or self.layout.scenario == "domain":
-            return None, None  # in CL2 the one head is everybody's
+        if not self.config.mask_heads or self.layout.scenario == "domain" or self.task_id < 1:
+            return None, None  # in CL2 the one head is everybody's; the first task has no past
         num_outputs = self.layout.num_outputs
         rows = [n for n, s in self.target.shapes.items() if len(s) and s[0] == num_outputs][-2:]
         keep = torch.ones(self.task_id, self.target.num_weights, dtype=torch.bool)
@@ -122,6 +122,7 @@ class Hnet(Method):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
+        self._cached = None
         self.buffers_of = {
             task_id: {k: b.to(self.device) for k, b in buffers.items()}
             for task_id, buffers in state["buffers_of"].items()

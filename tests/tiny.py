@@ -1,0 +1,135 @@
+"""Trials small enough to run hundreds of, shared by the library's tests."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hcl import seeding
+from hcl.benchmarks import load
+from hcl.benchmarks.arrays import Benchmark
+from hcl.config import TrialConfig
+from hcl.learner import Runtime, run
+from hcl.method_configs import METHOD_CONFIGS
+from hcl.methods import METHODS, Method, Setup
+from hcl.results import Result
+from hcl.task import OutputLayout
+
+# A field whose name ends so is made small, in methods that are yet to come too.
+SMALL = {
+    "chunk_embedding_size": 3,
+    "chunk_size": 150,
+    "embedding_size": 4,
+    "hidden_sizes": [6, 5],
+    "latent_size": 3,
+    "fisher_samples": 50,
+}
+ITERATIONS = 6
+EVERY_CELL = [
+    (method, scenario, benchmark)
+    for method, config in METHOD_CONFIGS.items()
+    for scenario in config.SCENARIOS
+    for benchmark in ("split_digits", "permuted_digits")
+]
+# Settings with state of their own to lose in a restart.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    **{name: (name, {}) for name in METHOD_CONFIGS},
+    "hnet-subset": ("hnet", {"method/reg_tasks": 1}),
+    "hnet-off": ("hnet", {"method/lookahead": "off"}),
+    "hnet-full": ("hnet", {"method/lookahead": "full", "method/activation": "elu"}),
+    "hnet-masked": ("hnet", {"method/mask_heads": True}),
+    "hnet-unchunked": ("hnet", {"method/chunk_size": 0, "method/hidden_sizes": []}),
+    "ewc-sampled": ("ewc", {"method/fisher_labels": "sampled"}),
+}
+
+
+def trial(
+    method: str = "hnet", scenario: str = "task", benchmark: str = "split_digits", **more: Any
+) -> TrialConfig:
+    """A trial of three tasks; `more` with `__` for `/`, as in `train__lr=0.1`."""
+    values: dict[str, Any] = {
+        "benchmark/name": benchmark,
+        "benchmark/num_tasks": 3,
+        "scenario": scenario,
+        "target/hidden_sizes": [8],
+        "method/name": method,
+        "train/iterations": ITERATIONS,
+        "train/batch_size": 16,
+        "train/lr": 0.01,
+        **_small(method),
+    }
+    values |= {key.replace("__", "/"): value for key, value in more.items()}
+    return TrialConfig.from_dict(values)
+
+
+def variant(name: str, **more: Any) -> TrialConfig:
+    """One of VARIANTS."""
+    method, settings = VARIANTS[name]
+    return trial(method, **{**settings, **more})
+
+
+def _small(method: str) -> dict[str, Any]:
+    if method not in METHOD_CONFIGS:
+        return {}
+    small = {}
+    for field in fields(METHOD_CONFIGS[method]):
+        ending = next((end for end in SMALL if field.name.endswith(end)), None)
+        if ending:
+            small[f"method/{field.name}"] = SMALL[ending]
+    return small
+
+
+def go(
+    config: TrialConfig,
+    folder: Path | None = None,
+    every: int = 0,
+    report: Any = None,
+    progress: Any = None,
+) -> Result:
+    """`run` on one thread: no fight over the cores, and equal bits."""
+    runtime = Runtime(threads=1, checkpoint_dir=folder, checkpoint_every=every)
+    return run(config, report, progress, runtime)
+
+
+def build(config: TrialConfig) -> tuple[Method, Benchmark]:
+    """The method and the data of a trial, as `run` makes them."""
+    benchmark = load(config.benchmark)
+    layout = OutputLayout(config.scenario, len(benchmark.tasks), benchmark.classes_per_task)
+    with seeding.isolated(config.seed, "trial"):
+        return METHODS[config.method_name](Setup(config, layout, benchmark.input_shape)), benchmark
+
+
+def batch(benchmark: Benchmark, method: Method, task_id: int, first: int = 0) -> Any:
+    """Sixteen training samples of a task: x, and y as index of the output unit."""
+    x, y = benchmark.tasks[task_id].train.batch(torch.arange(first, first + 16))
+    return x, method.layout.targets(y, task_id)
+
+
+def learn(method: Method, benchmark: Benchmark, task_id: int, steps: int = 3) -> list[Any]:
+    """Learn one task as the learner does; the losses of each step."""
+    task = benchmark.tasks[task_id]
+    method.start_task(task)
+    method.train()
+    losses = [method.train_step(*batch(benchmark, method, task_id, 16 * i)) for i in range(steps)]
+    method.end_task(task)
+    return losses
+
+
+def assert_same(mine: Any, theirs: Any, path: str = "") -> None:
+    """Equal to the bit, through dicts, lists and tensors."""
+    assert type(mine) is type(theirs), path
+    if isinstance(mine, Tensor):
+        assert mine.dtype == theirs.dtype and mine.shape == theirs.shape, path
+        assert torch.equal(mine, theirs), f"{path}: {(mine - theirs).abs().max()}"
+    elif isinstance(mine, dict):
+        assert mine.keys() == theirs.keys(), path
+        for key in mine:
+            assert_same(mine[key], theirs[key], f"{path}/{key}")
+    elif isinstance(mine, list | tuple):
+        assert len(mine) == len(theirs), path
+        for i, (a, b) in enumerate(zip(mine, theirs, strict=True)):
+            assert_same(a, b, f"{path}/{i}")
+    else:
+        assert mine == theirs, path
