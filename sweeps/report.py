@@ -109,11 +109,16 @@ def best_configurations(
     rows = []
     for rank, (_, group) in enumerate(ranked[:top], start=1):
         trials = sorted(set(group["tags.trial"])) if "tags.trial" in group else []
-        row: list[Cell] = [str(rank), ", ".join(f"{trial:.0f}" for trial in trials)]
-        row += [_value(group[name].iloc[0]) for name in varied]
+        row: list[Cell] = [str(rank), ", ".join(map(_value, trials))]
+        row.append(_spell(group[varied].iloc[0]))
         row += [_estimate(group, name) for name in (objective, *tested)]
         rows.append(tuple(row))
-    columns = ("rank", "trial", *varied, *(_heading(name) for name in (objective, *tested)))
+    columns = (
+        "rank",
+        "trial",
+        "configuration",
+        *(_heading(name) for name in (objective, *tested)),
+    )
     notes = (_UNITS, f"ranked by {objective}; test data ranks nothing", *_left_out(frame))
     return Table(f"Best of {len(ranked)} configurations", columns, tuple(rows), notes)
 
@@ -144,7 +149,10 @@ def method_table(frame: pd.DataFrame, metric: str = "average_accuracy") -> Table
             unselected += not is_selected
             row = rows.setdefault((benchmark, int(num_tasks), scenario), {})
             row[label(method, scenario)] = _estimate(chosen, name)
-    notes = [_UNITS, "of several configurations of a method: the best on validation data"]
+    notes = [
+        _UNITS,
+        "of several configurations a cell shows the best on its scenario's validation data",
+    ]
     if unselected:
         notes.append(f"{unselected} of the cells had no validation data: first configuration")
     return _layout(rows, _heading(f"test {metric}"), (*notes, *_left_out(frame)))
@@ -172,12 +180,14 @@ def complete_runs(frame: pd.DataFrame) -> pd.DataFrame:
 
     A column `config` is added: the tag config_id, or what it stands for, all params but the seed.
     """
+    import pandas as pd
+
     runs = frame[_is_complete(frame)].copy()
     params = sorted(_params(runs))
-    spelled = runs[params].astype(str).agg("|".join, axis=1) if len(runs) else ""
-    runs["config"] = (
-        runs["tags.config_id"].fillna(spelled) if "tags.config_id" in runs else spelled
-    )
+    spelled = [" ".join(map(str, row)) for row in runs[params].itertuples(index=False)]
+    runs["config"] = pd.Series(spelled, index=runs.index, dtype=object)
+    if "tags.config_id" in runs:
+        runs["config"] = runs["tags.config_id"].fillna(runs["config"])
     return runs
 
 
@@ -209,12 +219,19 @@ def _estimate(group: pd.DataFrame, name: str) -> Estimate | None:
 
 
 def _heading(name: str) -> str:
-    return f"{name} (%)" if _is_fraction(name) else name
+    """A metric's name in words that a narrow column can break into lines."""
+    words = " ".join(name.rsplit("/", 1)).replace("_", " ")
+    return f"{words} (%)" if _is_fraction(name) else words
 
 
 def _is_fraction(name: str) -> bool:
     """Whether a metric is an accuracy or a difference of two, shown in percent."""
     return any(word in name for word in ("accuracy", "forgetting", "transfer"))
+
+
+def _spell(params: pd.Series) -> str:
+    """beta=0.01 and so on, without the params that only other methods have."""
+    return " ".join(f"{name}={_value(value)}" for name, value in params.dropna().items())
 
 
 def _value(value: object) -> str:

@@ -111,7 +111,10 @@ class Table:
         table.caption_justify = "left"
         for index, name in enumerate(self.columns):
             # Texts, not strings: a name with [brackets] is no markup.
-            table.add_column(Text(name), justify="right" if self._is_measured(index) else "left")
+            if self._is_measured(index):  # its name breaks into lines, "97.00 ± 0.02 (5)" does not
+                table.add_column(Text(name), justify="right", max_width=17)
+            else:
+                table.add_column(Text(name), overflow="fold")
         for row in self.rows:
             table.add_row(*(Text(_show(cell)) for cell in row))
         return table

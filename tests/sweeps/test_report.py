@@ -14,6 +14,7 @@ from sweeps.table import Estimate, Table
 from sweeps.tracking import deliver, end_sweep, local_store, prepare, start_sweep
 
 OBJECTIVE = "val/task/average_accuracy"
+VALIDATION = "val/task average accuracy (%)"  # its column
 
 
 def run(method: str = "hnet", seed: int = 1, **values: Any) -> dict[str, Any]:
@@ -59,13 +60,12 @@ def test_best_configurations_rank_by_the_mean_objective() -> None:
         ]
     )
     table = best_configurations(frame, OBJECTIVE)
-    assert column(table, "method/beta") == ["0.2", "0.1"]
+    assert column(table, "configuration") == ["method/beta=0.2", "method/beta=0.1"]
     assert column(table, "trial") == ["1", "0"]
-    first = column(table, f"{OBJECTIVE} (%)")[0]
+    first = column(table, VALIDATION)[0]
     assert (first.mean, first.sem, first.n) == (pytest.approx(87), pytest.approx(1), 2)
-    assert "seed" not in table.columns
     lowest = best_configurations(frame, OBJECTIVE, top=1, mode="min")
-    assert column(lowest, "method/beta") == ["0.1"]
+    assert column(lowest, "configuration") == ["method/beta=0.1"]
 
 
 def test_only_complete_runs_count_whatever_their_status() -> None:
@@ -150,9 +150,21 @@ def test_methods_are_columns_and_scenarios_rows() -> None:
 
 
 def test_configurations_without_a_config_id_are_told_apart_by_their_params() -> None:
-    frame = pd.DataFrame([run(seed=1), run(seed=2), run(seed=1, **{"method/beta": 0.3})])
+    frame = pd.DataFrame(
+        [
+            run(seed=1),
+            run(seed=2),
+            run(seed=1, **{"method/beta": 0.3}),
+            run("si", **{"method/beta": None, "method/c": 50.0}),
+        ]
+    )
     table = best_configurations(frame.drop(columns="tags.config_id"), OBJECTIVE)
-    assert [cell.n for cell in column(table, f"{OBJECTIVE} (%)")] == [2, 1]
+    assert [cell.n for cell in column(table, VALIDATION)] == [2, 1, 1]
+    assert column(table, "configuration") == [
+        "method/name=hnet method/beta=0.01",
+        "method/name=hnet method/beta=0.3",
+        "method/name=si",
+    ]
 
 
 @pytest.mark.timeout(60)
@@ -173,7 +185,10 @@ def test_report_of_a_real_store(tmp_path: Path) -> None:
     text = report("demo", store)
     assert text.startswith("Sweep demo\ncommand: hcl sweep demo.yaml\n")
     # Average accuracies 0.97 + offset: 98.10 and 98.20 for the better configuration.
-    assert "| 1 | 1 | 1.1 | 98.15 ± 0.05 (2) | 98.15 ± 0.05 (2) | 94.15 ± 0.05 (2) |" in text
+    assert (
+        "| 1 | 1 | method/beta=1.1 | 98.15 ± 0.05 (2) | 98.15 ± 0.05 (2) | 94.15 ± 0.05 (2) |"
+        in text
+    )
     assert "| split_digits (3 tasks) | class | - | 94.15 ± 0.05 (2) |" in text
     assert "left out: 1 that did not learn all tasks (1 RUNNING)" in text
     for form in FORMS:
