@@ -112,6 +112,8 @@ class TrialConfig:
         top = build(_Top, ungrouped, "", errors)
         if method and top:
             errors += _check_scenarios(method, top)
+        if method and benchmark:
+            errors += [f"method/{problem}" for problem in method.check(benchmark.num_tasks)]
         if target and target.network not in NETWORKS:
             fix = suggest(target.network, NETWORKS)
             errors.append(f"target/network: unknown network {target.network!r}{fix}")
@@ -168,10 +170,7 @@ def _build_method(flat: dict[str, Any], errors: list[str]) -> MethodConfig | Non
     if not isinstance(name, str) or name not in METHOD_CONFIGS:
         errors.append(f"method/name: unknown method {name!r}{suggest(str(name), METHOD_CONFIGS)}")
         return None
-    config = build(METHOD_CONFIGS[name], values, "method/", errors)
-    if config:
-        errors += [f"method/{problem}" for problem in config.check()]
-    return config
+    return build(METHOD_CONFIGS[name], values, "method/", errors)
 
 
 def _build_benchmark(flat: dict[str, Any], errors: list[str]) -> BenchmarkConfig | None:

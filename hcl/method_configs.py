@@ -21,7 +21,7 @@ class MethodConfig:
     ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {}
     WHY_NOT: ClassVar[str] = ""
 
-    def check(self) -> list[str]:
+    def check(self, num_tasks: int) -> list[str]:
         """Problems that concern several settings at once, `key: sentence` each."""
         return []
 
@@ -56,6 +56,86 @@ class HnetConfig(HypernetConfig):
     ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {"task": ("class",), "class": ("task",)}
 
     mask_heads: bool = False  # leave out, for a past task, the weights of other tasks' heads
+
+
+@dataclass(frozen=True)
+class HnetVaeConfig(MethodConfig):
+    """A VAE whose decoder a hypernetwork generates. Defaults: HNET+R on split MNIST."""
+
+    encoder_sizes: tuple[int, ...] = setting((400, 400), ge=1)  # hidden layers, ordinary network
+    decoder_sizes: tuple[int, ...] = setting((250, 350), ge=1)  # hidden layers, generated
+    latent_size: int = setting(100, ge=1)
+    condition_size: int = setting(100, ge=0)  # one-hot task input of the decoder; 0 = none
+    current_share: float = setting(0.5, ge=0, le=1)  # of the loss, the rest is on replay
+    decoder_beta: float = setting(0.01, ge=0)  # output regularizer of the decoder's hypernet
+    decoder_embedding_size: int = setting(96, ge=1)
+    decoder_chunk_embedding_size: int = setting(96, ge=1)
+    decoder_chunk_size: int = setting(50000, ge=0)
+    decoder_hypernet_sizes: tuple[int, ...] = setting((10, 10), ge=1)
+    decoder_activation: Literal["relu", "elu", "sigmoid"] = "elu"
+    decoder_reg_tasks: int = setting(0, ge=0)  # random past tasks regularized per step; 0 = all
+
+    def decoder_hypernet(self) -> HypernetConfig:
+        """The settings of the decoder's hypernetwork."""
+        return HypernetConfig(
+            beta=self.decoder_beta,
+            embedding_size=self.decoder_embedding_size,
+            chunk_embedding_size=self.decoder_chunk_embedding_size,
+            chunk_size=self.decoder_chunk_size,
+            hidden_sizes=self.decoder_hypernet_sizes,
+            activation=self.decoder_activation,
+            reg_tasks=self.decoder_reg_tasks,
+        )
+
+    def check(self, num_tasks: int) -> list[str]:
+        if 0 < self.condition_size < num_tasks:
+            return [
+                f"condition_size: must be 0 or at least the {num_tasks} tasks"
+                f" but got {self.condition_size}"
+            ]
+        return []
+
+
+@dataclass(frozen=True)
+class HnetRConfig(HnetVaeConfig):
+    """HNET+R: an ordinary classifier, replay from a protected decoder."""
+
+
+@dataclass(frozen=True)
+class HnetTirConfig(HnetVaeConfig, HnetConfig):
+    """HNET+TIR: hypernetwork classifier, task inferred by a network trained with replay."""
+
+    SCENARIOS: ClassVar[tuple[str, ...]] = ("domain", "class")
+    ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {"class": ("task",)}
+    WHY_NOT: ClassVar[str] = "with the task given there is nothing to infer: it is hnet"
+
+    decoder_sizes: tuple[int, ...] = setting((50, 150), ge=1)
+
+
+@dataclass(frozen=True)
+class DgrConfig(MethodConfig):
+    """Deep generative replay with an ordinary VAE. Defaults: split MNIST."""
+
+    encoder_sizes: tuple[int, ...] = setting((400, 400), ge=1)
+    decoder_sizes: tuple[int, ...] = setting((400, 400), ge=1)
+    latent_size: int = setting(100, ge=1)
+
+
+@dataclass(frozen=True)
+class DgrDistillConfig(DgrConfig):
+    """DGR with soft targets."""
+
+
+@dataclass(frozen=True)
+class LwfConfig(MethodConfig):
+    """Learning without forgetting."""
+
+
+@dataclass(frozen=True)
+class ErConfig(MethodConfig):
+    """Experience replay from a reservoir."""
+
+    buffer_size: int = setting(1000, ge=1)  # samples, over all tasks
 
 
 @dataclass(frozen=True)
@@ -105,9 +185,15 @@ class OnlineEwcConfig(EwcConfig):
 
 METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
     "hnet": HnetConfig,
+    "hnet_r": HnetRConfig,
+    "hnet_tir": HnetTirConfig,
     "si": SiConfig,
     "ewc": EwcConfig,
     "online_ewc": OnlineEwcConfig,
+    "dgr": DgrConfig,
+    "dgr_distill": DgrDistillConfig,
+    "lwf": LwfConfig,
+    "er": ErConfig,
     "finetune": FinetuneConfig,
     "from_scratch": FromScratchConfig,
     "joint": JointConfig,

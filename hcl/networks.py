@@ -8,13 +8,18 @@ from torch import nn
 from hcl.config import TargetConfig
 
 
-def mlp(config: TargetConfig, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-    """Fully connected ReLU network, linear outputs."""
-    sizes = [prod(input_shape), *config.hidden_sizes]
-    layers: list[nn.Module] = [nn.Flatten()] if len(input_shape) > 1 else []
+def fully_connected(sizes: list[int]) -> nn.Sequential:
+    """Linear layers with ReLU between them: sizes[0] inputs, sizes[-1] linear outputs."""
+    layers: list[nn.Module] = []
     for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(sizes[-1], num_outputs))
+    return nn.Sequential(*layers[:-1])
+
+
+def mlp(config: TargetConfig, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+    """Fully connected ReLU network."""
+    network = fully_connected([prod(input_shape), *config.hidden_sizes, num_outputs])
+    return network if len(input_shape) == 1 else nn.Sequential(nn.Flatten(), *network)
 
 
 NETWORKS: dict[str, Callable[[TargetConfig, tuple[int, ...], int], nn.Module]] = {"mlp": mlp}

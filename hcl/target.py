@@ -80,3 +80,11 @@ class TargetNetwork:
             return functional_call(self.module, weights, (x,), strict=True)
 
         return torch.vmap(one)(tensors)
+
+    def run_each(self, flat: Tensor, x: Tensor) -> Tensor:
+        """Each weight vector on its own inputs: (T, num_weights), (T, B, ...) -> (T, B, ...)."""
+
+        def one(weights: Weights, inputs: Tensor) -> Tensor:
+            return functional_call(self.module, weights, (inputs,), strict=True)
+
+        return torch.vmap(one)(self.unflatten(flat), x)

@@ -81,3 +81,36 @@ class OutputLayout:
         """
         units = self.head(task_id) if scenario == "task" else self.seen(num_learned)
         return logits[:, units].argmax(dim=1) + units.start
+
+    def replay_views(
+        self, logits: Tensor, old_logits: Tensor, num_past: int, owners: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Which outputs count on replayed samples, for the network and for the earlier one.
+
+        task: each sample's own head where its task is known, else (unconditional replay) every
+        past head, each as a row of its own; domain: the shared head; class: all heads seen, of
+        which the earlier network knows all but the current task's.
+
+        Args:
+            logits: (B, num_outputs) of the network being trained.
+            old_logits: (B, num_outputs) of the network before the current task.
+            num_past: tasks learned before the current one.
+            owners: int64 (B,), the task each sample was generated for; None if unknown.
+
+        Returns:
+            (R, C) and (R, C'), C' <= C.
+        """
+        if self.scenario == "class":
+            return logits[:, self.seen(num_past + 1)], old_logits[:, self.seen(num_past)]
+        if self.scenario == "domain":
+            return logits, old_logits
+        return self._own_heads(logits, num_past, owners), self._own_heads(
+            old_logits, num_past, owners
+        )
+
+    def _own_heads(self, logits: Tensor, num_past: int, owners: Tensor | None) -> Tensor:
+        heads = logits.unflatten(1, (self.num_tasks, self.classes_per_task))
+        if owners is None:
+            return heads[:, :num_past].flatten(0, 1)
+        rows = owners[:, None, None].expand(-1, 1, self.classes_per_task)
+        return heads.gather(1, rows)[:, 0]

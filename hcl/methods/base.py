@@ -85,6 +85,11 @@ class Method(nn.Module, ABC):
     def predict(self, x: Tensor, task_id: int | None) -> Prediction:
         """Logits for a batch; `task_id` None: not given, to be inferred if need be."""
 
+    def samples(self, num_samples: int) -> Tensor | None:
+        """Generated inputs for the eye, (rows, num_samples, *input_shape) in [0, 1]; None where
+        the method generates none."""
+        return None
+
     def num_stored(self) -> int:
         """Numbers the method keeps to make predictions, embeddings included."""
         return sum(p.numel() for p in self.parameters())

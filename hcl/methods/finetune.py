@@ -17,8 +17,12 @@ class Finetune(Method):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.network = setup.build_network()
-        train = setup.config.train
-        self.optimizer = torch.optim.Adam(
+        self.optimizer = self.make_optimizer()
+
+    def make_optimizer(self) -> torch.optim.Adam:
+        """A fresh Adam for the network."""
+        train = self.setup.config.train
+        return torch.optim.Adam(
             self.network.parameters(), lr=train.lr, betas=(train.adam_beta1, train.adam_beta2)
         )
 

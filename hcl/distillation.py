@@ -1,0 +1,40 @@
+"""Losses on replayed samples, whose targets are an earlier network's answers."""
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+Unseen = Literal["zero_logit", "zero_probability"]
+
+
+def hard_loss(logits: Tensor, old_logits: Tensor) -> Tensor:
+    """Cross-entropy with the old network's most likely class, mean over samples.
+
+    Args:
+        logits: (B, C) of the network being trained.
+        old_logits: (B, C') of the earlier network, C' <= C: it has not seen the last classes.
+    """
+    return F.cross_entropy(logits, old_logits.argmax(dim=1))
+
+
+def distillation_loss(
+    logits: Tensor, old_logits: Tensor, temperature: float = 2.0, unseen: Unseen = "zero_logit"
+) -> Tensor:
+    """Soft-target cross-entropy at a temperature, times T^2 (Hinton et al., 2015), batch mean.
+
+    Args:
+        logits: (B, C) of the network being trained.
+        old_logits: (B, C') of the earlier network, C' <= C.
+        temperature: T, for both.
+        unseen: targets of the C - C' classes that the old network has not seen: logit 0 (authors'
+            code of HNET+R) or probability 0 (van de Ven & Tolias).
+    """
+    missing = logits.shape[1] - old_logits.shape[1]
+    scaled = old_logits / temperature
+    if unseen == "zero_logit":
+        targets = F.pad(scaled, (0, missing)).softmax(dim=1)
+    else:
+        targets = F.pad(scaled.softmax(dim=1), (0, missing))
+    log_p = (logits / temperature).log_softmax(dim=1)
+    return -(targets * log_p).sum(dim=1).mean() * temperature**2

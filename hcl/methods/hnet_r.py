@@ -1,0 +1,40 @@
+"""HNET+R: replay from a decoder that a hypernetwork generates."""
+
+from torch import Tensor
+
+from hcl.distillation import Unseen
+from hcl.generators import HnetVae
+from hcl.methods.replay import Replay
+
+
+class HnetR(Replay):
+    """HNET+R (von Oswald et al., 2020): ordinary classifier, protected replay model.
+
+    Soft targets at T = 2, half of the loss on replay whatever the number of tasks, and new Adams
+    per task, as in the authors' code (PAPER.md, section 3).
+    """
+
+    soft_targets = True
+    unseen: Unseen = "zero_logit"
+    new_adam_per_task = True
+
+    def make_replay_model(self) -> HnetVae:
+        return HnetVae.for_trial(self.setup.config, self.layout, self.setup.input_shape)
+
+    def current_share(self) -> float:
+        return self.config.current_share
+
+    def replay_inputs(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        return self._model.replay(len(x))
+
+    @property
+    def _model(self) -> HnetVae:
+        assert isinstance(self.replay_model, HnetVae)
+        return self.replay_model
+
+    def num_stored(self) -> int:
+        """Of the replay model: the classifier is the same size as the target's."""
+        return self._model.task_hypernet.num_stored()
+
+    def num_target_weights(self) -> int:
+        return self._model.decoder.num_weights

@@ -1,0 +1,90 @@
+"""HNET+TIR: a hypernetwork classifier, and a classifier of tasks that picks the embedding."""
+
+from math import prod
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hcl.benchmarks.arrays import TaskSplits
+from hcl.generators import HnetVae
+from hcl.method_configs import HnetTirConfig
+from hcl.methods.base import Setup
+from hcl.methods.hnet import Hnet
+from hcl.networks import fully_connected
+
+
+class HnetTir(Hnet):
+    """HNET+TIR (von Oswald et al., 2020): task inferred by a network trained with replay.
+
+    The task network has the target's hidden layers and one output per task. From the second task
+    on it learns to tell the current task's inputs from replayed ones, with hard targets, half of
+    the loss each, and a new Adam per task (PAPER.md, section 3).
+    """
+
+    config: HnetTirConfig
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        trial = setup.config
+        self.replay_model = HnetVae.for_trial(trial, setup.layout, setup.input_shape)
+        sizes = [prod(setup.input_shape), *trial.target.hidden_sizes, setup.layout.num_tasks]
+        self.task_network = fully_connected(sizes)
+
+    def start_task(self, task: TaskSplits) -> None:
+        super().start_task(task)
+        self.replay_model.start_task(task.task_id)
+        self._make_optimizer()
+
+    def _make_optimizer(self) -> None:
+        train = self.setup.config.train
+        self.task_optimizer = torch.optim.Adam(
+            self.task_network.parameters(), lr=train.lr, betas=(train.adam_beta1, train.adam_beta2)
+        )
+
+    def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        losses = super().train_step(x, y)
+        if self.task_id > 0:
+            losses["task_inference"] = self._train_task_network(x)
+        if self.num_learned < self.layout.num_tasks:
+            losses |= self.replay_model.train_step(x)
+        return losses
+
+    def _train_task_network(self, x: Tensor) -> Tensor:
+        replayed, owners = self.replay_model.replay(len(x))
+        assert owners is not None
+        here = torch.full((len(x),), self.task_id, device=x.device)
+        real, fake = self._task_logits(x), self._task_logits(replayed)
+        share = self.config.current_share
+        loss = share * F.cross_entropy(real, here) + (1 - share) * F.cross_entropy(fake, owners)
+        self.task_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.task_optimizer.step()
+        return loss.detach()
+
+    def _task_logits(self, x: Tensor) -> Tensor:
+        """(B, tasks seen so far)"""
+        return self.task_network(x.flatten(1))[:, : self.num_learned]
+
+    def infer_task(self, x: Tensor, head_logits: Tensor) -> Tensor:
+        return self._task_logits(x).argmax(dim=1)
+
+    def samples(self, num_samples: int) -> Tensor | None:
+        return self.replay_model.grid(num_samples)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        state = {
+            **super().get_extra_state(),
+            "replay_model": self.replay_model.training_state(),
+        }
+        if self.task_id >= 0:
+            state["task_optimizer"] = self.task_optimizer.state_dict()
+        return state
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        super().set_extra_state(state)
+        self.replay_model.load_training_state(state["replay_model"])
+        if self.task_id >= 0:
+            self._make_optimizer()
+            self.task_optimizer.load_state_dict(state["task_optimizer"])

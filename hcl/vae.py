@@ -1,0 +1,64 @@
+"""A variational autoencoder for images as vectors in [0, 1]."""
+
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hcl.networks import fully_connected
+
+
+class Encoder(nn.Module):
+    """x -> mean and log-variance of a diagonal Gaussian over the latent code.
+
+    Args:
+        input_shape: of one sample.
+        hidden_sizes: ReLU layers.
+        latent_size: numbers in the code.
+    """
+
+    def __init__(
+        self, input_shape: tuple[int, ...], hidden_sizes: tuple[int, ...], latent_size: int
+    ) -> None:
+        super().__init__()
+        self.net = fully_connected([prod(input_shape), *hidden_sizes, 2 * latent_size])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, ...) -> mean and log-variance, (B, latent_size) each."""
+        mean, log_variance = self.net(x.flatten(1)).chunk(2, dim=1)
+        return mean, log_variance
+
+
+def decoder(
+    latent_size: int,
+    condition_size: int,
+    hidden_sizes: tuple[int, ...],
+    input_shape: tuple[int, ...],
+) -> nn.Module:
+    """[code, one-hot condition] -> logits of pixels, (B, latent + condition) -> (B, pixels)."""
+    return fully_connected([latent_size + condition_size, *hidden_sizes, prod(input_shape)])
+
+
+def with_condition(z: Tensor, condition: int | Tensor, condition_size: int) -> Tensor:
+    """Append a one-hot condition (one for all, or int64 per sample) to codes (..., latent)."""
+    if condition_size == 0:
+        return z
+    ids = torch.as_tensor(condition, device=z.device).expand(z.shape[:-1])
+    return torch.cat([z, F.one_hot(ids, condition_size).to(z)], dim=-1)
+
+
+def sample_code(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Reparameterised draw from the posterior (Kingma & Welling, 2014, section 2.4)."""
+    return mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+
+
+def vae_loss(x: Tensor, logits: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Mean binary cross-entropy per pixel + KL divergence / number of pixels.
+
+    The weighting of van de Ven & Tolias and of the authors (PAPER.md, section 3); the KL is that
+    of Kingma & Welling (2014), appendix B.
+    """
+    reconstruction = F.binary_cross_entropy_with_logits(logits, x.flatten(1))
+    kl = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(dim=1).mean()
+    return reconstruction + kl / logits.shape[1]
