@@ -79,6 +79,7 @@ def train_seed(
         journal = Journal(folder)
         courier = _Courier(place, folder)
         _open_journal(journal, config, place, trial)
+        courier.send(now=True)  # the run is seen from its start, and MLflow imported untimed
         try:
             result = _train(config, place, folder, journal, courier, on_task, progress)
         except Exception as error:

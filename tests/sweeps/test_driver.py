@@ -1,0 +1,312 @@
+"""Whole sweeps on real Ray, Optuna and MLflow: run, go on, fail, be killed, be interrupted."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from rich.console import Console
+
+from hcl.config import ConfigError
+from sweeps import tracking
+from sweeps.driver import Outcome, SweepRequest, run_sweep, store_of
+from sweeps.folder import SweepFolder
+from sweeps.journal import Journal
+from sweeps.ray_cluster import set_environment
+from sweeps.search_space import SearchSpace, parse
+from sweeps.yaml_file import parse_yaml
+
+# Ray and MLflow leave sockets and event loops to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+TEXT = """
+description: tiny
+trial:
+  benchmark: {name: split_digits, num_tasks: 3, val_fraction: 0.2}
+  target: {hidden_sizes: [8]}
+  method: {name: hnet, hidden_sizes: [4], chunk_size: 100, embedding_size: 4}
+  train: {iterations: ITERATIONS, batch_size: 16}
+search:
+  method/beta: {type: float, low: 1e-4, high: 1.0, log: true}
+  method/chunk_embedding_size: {type: int, low: 2, high: 8, step: 2}
+  train/lr: {type: float, low: 1e-4, high: 1e+30, log: true}
+points_to_evaluate: POINTS
+sweep: {num_trials: 3, sampler: random, max_concurrent_trials: 2, checkpoint_every: 20}
+"""
+GOOD = "{train/lr: 0.01}"
+DIVERGING = "{train/lr: 1e+29}"
+NAME = "tiny"
+
+
+def text_of(points: list[str], iterations: int = 10) -> str:
+    text = TEXT.replace("ITERATIONS", str(iterations))
+    return text.replace("POINTS", "[" + ", ".join(points) + "]")
+
+
+def space(points: list[str], **sweep: Any) -> SearchSpace:
+    return parse(parse_yaml(text_of(points)), NAME).with_sweep(**sweep)
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    """One Ray for all sweeps of this process: they leave a running one alone."""
+    set_environment()
+    import ray
+
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def sweep(folder: Path, used: SearchSpace, **more: Any) -> tuple[Outcome, str]:
+    out = StringIO()
+    request = SweepRequest(used, SweepFolder(folder, NAME), **more)
+    return run_sweep(request, Console(file=out, width=200)), out.getvalue()
+
+
+def study_trials(storage: Path) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name=NAME, storage=SweepFolder(storage, NAME).study_url).trials
+
+
+def runs(storage: Path) -> Any:
+    return tracking.runs_frame(store_of(SweepFolder(storage, NAME), None), NAME)
+
+
+def results(storage: Path) -> dict[str, Any]:
+    found = sorted((storage / "sweeps" / NAME / "trials").rglob("result.json"))
+    return {str(p.parent.relative_to(storage)): json.loads(p.read_text()) for p in found}
+
+
+def matrices(storage: Path) -> dict[str, Any]:
+    return {where: result["accuracy"] for where, result in results(storage).items()}
+
+
+# --- in one process ----------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(120)
+def test_a_sweep_runs_is_recorded_and_goes_on(tmp_path: Path, ray_here: None) -> None:
+    used = space([GOOD] * 4, seeds=[1, 2])
+    outcome, shown = sweep(tmp_path, used, command="hcl sweep tiny.yaml")
+    assert (outcome.exit_code, outcome.num_trials, outcome.undelivered) == (0, 3, 0)
+    assert "3/3 trials done, 0 running, 0 failed, best 0." in shown
+
+    # The objective of a trial is the mean over its seeds.
+    found, trials = results(tmp_path), study_trials(tmp_path)
+    assert len(found) == 6 and [t.state for t in trials] == [TrialState.COMPLETE] * 3
+    for trial in trials:
+        seeds = [found[f"sweeps/{NAME}/trials/{trial.number:04d}/seed_{s}"] for s in (1, 2)]
+        values = [seed["metrics"]["val/task/average_accuracy"] for seed in seeds]
+        assert trial.value == pytest.approx(sum(values) / 2, abs=1e-12)
+        assert sorted(trial.intermediate_values) == [1, 2, 3]
+        for seed in seeds:
+            assert seed["config"]["method/beta"] == trial.params["method/beta"]
+    assert outcome.best[0]["value"] == max(t.value for t in trials if t.value is not None)
+
+    # MLflow has one run per seed, under the sweep's own.
+    frame = runs(tmp_path)
+    assert len(frame) == 6 and set(frame["status"]) == {"FINISHED"}
+    assert (frame["tasks_learned"] == frame["num_tasks"]).all()
+    assert frame.groupby("tags.config_id")["run_id"].count().tolist() == [2, 2, 2]
+    settings = tracking.sweep_settings(store_of(SweepFolder(tmp_path, NAME), None), NAME)
+    assert settings["command"] == "hcl sweep tiny.yaml"
+    assert settings["sweep/objective"] == "val/task/average_accuracy"
+
+    # Again: nothing is left to do. One more: one is run, the others are as they were.
+    outcome, _ = sweep(tmp_path, used)
+    assert outcome.num_trials == 3 and len(runs(tmp_path)) == 6
+    more = used.with_sweep(num_trials=4)
+    outcome, shown = sweep(tmp_path, more)
+    assert outcome.num_trials == 4
+    assert len(runs(tmp_path)) == 8
+    again = results(tmp_path)
+    assert {where: again[where] for where in found} == found
+    info = SweepFolder(tmp_path, NAME).read_info()
+    assert info["status"] == "FINISHED" and "git_commit" in info
+
+
+@pytest.mark.timeout(120)
+def test_a_diverging_trial_fails_with_its_reason_and_the_sweep_goes_on(
+    tmp_path: Path, ray_here: None
+) -> None:
+    outcome, shown = sweep(tmp_path, space([GOOD, DIVERGING, GOOD]))
+    assert outcome.exit_code == 1
+    assert list(outcome.failed) == [1] and len(outcome.best) == 2
+    assert "loss is" in outcome.failed[1] and "seed 1" in outcome.failed[1]
+    states = [t.state for t in study_trials(tmp_path)]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+    assert runs(tmp_path).set_index("tags.trial")["status"].to_dict() == {
+        0: "FINISHED",
+        1: "FAILED",
+        2: "FINISHED",
+    }
+    assert "trial 1 failed: seed 1: the" in shown
+
+
+# --- refused before the first trial ------------------------------------------------------------
+
+
+def test_a_second_driver_of_the_same_sweep_is_refused(tmp_path: Path) -> None:
+    with SweepFolder(tmp_path, NAME).lock():
+        with pytest.raises(ConfigError, match=f"being run by process {os.getpid()}; wait for it"):
+            sweep(tmp_path, space([GOOD]))
+
+
+def test_a_server_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="127.0.0.1:9 cannot be used") as caught:
+        sweep(tmp_path, space([GOOD]), tracking_uri="http://me:secret@127.0.0.1:9")
+    assert len(caught.value.errors) == 1 and "secret" not in str(caught.value)
+    with SweepFolder(tmp_path, NAME).lock():  # it was given back
+        pass
+
+
+def test_another_study_than_at_the_start_is_refused(tmp_path: Path) -> None:
+    SweepFolder(tmp_path, NAME).write_info(study_url=None)
+    url = f"sqlite:///{tmp_path}/other.db"
+    with pytest.raises(ConfigError, match="use the same --study-url or another --name"):
+        sweep(tmp_path, space([GOOD]), study_url=url)
+
+
+def test_damaged_data_are_told_before_any_trial(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "mnist.npz").write_bytes(b"not a zip file")
+    text = text_of([GOOD]).replace("split_digits", "split_mnist")
+    with pytest.raises(ConfigError, match="mnist.npz"):
+        sweep(tmp_path, parse(parse_yaml(text), NAME), data_root=str(data))
+    assert not (tmp_path / "sweeps").exists()
+
+
+# --- killed and interrupted: the command as a process of its own -------------------------------
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    (tmp_path / f"{NAME}.yaml").write_text(text_of([GOOD] * 4, iterations=150))
+    return tmp_path
+
+
+def start(files: Path, storage: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "sweeps.cli", "sweep", str(files / f"{NAME}.yaml")]
+    command += ["--num-trials", "4", "--storage", str(files / storage)]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=files,
+        start_new_session=True,  # Ctrl-C reaches the whole group, as from a terminal
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, out + err
+    return out
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 100) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def rows_of(storage: Path, trial: int) -> int:
+    records = Journal(SweepFolder(storage, NAME).seed_folder(trial, 1)).records()
+    return sum(record["kind"] == "task" for record in records)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def trainer_of(storage: Path, trial: int) -> int:
+    return int((SweepFolder(storage, NAME).seed_folder(trial, 1) / ".lock").read_text())
+
+
+def check_whole(storage: Path) -> None:
+    """Four trials, each trained, told and recorded exactly once."""
+    trials = study_trials(storage)
+    assert [t.state for t in trials] == [TrialState.COMPLETE] * 4
+    frame = runs(storage)
+    assert len(frame) == 4 and set(frame["status"]) == {"FINISHED"}
+    assert sorted(frame["tags.trial"]) == [0, 1, 2, 3]
+    assert all(sorted(t.intermediate_values) == [1, 2, 3] for t in trials)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_killed_sweep_goes_on_to_the_same_matrices(files: Path) -> None:
+    finish(start(files, "undisturbed"))
+    killed = files / "killed"
+    process = start(files, "killed")
+    wait_for(lambda: rows_of(killed, 2) >= 1)  # trial 2 is under way: 0 or 1 is done
+    trainer = trainer_of(killed, 2)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not is_alive(trainer))  # Ray ends its workers with their driver
+    before = study_trials(killed)
+    assert any(t.state == TrialState.RUNNING for t in before)
+    assert any(t.state == TrialState.COMPLETE for t in before)
+
+    finish(start(files, "killed"))
+    check_whole(killed)
+    check_whole(files / "undisturbed")
+    assert matrices(killed) == matrices(files / "undisturbed")
+    after = study_trials(killed)
+    assert [t.params for t in after[: len(before)]] == [t.params for t in before]
+    undisturbed = study_trials(files / "undisturbed")
+    assert [t.params for t in after] == [t.params for t in undisturbed]
+    assert [t.value for t in after] == [t.value for t in undisturbed]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_ctrl_c_stops_in_order_and_says_how_to_go_on(files: Path) -> None:
+    process = start(files, "stopped")
+    wait_for(lambda: rows_of(files / "stopped", 0) >= 1)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 130, out + err
+    last = out.splitlines()[-1]
+    assert last.startswith("interrupted, ") and last.endswith("--resume")
+    assert "Traceback" not in out + err
+    statuses = set(runs(files / "stopped")["status"])
+    assert "RUNNING" not in statuses and "KILLED" in statuses
+    assert TrialState.RUNNING in [t.state for t in study_trials(files / "stopped")]
+    finish(start(files, "stopped"))
+    check_whole(files / "stopped")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_trial_whose_process_dies_is_retried_from_its_checkpoint(files: Path) -> None:
+    storage = files / "died"
+    process = start(files, "died")
+    wait_for(lambda: rows_of(storage, 0) >= 1)
+    os.kill(trainer_of(storage, 0), signal.SIGKILL)
+    finish(process)
+    check_whole(storage)
+    folder = SweepFolder(storage, NAME).seed_folder(0, 1)
+    kinds = [record["kind"] for record in Journal(folder).records()]
+    assert "resume" in kinds and kinds.count("start") == 1 and kinds[-1] == "end"
+    shutil.rmtree(storage)
