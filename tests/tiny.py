@@ -46,13 +46,16 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def trial(
-    method: str = "hnet", scenario: str = "task", benchmark: str = "split_digits", **more: Any
+    method: str = "hnet",
+    scenario: str | None = None,
+    benchmark: str = "split_digits",
+    **more: Any,
 ) -> TrialConfig:
-    """A trial of three tasks; `more` with `__` for `/`, as in `train__lr=0.1`."""
+    """A trial of three tasks, in the method's first scenario; `more` as in `train__lr=0.1`."""
     values: dict[str, Any] = {
         "benchmark/name": benchmark,
         "benchmark/num_tasks": 3,
-        "scenario": scenario,
+        "scenario": scenario or METHOD_CONFIGS[method].SCENARIOS[0],
         "target/hidden_sizes": [8],
         "method/name": method,
         "train/iterations": ITERATIONS,
