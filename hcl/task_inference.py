@@ -8,9 +8,10 @@ def entropy(logits: Tensor) -> Tensor:
     """Entropy in nats of softmax(logits) along the last dimension.
 
     From log-softmax: `-sum(p log p)` is NaN once a probability underflows to 0, and argmin then
-    picks the earliest task (PAPER.md, section 1b, reproduction trap).
+    picks the earliest task (PAPER.md, section 1b, reproduction trap). In float64, so that gaps of
+    over 100 between logits, where float32 probabilities are 0, still differ.
     """
-    log_p = logits.log_softmax(dim=-1)
+    log_p = logits.double().log_softmax(dim=-1)
     return -(log_p.exp() * log_p).sum(dim=-1)
 
 
