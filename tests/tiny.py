@@ -106,7 +106,8 @@ def build(config: TrialConfig) -> tuple[Method, Benchmark]:
 
 def batch(benchmark: Benchmark, method: Method, task_id: int, first: int = 0) -> Any:
     """Sixteen training samples of a task: x, and y as index of the output unit."""
-    x, y = benchmark.tasks[task_id].train.batch(torch.arange(first, first + 16))
+    train = benchmark.tasks[task_id].train
+    x, y = train.batch(torch.arange(first, first + 16) % len(train))
     return x, method.layout.targets(y, task_id)
 
 
