@@ -51,6 +51,16 @@ def accuracy_heat_map(matrices: Mapping[str, Matrix], title: str = "") -> Figure
     return figure
 
 
+def accuracy_thumbnail(name: str, matrix: Matrix) -> Figure:
+    """One matrix, square and in large type: MLflow's image grid shrinks it to 256 pixels."""
+    figure = _figure(width=4.0, height=4.0)
+    axis = figure.subplots()
+    image = _draw_matrix(axis, name, square(matrix), zoom=1.35)
+    if len(matrix) > MAX_TASKS_WITH_NUMBERS:
+        figure.colorbar(image, ax=axis, fraction=0.05, pad=0.02)
+    return figure
+
+
 def average_accuracy_curves(
     curves: Mapping[str, Sequence[Sequence[float]]], ylabel: str = "average accuracy (%)"
 ) -> Figure:
@@ -95,24 +105,33 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _draw_matrix(axis: Axes, name: str, values: np.ndarray) -> Any:
+def _draw_matrix(axis: Axes, name: str, values: np.ndarray, zoom: float = 1.0) -> Any:
     tasks = len(values)
     percent = 100 * values
     image = axis.imshow(np.ma.masked_invalid(percent), vmin=0, vmax=100, cmap="viridis")
     axis.set_facecolor("0.93")
     last = percent[-1][~np.isnan(percent[-1])]
     title = f"{name}: average {last.mean():.2f}%" if last.size else name
-    axis.set(title=title, xlabel="accuracy on task", ylabel="after learning task")
+    axis.set_title(title, fontsize=12 * zoom)
     axis.set(xticks=_ticks(tasks), yticks=_ticks(tasks))
+    axis.set_xlabel("accuracy on task", fontsize=10 * zoom)
+    axis.set_ylabel("after learning task", fontsize=10 * zoom)
+    axis.tick_params(labelsize=10 * zoom)
     if tasks <= MAX_TASKS_WITH_NUMBERS:
-        size = 13 if tasks <= 6 else 8
-        for row, column in zip(*np.nonzero(~np.isnan(values)), strict=True):
-            value = percent[row, column]
-            # Dark digits on viridis' bright end, white ones below it.
-            color = "black" if value > 60 else "white"
-            text = f"{value:.1f}" if value < 99.95 else "100"
-            axis.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
+        _write_numbers(axis, percent, zoom)
     return image
+
+
+def _write_numbers(axis: Axes, percent: np.ndarray, zoom: float) -> None:
+    tasks = len(percent)
+    size = zoom * (13 if tasks <= 6 else 8)
+    digits = 1 if tasks <= 6 or zoom == 1 else 0
+    for row, column in zip(*np.nonzero(~np.isnan(percent)), strict=True):
+        value = percent[row, column]
+        # Dark digits on viridis' bright end, white ones below it.
+        color = "black" if value > 60 else "white"
+        text = f"{value:.{digits}f}" if value < 99.95 else "100"
+        axis.text(column, row, text, ha="center", va="center", color=color, fontsize=size)
 
 
 def _ticks(tasks: int, first: int = 0) -> list[int]:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PICTURE_KEY = "accuracy_matrix"  # one key for all runs: the UI puts their pictures side by side
 _BATCH = 800  # metrics per request; the server takes 1000 entries
 
 
@@ -122,7 +121,7 @@ class _Delivery:
             self.client.delete_tag(self.run_id, "failure")
 
     def _send_end(self, record: dict[str, Any]) -> None:
-        from sweeps.tracking.pictures import accuracy_markdown, accuracy_picture
+        from sweeps.tracking.pictures import PICTURE_KEY, accuracy_markdown, accuracy_picture
 
         self._tag(**{f"versions/{k}": v for k, v in (record.get("versions") or {}).items()})
         self._send_dataset(record)
@@ -133,11 +132,18 @@ class _Delivery:
         self.client.log_text(self.run_id, accuracy_markdown(accuracy), "accuracy.md")
         picture = accuracy_picture(accuracy, title=_title(self.start))
         self.client.log_image(self.run_id, picture, artifact_file=f"{PICTURE_KEY}.png")
+        self._send_thumbnails(accuracy, _millis(record))
+
+    def _send_thumbnails(self, accuracy: dict[str, Any], time: int) -> None:
+        from sweeps.tracking.pictures import accuracy_thumbnails
+
+        scenario = run_params(self.start).get("scenario", "")
         # log_image with a key names its files anew each time, so it must not be repeated.
-        files = self.client.list_artifacts(self.run_id, "images")
-        if not any(re.search(rf"/{PICTURE_KEY}\W.*\.webp$", file.path) for file in files):
-            step, time = len(next(iter(accuracy.values()))), _millis(record)
-            self.client.log_image(self.run_id, picture, key=PICTURE_KEY, step=step, timestamp=time)
+        files = [file.path for file in self.client.list_artifacts(self.run_id, "images")]
+        for key, picture in accuracy_thumbnails(accuracy, scenario).items():
+            if not any(re.search(rf"/{key}\+.*\.webp$", path) for path in files):
+                # Step 0: the UI's image grid opens there and cannot leave it for one other step.
+                self.client.log_image(self.run_id, picture, key=key, step=0, timestamp=time)
         self._tag(**{"mlflow.loggedImages": True})
 
     def _send_dataset(self, record: dict[str, Any]) -> None:

@@ -5,19 +5,44 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from sweeps.plots import Matrix, accuracy_heat_map, png
+from sweeps.plots import Matrix, accuracy_heat_map, accuracy_thumbnail, png
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from PIL.Image import Image
 
 
+PICTURE_KEY = "accuracy_matrix"  # one key for all runs: the UI puts their pictures side by side
+
+
 def accuracy_picture(accuracy: dict[str, Matrix], title: str) -> Image:
-    """Heat maps of the test matrices; of whatever there is where nothing was tested."""
+    """Heat maps of the test matrices side by side, in full resolution."""
+    return _image(accuracy_heat_map(_shown(accuracy), title))
+
+
+def accuracy_thumbnails(accuracy: dict[str, Matrix], scenario: str) -> dict[str, Image]:
+    """Key to picture for the UI's image grid, which shows 256 x 256 pixels: one matrix each.
+
+    The scenario that a run was trained in has the key of all runs; another one that it was scored
+    in adds its name, as in accuracy_matrix_class.
+    """
+    pictures = {}
+    for name, rows in _shown(accuracy).items():
+        tested = name.rpartition("/")[2]
+        key = PICTURE_KEY if tested == scenario else f"{PICTURE_KEY}_{tested}"
+        pictures[key] = _image(accuracy_thumbnail(name, rows))
+    return pictures
+
+
+def _shown(accuracy: dict[str, Matrix]) -> dict[str, Matrix]:
+    """The test matrices; whatever there is where nothing was tested."""
+    return {k: rows for k, rows in accuracy.items() if k.startswith("test/")} or accuracy
+
+
+def _image(figure: Figure) -> Image:
     from PIL import Image
 
-    shown = {name: rows for name, rows in accuracy.items() if name.startswith("test/")}
-    picture = Image.open(io.BytesIO(png(accuracy_heat_map(shown or accuracy, title))))
-    return picture.convert("RGB")
+    return Image.open(io.BytesIO(png(figure, dpi=160))).convert("RGB")
 
 
 def accuracy_markdown(accuracy: dict[str, Matrix]) -> str:

@@ -69,11 +69,14 @@ def end_fields(matrices: dict[str, list[list[float]]]) -> dict[str, Any]:
     }
 
 
-def matrices_of(num_tasks: int = 3, forgetting: float = 0.01, offset: float = 0.0) -> dict:
-    names = ("test/task", "test/class", "val/task", "val/class")
+NAMES = ("test/task", "test/class", "val/task", "val/class")
+
+
+def matrices_of(
+    num_tasks: int = 3, offset: float = 0.0, names: tuple[str, ...] = NAMES
+) -> dict[str, list[list[float]]]:
     return {
-        name: accuracy_rows(num_tasks, forgetting * (5 if "class" in name else 1), offset)
-        for name in names
+        name: accuracy_rows(num_tasks, 0.05 if "class" in name else 0.01, offset) for name in names
     }
 
 
@@ -82,6 +85,7 @@ def write_journal(
     key: str = "demo/0000/seed_1",
     tasks: int | None = None,
     offset: float = 0.0,
+    names: tuple[str, ...] = NAMES,
     **params: Any,
 ) -> Path:
     """A journal of `tasks` learned tasks, whole (with its end) when None.
@@ -91,7 +95,7 @@ def write_journal(
     """
     start = start_fields(key, **params)
     num_tasks = start["params"]["benchmark/num_tasks"]
-    matrices = matrices_of(num_tasks, offset=offset)
+    matrices = matrices_of(num_tasks, offset, names)
     folder = root / key
     journal = Journal(folder)
     journal.append("start", **start)

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sweeps.plots import accuracy_heat_map, average_accuracy_curves, png, square
+from sweeps.plots import (
+    accuracy_heat_map,
+    accuracy_thumbnail,
+    average_accuracy_curves,
+    png,
+    square,
+)
 
 
 def rows(num_tasks: int) -> list[list[float]]:
@@ -41,6 +47,17 @@ def test_one_panel_per_matrix_and_a_png_of_stable_bytes() -> None:
     assert first == second
     width, height = Image.open(io.BytesIO(first)).size
     assert width > 1.5 * height
+
+
+@pytest.mark.parametrize(("num_tasks", "text"), [(5, "90.0"), (10, "90"), (100, None)])
+def test_thumbnails_are_square_and_in_large_type(num_tasks: int, text: str | None) -> None:
+    figure = accuracy_thumbnail("test/task", rows(num_tasks))
+    axis = figure.axes[0]
+    assert (axis.texts[0].get_text() if axis.texts else None) == text
+    assert len(figure.axes) == (2 if text is None else 1)  # a colour bar where no numbers are
+    assert Image.open(io.BytesIO(png(figure, dpi=160))).size == (640, 640)
+    # 256 of the 640 pixels' width are shown: type of 10 points is 9 pixels high there.
+    assert all(label.get_fontsize() >= 10 for label in axis.texts)
 
 
 def test_missing_values_are_left_empty() -> None:

@@ -33,8 +33,12 @@ from sweeps.tracking import (
 )
 from sweeps.tracking.store import _migrate, connect
 
-# MLflow's models use a loader that sqlalchemy 2.1 deprecates; told once, at import.
-pytestmark = pytest.mark.filterwarnings("ignore:.*noload.*")
+pytestmark = [
+    # MLflow's models use a loader that sqlalchemy 2.1 deprecates; told once, at import.
+    pytest.mark.filterwarnings("ignore:.*noload.*"),
+    # The first test imports MLflow and makes the database: 3 s alone, more on a busy machine.
+    pytest.mark.timeout(60),
+]
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +128,11 @@ def test_the_matrix_becomes_series_and_artifacts(store: Store, tmp_path: Path) -
     assert series["compression_ratio"] == [(3, 4.0, 0.5)]
     names = artifacts(store)
     assert names[:3] == ["accuracy.json", "accuracy.md", "accuracy_matrix.png"]
-    assert [name.split("+")[0] for name in names[3:]] == ["images/accuracy_matrix"] * 2
+    # At step 0, where the UI's image grid opens; each as PNG and as thumbnail.
+    assert [name.split("+timestamp")[0] for name in names[3:]] == [
+        *["images/accuracy_matrix+step+0"] * 2,
+        *["images/accuracy_matrix_class+step+0"] * 2,
+    ]
     matrices = accuracy_matrices(store, the_run(store).info.run_id)
     assert matrices == matrices_of()
 
@@ -142,7 +150,7 @@ def test_a_delivery_after_every_record_equals_one_at_the_end(store: Store, tmp_p
     for _ in range(3):
         assert deliver(store, journal.path.parent, None)
     assert points(store) == points(store, "demo/0001/seed_1")
-    assert len(artifacts(store)) == len(artifacts(store, "demo/0001/seed_1")) == 5
+    assert len(artifacts(store)) == len(artifacts(store, "demo/0001/seed_1")) == 7
 
 
 def test_a_task_reported_twice_counts_once(store: Store, tmp_path: Path) -> None:
@@ -334,11 +342,11 @@ class Interrupted:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_an_outage_at_any_call_is_made_good_by_the_next_delivery(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert deliver(store, write_journal(tmp_path, "demo/9999/seed_1"), None)
+    assert deliver(store, write_journal(tmp_path, "demo/9999/seed_1", names=("test/task",)), None)
     expected = points(store, "demo/9999/seed_1")
     trial, is_interrupted = 0, True
     while is_interrupted:
@@ -346,7 +354,7 @@ def test_an_outage_at_any_call_is_made_good_by_the_next_delivery(
         is_interrupted = False
         for is_done in (False, True):
             key = f"demo/{trial:04d}/seed_{1 + is_done}"
-            folder = write_journal(tmp_path, key)
+            folder = write_journal(tmp_path, key, names=("test/task",))
             client = Interrupted(store, trial, is_done)
             with monkeypatch.context() as patch:
                 patch.setattr(delivery, "connect", lambda _, client=client: client)
