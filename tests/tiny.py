@@ -4,7 +4,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import sklearn.datasets  # noqa: F401  (the digits' and optimizers' own lazy imports take
 import torch
+import torch._dynamo  # seconds: here, where no test's time is running)
 from torch import Tensor
 
 from hcl import seeding
@@ -108,7 +110,7 @@ def batch(benchmark: Benchmark, method: Method, task_id: int, first: int = 0) ->
     """Sixteen training samples of a task: x, and y as index of the output unit."""
     train = benchmark.tasks[task_id].train
     x, y = train.batch(torch.arange(first, first + 16) % len(train))
-    return x, method.layout.targets(y, task_id)
+    return x.to(torch.get_default_dtype()), method.layout.targets(y, task_id)
 
 
 def learn(method: Method, benchmark: Benchmark, task_id: int, steps: int = 3) -> list[Any]:
