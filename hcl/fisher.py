@@ -38,10 +38,6 @@ def diagonal_fisher(
     Returns:
         Parameter name -> tensor of the parameter's shape.
     """
-    is_linear = all(
-        isinstance(m, nn.Linear) for m in network.modules() if list(m.parameters(recurse=False))
-    )
-    squares = _squares_linear if is_linear else _squares_general
     total = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
     count = 0
     for x, y in batches:
@@ -49,7 +45,7 @@ def diagonal_fisher(
             log_p = network(x)[:, active].log_softmax(dim=1)
         count += len(x)
         for chosen, weight in _labels(log_p, y - active.start, labels, generator):
-            for name, square in squares(network, x, chosen, active, weight).items():
+            for name, square in _squares(network, x, chosen, active, weight).items():
                 total[name] += square
     return {name: square / max(count, 1) for name, square in total.items()}
 
@@ -70,19 +66,35 @@ def _labels(
     return [(torch.full_like(y, c), log_p[:, c].exp()) for c in classes]
 
 
-def _squares_linear(
+def _squares(
     network: nn.Module, x: Tensor, label: Tensor, active: slice, weight: Tensor
 ) -> dict[str, Tensor]:
-    """Sum of weighted squared per-sample gradients where every parameter is a Linear layer's.
+    """Sum of weighted squared per-sample gradients, the quick way where it is exact."""
+    found = None
+    if all(isinstance(m, nn.Linear) for m in network.modules() if list(m.parameters(False))):
+        found = _squares_linear(network, x, label, active, weight)
+    return found or _squares_general(network, x, label, active, weight)
+
+
+def _squares_linear(
+    network: nn.Module, x: Tensor, label: Tensor, active: slice, weight: Tensor
+) -> dict[str, Tensor] | None:
+    """`_squares` where every parameter is a Linear layer's.
 
     For one sample the gradient of W is delta a^T, its square delta^2 (a^2)^T, so the sum over a
-    batch is one matrix product. Exact when each layer sees one vector per sample.
+    batch is one matrix product.
+
+    Returns:
+        None where a layer does not see exactly one vector per sample: this would not be exact.
     """
     found: dict[str, tuple[nn.Linear, Tensor, Tensor]] = {}
+    calls = []
 
-    def record(name: str) -> Callable[..., None]:
-        def hook(layer: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> None:
+    def record(name: str) -> Callable[..., Tensor]:
+        def hook(layer: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+            calls.append(inputs[0].ndim)
             found[name] = (layer, inputs[0].detach(), output)
+            return output.clone()  # an in-place activation must not change what is recorded
 
         return hook
 
@@ -96,6 +108,8 @@ def _squares_linear(
     finally:
         for hook in hooks:
             hook.remove()
+    if calls != [2] * len(hooks):
+        return None
     likelihood = log_p.gather(1, label[:, None]).sum()
     deltas = torch.autograd.grad(likelihood, [output for _, _, output in found.values()])
     squares = {}
