@@ -22,7 +22,7 @@ class Counts:
     Attributes:
         total: trials of the whole sweep.
         num_tasks: of every trial.
-        mode: "max" or "min".
+        mode: "max" or "min"; "" where no value is better than another.
         done: trials with a value, of earlier starts too.
         failed: trials without one.
         best: objective and trial number.
@@ -49,6 +49,8 @@ class Counts:
             self.failed += 1
             return
         self.done += 1
+        if not self.mode:
+            return
         is_better = self.best is None or (
             value > self.best[0] if self.mode == "max" else value < self.best[0]
         )

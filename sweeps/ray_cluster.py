@@ -47,7 +47,7 @@ def cluster(address: str | None, sweep: SweepSettings) -> Iterator[int]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # we say what a user needs to know
     mine = not ray.is_initialized()
     if mine:
-        _start(address)
+        start(address)
     try:
         yield _trials_at_a_time(ray.cluster_resources(), sweep, is_fixed=address is None)
     finally:
@@ -55,7 +55,12 @@ def cluster(address: str | None, sweep: SweepSettings) -> Iterator[int]:
             ray.shutdown()
 
 
-def _start(address: str | None) -> None:
+def start(address: str | None) -> None:
+    """Connect this process to the cluster at `address`, or start Ray on this machine alone.
+
+    Raises:
+        ConfigError: no answer at the address.
+    """
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}

@@ -39,7 +39,7 @@ def make_trainable(plan: TrialPlan) -> Callable[[dict[str, Any]], None]:
         try:
             run_trial(plan, suggestion["number"], suggestion["params"], tune.report)
         finally:
-            _clean_process()
+            clean_process()
 
     return trainable
 
@@ -86,7 +86,7 @@ def run_trial(
     report({OBJECTIVE: mean, TASKS_LEARNED: num_tasks, NUM_TASKS: num_tasks})
 
 
-def _clean_process() -> None:
+def clean_process() -> None:
     """Ray reuses the process: give back what the trial held. (`hcl.run` seeds itself anew.)"""
     import torch
 

@@ -1,0 +1,128 @@
+"""Fixed configurations, each trained once: no search, Ray Tune only schedules them.
+
+A cell lives in a folder named by its configuration's digest, so asking again, for more seeds or
+after an interruption trains what is missing and nothing else.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hcl.config import TrialConfig
+from hcl.results import Result, TaskReport
+from sweeps.folder import SweepFolder
+from sweeps.interrupt import Interrupt
+from sweeps.ray_cluster import cluster, set_environment
+from sweeps.search_space import SweepSettings
+from sweeps.seed_run import Place, TrialFailed, read_result, train_seed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def cell_folder(folder: SweepFolder, config: TrialConfig) -> Path:
+    """Where a cell's journal, checkpoints and result are; `hcl run` uses the same."""
+    return folder.seed_folder(config.digest(without_seed=True), config.seed)
+
+
+def run_cells(
+    configs: Sequence[TrialConfig],
+    folder: SweepFolder,
+    place: Place,
+    console: "Console",
+    address: str | None = None,
+    settings: SweepSettings | None = None,
+) -> list[Result | None]:
+    """Train every configuration that has no result yet.
+
+    Args:
+        configs: seeds included; the same one twice is trained once.
+        folder: where their records are kept.
+        place: device, MLflow store and tags.
+        console: where progress goes.
+        address: of a Ray cluster; None = this machine.
+        settings: resources and retries of each.
+
+    Returns:
+        A result for each configuration, None where it failed or was interrupted.
+
+    Raises:
+        KeyboardInterrupt: after everything was stopped in order.
+    """
+    set_environment()
+    settings = settings or SweepSettings()
+    with folder.lock():
+        waiting = {
+            cell_folder(folder, config): config
+            for config in configs
+            if read_result(cell_folder(folder, config), config) is None
+        }
+        if waiting:
+            with Interrupt() as interrupt:
+                _schedule(list(waiting.values()), folder, place, console, address, settings)
+            if interrupt.requested:
+                raise KeyboardInterrupt
+    return [read_result(cell_folder(folder, config), config) for config in configs]
+
+
+def _schedule(
+    configs: list[TrialConfig],
+    folder: SweepFolder,
+    place: Place,
+    console: "Console",
+    address: str | None,
+    settings: SweepSettings,
+) -> None:
+    with cluster(address, settings) as at_a_time:
+        from ray import tune
+
+        from sweeps.progress import Counts, ProgressCallback
+
+        num_tasks = max(config.benchmark.num_tasks for config in configs)
+        progress = ProgressCallback(Counts(len(configs), num_tasks, mode=""), console)
+        resources = {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial}
+        tuner = tune.Tuner(
+            tune.with_resources(_make_trainable(configs, folder, place), resources),
+            param_space={"number": tune.grid_search(list(range(len(configs))))},
+            tune_config=tune.TuneConfig(max_concurrent_trials=at_a_time, reuse_actors=True),
+            run_config=tune.RunConfig(
+                name=f"{time.time():.0f}",
+                storage_path=str(folder.path / "ray"),
+                failure_config=tune.FailureConfig(max_failures=settings.max_failures),
+                callbacks=[progress],
+                verbose=0,
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            progress.close()
+
+
+def _make_trainable(
+    configs: list[TrialConfig], folder: SweepFolder, place: Place
+) -> Callable[[dict[str, Any]], None]:
+    def trainable(choice: dict[str, Any]) -> None:
+        from ray import tune
+
+        from sweeps.search import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
+        from sweeps.trial import clean_process
+
+        config = configs[choice["number"]]
+        of = {NUM_TASKS: config.benchmark.num_tasks}
+
+        def on_task(row: TaskReport) -> None:
+            if row.tasks_learned < row.num_tasks:
+                tune.report({TASKS_LEARNED: row.tasks_learned, **of})
+
+        try:
+            name = config.digest(without_seed=True)
+            train_seed(config, place, cell_folder(folder, config), name, on_task=on_task)
+            tune.report({OBJECTIVE: 1.0, TASKS_LEARNED: config.benchmark.num_tasks, **of})
+        except TrialFailed as error:
+            tune.report({FAILURE: f"seed {config.seed}: {error}", TASKS_LEARNED: 0, **of})
+        finally:
+            clean_process()
+
+    return trainable
