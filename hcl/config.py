@@ -109,6 +109,7 @@ class TrialConfig:
         target = build(TargetConfig, _group(flat, "target"), "target/", errors)
         train = build(TrainConfig, _group(flat, "train"), "train/", errors)
         ungrouped = {k: v for k, v in flat.items() if k.split("/")[0] not in (*_GROUPS, "method")}
+        errors += _take_unknown(ungrouped, method)
         top = build(_Top, ungrouped, "", errors)
         if method and top:
             errors += _check_scenarios(method, top)
@@ -160,6 +161,19 @@ def known_keys(method: str) -> list[str]:
     return ["method/name", *keys, *(f.name for f in fields(_Top))]
 
 
+def _take_unknown(ungrouped: dict[str, Any], method: MethodConfig | None) -> list[str]:
+    """Remove the keys that no group has and say what may be meant, in any group."""
+    top = [f.name for f in fields(_Top)]
+    known = known_keys(method_name(method) if method else "hnet")
+    shown = [*top, *(f"{group}/..." for group in (*_GROUPS, "method"))]
+    errors = []
+    for key in [key for key in ungrouped if key not in top]:
+        del ungrouped[key]
+        fix = suggest(key, known)
+        errors.append(f"{key}: unknown key{fix if 'did you' in fix else suggest(key, shown)}")
+    return errors
+
+
 def _group(flat: dict[str, Any], name: str) -> dict[str, Any]:
     return {k.removeprefix(f"{name}/"): v for k, v in flat.items() if k.startswith(f"{name}/")}
 
@@ -196,8 +210,9 @@ def _check_scenarios(method: MethodConfig, top: _Top) -> list[str]:
             f"scenario: {name} cannot be trained in the {top.scenario} scenario"
             f" ({method.WHY_NOT}); use {' or '.join(method.SCENARIOS)}"
         ]
+    twice = {s: None for s in top.eval_scenarios if top.eval_scenarios.count(s) > 1}
     scored = (top.scenario, *method.ALSO_SCORES.get(top.scenario, ()))
-    return [
+    return [f"eval_scenarios: {extra} is given twice, remove one" for extra in twice] + [
         f"eval_scenarios: {name} trained in the {top.scenario} scenario cannot be scored in"
         f" the {extra} scenario; use {' or '.join(scored)}"
         for extra in top.eval_scenarios

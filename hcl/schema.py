@@ -89,8 +89,10 @@ def build(cls: type[T], values: Mapping[str, Any], prefix: str, errors: list[str
 def suggest(key: str, known: typing.Iterable[str]) -> str:
     """`; did you mean X?` or `; known keys: ...`, for the end of a message."""
     names = sorted(known)
-    close = difflib.get_close_matches(key, names, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(names)}"
+    # `beta` for `method/beta`: nothing that difflib would find close.
+    close = [name for name in names if key and name.endswith(f"/{key}")]
+    close = close or difflib.get_close_matches(key, names, n=1)
+    return f"; did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(names)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,11 +125,13 @@ def _convert(value: Any, hint: Any) -> Any:
 def _convert_scalar(value: Any, hint: type) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if hint is float and is_number:
-        if not math.isfinite(value):
-            return _Problem(f"must be finite but got {value}")
-        return float(value)
-    if hint is int and is_number and value == int(value) and not isinstance(value, float):
-        return int(value)
+        try:
+            number = float(value)
+        except OverflowError:  # an int of 400 digits
+            number = math.inf
+        return number if math.isfinite(number) else _Problem(f"must be finite but got {value}")
+    if hint is int and is_number and isinstance(value, int):
+        return value
     if hint in (bool, str) and isinstance(value, hint):
         return value
     names = {float: "a number", int: "a whole number", bool: "true or false", str: "a string"}
@@ -139,10 +143,9 @@ def _convert_scalar(value: Any, hint: type) -> Any:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True
 
 
 def _out_of_bounds(value: Any, bounds: Mapping[str, Any]) -> str | None:

@@ -11,8 +11,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hcl.benchmarks import mnist
+
+# The same examples in every run, however slow the machine is.
+settings.register_profile(
+    "hcl",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("hcl")
 
 REPO = Path(__file__).resolve().parents[1]
 CACHE = REPO / ".ci" / "cache" / "data"

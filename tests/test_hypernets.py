@@ -38,7 +38,7 @@ def word_by_word(hypernet: Hypernet, embedding: Tensor) -> Tensor:
     return torch.cat(pieces)[: hypernet.num_weights]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     num_weights=st.integers(1, 40),
     chunk_size=st.integers(0, 45),

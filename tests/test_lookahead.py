@@ -29,7 +29,7 @@ def some_grads(scale: float = 1.0) -> list[Tensor]:
     return [scale * torch.randn(shape) for shape in SHAPES]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     lr=st.floats(1e-5, 1.0),
     betas=st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)),

@@ -89,7 +89,7 @@ def test_parity(shape: str, masked: bool, tasks: list[int]) -> None:
     assert_parity(case, *((keep, 18) if masked else (None, None)), tasks)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(data=st.data())
 def test_parity_everywhere(data: st.DataObject) -> None:
     draw = data.draw

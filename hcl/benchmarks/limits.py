@@ -15,7 +15,12 @@ def check(config: BenchmarkConfig) -> list[str]:
     errors = []
     if name.startswith("split_"):
         asked = config.num_tasks * config.classes_per_task
-        if asked > NUM_CLASSES:
+        if config.classes_per_task > NUM_CLASSES:
+            errors.append(
+                f"benchmark/classes_per_task: {name} has {NUM_CLASSES} classes but got"
+                f" {config.classes_per_task}; set it to {NUM_CLASSES} or less"
+            )
+        elif asked > NUM_CLASSES:
             errors.append(
                 f"benchmark/num_tasks: {name} has {NUM_CLASSES} classes but {config.num_tasks}"
                 f" tasks of {config.classes_per_task} classes need {asked}; set it to"
