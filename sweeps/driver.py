@@ -6,7 +6,6 @@ were running are handed out again, and each finds its checkpoints and its MLflow
 
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from hcl.config import ConfigError
 from sweeps import folder as folders
 from sweeps.folder import SweepFolder
 from sweeps.interrupt import Interrupt
-from sweeps.journal import Journal
+from sweeps.outcome import Outcome, explain, finished_trials, note_death
 from sweeps.ray_cluster import cluster, set_environment
 from sweeps.search_space import SearchSpace
 from sweeps.seed_run import Place
@@ -63,32 +62,6 @@ class SweepRequest:
         return store_of(self.folder, self.tracking_uri)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a sweep ended.
-
-    Attributes:
-        status: "FINISHED" or "KILLED" (interrupted).
-        best: completed trials, best first.
-        failed: trial number -> reason.
-        num_trials: trials that were started.
-        undelivered: seeds of which MLflow has not everything.
-    """
-
-    status: str
-    best: list[dict[str, Any]]
-    failed: dict[int, str]
-    num_trials: int
-    undelivered: int
-
-    @property
-    def exit_code(self) -> int:
-        """0 ok, 1 some trials failed, 130 interrupted."""
-        if self.status == "KILLED":
-            return 130
-        return 1 if self.failed else 0
-
-
 def store_of(folder: SweepFolder, tracking_uri: str | None) -> Store:
     """The MLflow store of a sweep: a server, or files in the storage folder."""
     if tracking_uri is None:
@@ -107,13 +80,13 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
     with request.folder.lock():
         from sweeps.search import OptunaSearch
 
-        explain = _explain(request.folder)
-        search = OptunaSearch(request.space, request.folder.name, _study_url(request), explain)
+        url, why = _study_url(request), explain(request.folder)
+        search = OptunaSearch(request.space, request.folder.name, url, why)
         parent_run_id = _begin(request)
         with Interrupt() as interrupt:
             try:
                 if search.remaining():
-                    _run_trials(request, search, parent_run_id, console)
+                    _run_trials(request, search, parent_run_id, console, interrupt)
             except KeyboardInterrupt:
                 pass  # the second Ctrl-C: what is on disk is enough to go on
             return _end(request, search, parent_run_id, interrupt.requested)
@@ -166,10 +139,15 @@ def _begin(request: SweepRequest) -> str:
 
 
 def _run_trials(
-    request: SweepRequest, search: "OptunaSearch", parent_run_id: str, console: "Console"
+    request: SweepRequest,
+    search: "OptunaSearch",
+    parent_run_id: str,
+    console: "Console",
+    interrupt: Interrupt,
 ) -> None:
     sweep = request.space.sweep
     with cluster(request.address, sweep) as at_a_time:
+        interrupt.listen()
         from ray import tune
 
         from sweeps.progress import ProgressCallback
@@ -219,7 +197,7 @@ def _counts(search: "OptunaSearch") -> Any:
     from sweeps.progress import Counts
 
     ended = finished_trials(search)
-    done = len(ended["best"])
+    done = len(ended["best"]) + ended["pruned"]
     best = ended["best"][0] if ended["best"] else None
     return Counts(
         total=done + len(ended["failed"]) + search.remaining(),
@@ -231,23 +209,6 @@ def _counts(search: "OptunaSearch") -> Any:
     )
 
 
-def finished_trials(search: "OptunaSearch") -> dict[str, Any]:
-    """Completed trials, best first, and the reasons of the failed ones."""
-    from optuna.trial import TrialState
-
-    trials = search.study.get_trials(deepcopy=False)
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
-    complete.sort(key=lambda t: t.value or 0.0, reverse=search.space.sweep.mode == "max")
-    return {
-        "best": [{"number": t.number, "value": t.value, "params": t.params} for t in complete],
-        "failed": {
-            t.number: str(t.user_attrs.get("reason", "unknown"))
-            for t in trials
-            if t.state == TrialState.FAIL
-        },
-    }
-
-
 def _end(
     request: SweepRequest, search: "OptunaSearch", parent_run_id: str, interrupted: bool
 ) -> Outcome:
@@ -255,11 +216,12 @@ def _end(
     folder, store = request.folder, request.store
     ended = finished_trials(search)
     for number, reason in ended["failed"].items():
-        _note_death(folder, number, reason)
+        note_death(folder, number, reason)
     status = "KILLED" if interrupted else "FINISHED"
     undelivered = sum(not deliver(store, path, parent_run_id) for path in folder.journals())
     best, failed = ended["best"], ended["failed"]
-    outcome = Outcome(status, best, failed, len(best) + len(failed), undelivered)
+    num_trials = len(best) + ended["pruned"] + len(failed)
+    outcome = Outcome(status, best, failed, num_trials, undelivered)
     metrics = {"trials_done": float(len(best)), "trials_failed": float(len(failed))}
     if best:
         metrics["best_objective"] = best[0]["value"]
@@ -272,24 +234,3 @@ def _end(
     if not failed and not interrupted:
         shutil.rmtree(folder.path / "ray", ignore_errors=True)  # kept where it may explain
     return outcome
-
-
-def _note_death(folder: SweepFolder, number: int, reason: str) -> None:
-    """A killed process could not write its end; the driver does, so that no run stays RUNNING."""
-    for path in folder.seed_folder(number, 0).parent.glob("seed_*"):
-        records = Journal(path).records()
-        if records and records[-1]["kind"] not in ("end", "failed"):
-            Journal(path).append("failed", reason=reason, status="FAILED")
-
-
-def _explain(folder: SweepFolder) -> Callable[[int], str | None]:
-    """Why a trial ended with an error: what its journal says last, if that is a failure."""
-
-    def explain(number: int) -> str | None:
-        for path in sorted(folder.seed_folder(number, 0).parent.glob("seed_*")):
-            records = Journal(path).records()
-            if records and records[-1]["kind"] == "failed":
-                return records[-1]["reason"]
-        return None
-
-    return explain

@@ -18,12 +18,17 @@ class Interrupt:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            self._before[number] = signal.getsignal(number)
+        self.listen()
+        return self
+
+    def listen(self) -> None:
+        """Take the signals (again: `ray.init` takes SIGTERM for itself)."""
         # Python lets the main thread alone handle signals.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._handle)
-            self._before[signal.SIGUSR1] = signal.getsignal(signal.SIGUSR1)
-        return self
+                signal.signal(number, self._handle)
 
     def __exit__(
         self,
@@ -31,8 +36,9 @@ class Interrupt:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         tune_listens = signal.getsignal(signal.SIGUSR1) != self._before[signal.SIGUSR1]

@@ -14,6 +14,7 @@ from hcl.config import ConfigError, TrialConfig
 from hcl.results import Progress, Result, TaskReport
 from sweeps.folder import only_process, trial_label, write_atomically
 from sweeps.journal import Journal
+from sweeps.samples import save_samples
 from sweeps.tracking import Store, deliver
 
 # Per-task deliveries: not more often than this, and rarer while the server does not answer.
@@ -81,7 +82,8 @@ def train_seed(
         _open_journal(journal, config, place, trial)
         courier.send(now=True)  # the run is seen from its start, and MLflow imported untimed
         try:
-            result = _train(config, place, folder, journal, courier, on_task, progress)
+            report = _reporter(journal, courier, on_task)
+            result = _train(config, place, folder, report, progress)
         except Exception as error:
             reason = _reason(error)
             journal.append("failed", reason=reason or f"{type(error).__name__}: {error}",
@@ -120,20 +122,16 @@ def read_result(folder: Path, config: TrialConfig) -> Result | None:
     return result
 
 
-def _train(
-    config: TrialConfig,
-    place: Place,
-    folder: Path,
-    journal: Journal,
-    courier: "_Courier",
-    on_task: Callable[[TaskReport], None] | None,
-    progress: Callable[[Progress], None] | None,
-) -> Result:
-    from hcl import Runtime, run  # imports torch
-
+def _reporter(
+    journal: Journal, courier: "_Courier", on_task: Callable[[TaskReport], None] | None
+) -> Callable[[TaskReport], None]:
     def report(row: TaskReport) -> None:
+        picture = {}
+        if row.samples is not None:
+            picture["samples"] = save_samples(row.samples, journal.path.parent, row.tasks_learned).name
         journal.append(
             "task",
+            **picture,
             tasks_learned=row.tasks_learned,
             metrics=row.metrics,
             seconds=row.seconds,
@@ -142,6 +140,18 @@ def _train(
         courier.send()
         if on_task:
             on_task(row)
+
+    return report
+
+
+def _train(
+    config: TrialConfig,
+    place: Place,
+    folder: Path,
+    report: Callable[[TaskReport], None],
+    progress: Callable[[Progress], None] | None,
+) -> Result:
+    from hcl import Runtime, run  # imports torch
 
     runtime = Runtime(
         device=place.device,

@@ -57,8 +57,9 @@ def run(
     if device not in ("cpu", "cuda") and not device.startswith("cuda:"):
         raise ConfigError(f"--device {device!r}: use cpu, cuda or cuda:NUMBER")
     from sweeps.driver import store_of
+    from sweeps.journal import Journal
     from sweeps.seed_run import Place, TrialFailed, train_seed
-    from sweeps.tracking import close_runs, prepare
+    from sweeps.tracking import deliver, prepare
 
     folder = SweepFolder(storage, name)
     store = store_of(folder, tracking_uri)
@@ -81,7 +82,8 @@ def run(
             say(f"seed {one.seed} failed: {error}", stderr=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            close_runs(store, name)
+            Journal(path).append("failed", reason="interrupted", status="KILLED")
+            deliver(store, path, None)
             raise
         _show_result(one.seed, result, path)
 

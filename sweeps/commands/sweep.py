@@ -23,7 +23,7 @@ from sweeps.folder import SweepFolder
 from sweeps.search_space import SearchSpace, load
 
 if TYPE_CHECKING:
-    from sweeps.driver import Outcome
+    from sweeps.outcome import Outcome
 
 SHOWN = 5  # best configurations in the final table
 

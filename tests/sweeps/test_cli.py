@@ -13,8 +13,9 @@ import pytest
 
 from hcl.config import TrialConfig
 from sweeps import cli, tracking
-from sweeps.driver import Outcome, store_of
+from sweeps.driver import store_of
 from sweeps.folder import SweepFolder
+from sweeps.outcome import Outcome
 
 ROOT = Path(__file__).parents[2]
 SPACES = ROOT / "search_spaces"
@@ -28,6 +29,7 @@ train: {iterations: 5, batch_size: 8}
 """
 
 pytestmark = [
+    pytest.mark.timeout(60),  # the first one imports MLflow
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -154,7 +156,6 @@ def test_exit_status_of_a_sweep_says_how_it_ended() -> None:
 # --- one trial with MLflow ---------------------------------------------------------------------
 
 
-@pytest.mark.timeout(60)
 def test_run_trains_records_and_trains_nothing_twice(hcl, tmp_path: Path) -> None:
     (tmp_path / "trial.yaml").write_text(TRIAL)
     code, out, err = hcl("run", "trial.yaml", "--set", "train/lr=1e-2", "--seeds", "1,2")
@@ -181,7 +182,6 @@ def test_run_trains_records_and_trains_nothing_twice(hcl, tmp_path: Path) -> Non
     assert (code, out) == (0, "single: MLflow has 2 of 2 runs\n")
 
 
-@pytest.mark.timeout(30)
 def test_run_tells_a_diverged_training_with_status_1(hcl, tmp_path: Path) -> None:
     (tmp_path / "trial.json").write_text(json.dumps({"train/iterations": 5, "method/name": "si"}))
     change = ["--set", "train/lr=1e30", "--set", "benchmark/name=split_digits"]

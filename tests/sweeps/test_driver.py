@@ -19,9 +19,10 @@ from rich.console import Console
 
 from hcl.config import ConfigError
 from sweeps import tracking
-from sweeps.driver import Outcome, SweepRequest, run_sweep, store_of
+from sweeps.driver import SweepRequest, run_sweep, store_of
 from sweeps.folder import SweepFolder
 from sweeps.journal import Journal
+from sweeps.outcome import Outcome
 from sweeps.ray_cluster import set_environment
 from sweeps.search_space import SearchSpace, parse
 from sweeps.yaml_file import parse_yaml
@@ -100,14 +101,16 @@ def matrices(storage: Path) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(120)
-def test_a_sweep_runs_is_recorded_and_goes_on(tmp_path: Path, ray_here: None) -> None:
-    used = space([GOOD] * 4, seeds=[1, 2])
+def test_a_sweep_runs_is_recorded_goes_on_and_survives_a_failure(
+    tmp_path: Path, ray_here: None
+) -> None:
+    used = space([GOOD] * 3 + [DIVERGING, GOOD], seeds=[1, 2])
     outcome, shown = sweep(tmp_path, used, command="hcl sweep tiny.yaml")
     assert (outcome.exit_code, outcome.num_trials, outcome.undelivered) == (0, 3, 0)
     assert "3/3 trials done, 0 running, 0 failed, best 0." in shown
 
     # The objective of a trial is the mean over its seeds.
-    found, trials = results(tmp_path), study_trials(tmp_path)
+    found, trials = results(tmp_path), study_trials(tmp_path)[:3]
     assert len(found) == 6 and [t.state for t in trials] == [TrialState.COMPLETE] * 3
     for trial in trials:
         seeds = [found[f"sweeps/{NAME}/trials/{trial.number:04d}/seed_{s}"] for s in (1, 2)]
@@ -127,35 +130,25 @@ def test_a_sweep_runs_is_recorded_and_goes_on(tmp_path: Path, ray_here: None) ->
     assert settings["command"] == "hcl sweep tiny.yaml"
     assert settings["sweep/objective"] == "val/task/average_accuracy"
 
-    # Again: nothing is left to do. One more: one is run, the others are as they were.
+    # Again: nothing is left to do.
     outcome, _ = sweep(tmp_path, used)
     assert outcome.num_trials == 3 and len(runs(tmp_path)) == 6
-    more = used.with_sweep(num_trials=4)
-    outcome, shown = sweep(tmp_path, more)
-    assert outcome.num_trials == 4
-    assert len(runs(tmp_path)) == 8
+
+    # Two more: the one that diverges fails with its reason, and the sweep goes on.
+    outcome, shown = sweep(tmp_path, used.with_sweep(num_trials=5))
+    assert (outcome.exit_code, outcome.num_trials) == (1, 5)
+    assert list(outcome.failed) == [3] and outcome.failed[3].startswith("seed 1: the ")
+    assert "trial 3 failed: seed 1: the " in shown
+    states = [t.state for t in study_trials(tmp_path)]
+    assert states == [TrialState.COMPLETE] * 3 + [TrialState.FAIL, TrialState.COMPLETE]
+    statuses = runs(tmp_path).groupby("tags.trial")["status"].apply(list).to_dict()
+    assert statuses[3] == ["FAILED"] and statuses[4] == ["FINISHED"] * 2
+
+    # What was there is as it was.
     again = results(tmp_path)
     assert {where: again[where] for where in found} == found
     info = SweepFolder(tmp_path, NAME).read_info()
     assert info["status"] == "FINISHED" and "git_commit" in info
-
-
-@pytest.mark.timeout(120)
-def test_a_diverging_trial_fails_with_its_reason_and_the_sweep_goes_on(
-    tmp_path: Path, ray_here: None
-) -> None:
-    outcome, shown = sweep(tmp_path, space([GOOD, DIVERGING, GOOD]))
-    assert outcome.exit_code == 1
-    assert list(outcome.failed) == [1] and len(outcome.best) == 2
-    assert "loss is" in outcome.failed[1] and "seed 1" in outcome.failed[1]
-    states = [t.state for t in study_trials(tmp_path)]
-    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
-    assert runs(tmp_path).set_index("tags.trial")["status"].to_dict() == {
-        0: "FINISHED",
-        1: "FAILED",
-        2: "FINISHED",
-    }
-    assert "trial 1 failed: seed 1: the" in shown
 
 
 # --- refused before the first trial ------------------------------------------------------------
@@ -210,7 +203,7 @@ def start(files: Path, storage: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=files,
-        start_new_session=True,  # Ctrl-C reaches the whole group, as from a terminal
+        start_new_session=True,
     )
 
 
@@ -281,10 +274,14 @@ def test_a_killed_sweep_goes_on_to_the_same_matrices(files: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_ctrl_c_stops_in_order_and_says_how_to_go_on(files: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_in_order_and_says_how_to_go_on(files: Path, number: int) -> None:
     process = start(files, "stopped")
     wait_for(lambda: rows_of(files / "stopped", 0) >= 1)
-    os.killpg(process.pid, signal.SIGINT)
+    if number == signal.SIGINT:  # Ctrl-C reaches the whole group, as from a terminal
+        os.killpg(process.pid, number)
+    else:  # schedulers of clusters end the driver
+        process.send_signal(number)
     out, err = process.communicate(timeout=100)
     assert process.returncode == 130, out + err
     last = out.splitlines()[-1]

@@ -19,6 +19,13 @@ from sweeps.tracking import Store
 from sweeps.trial import TrialPlan, run_trial
 from sweeps.yaml_file import parse_yaml
 
+pytestmark = [
+    # MLflow's database models use what SQLAlchemy 2.1 deprecates.
+    pytest.mark.filterwarnings("ignore:.*noload.*"),
+    # The first test imports torch and MLflow and makes the database.
+    pytest.mark.timeout(60),
+]
+
 TEXT = """
 trial:
   benchmark: {name: split_digits, num_tasks: 3, val_fraction: 0.2}

@@ -1,0 +1,76 @@
+"""How a sweep and its trials ended."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sweeps.folder import SweepFolder
+from sweeps.journal import Journal
+
+if TYPE_CHECKING:
+    from sweeps.search import OptunaSearch
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep ended.
+
+    Attributes:
+        status: "FINISHED" or "KILLED" (interrupted).
+        best: completed trials, best first.
+        failed: trial number -> reason.
+        num_trials: trials that ended, one way or another.
+        undelivered: seeds of which MLflow has not everything.
+    """
+
+    status: str
+    best: list[dict[str, Any]]
+    failed: dict[int, str]
+    num_trials: int
+    undelivered: int
+
+    @property
+    def exit_code(self) -> int:
+        """0 ok, 1 some trials failed, 130 interrupted."""
+        if self.status == "KILLED":
+            return 130
+        return 1 if self.failed else 0
+
+
+def finished_trials(search: "OptunaSearch") -> dict[str, Any]:
+    """Completed trials, best first; how many were stopped early; why the others failed."""
+    from optuna.trial import TrialState
+
+    trials = search.study.get_trials(deepcopy=False)
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+    complete.sort(key=lambda t: t.value or 0.0, reverse=search.space.sweep.mode == "max")
+    return {
+        "best": [{"number": t.number, "value": t.value, "params": t.params} for t in complete],
+        "pruned": sum(t.state == TrialState.PRUNED for t in trials),
+        "failed": {
+            t.number: str(t.user_attrs.get("reason", "unknown"))
+            for t in trials
+            if t.state == TrialState.FAIL
+        },
+    }
+
+
+def note_death(folder: SweepFolder, number: int, reason: str) -> None:
+    """A killed process could not write its end; the driver does, so that no run stays RUNNING."""
+    for path in folder.seed_folder(number, 0).parent.glob("seed_*"):
+        records = Journal(path).records()
+        if records and records[-1]["kind"] not in ("end", "failed"):
+            Journal(path).append("failed", reason=reason, status="FAILED")
+
+
+def explain(folder: SweepFolder) -> Callable[[int], str | None]:
+    """Why a trial ended with an error: what its journal says last, if that is a failure."""
+
+    def reason(number: int) -> str | None:
+        for path in sorted(folder.seed_folder(number, 0).parent.glob("seed_*")):
+            records = Journal(path).records()
+            if records and records[-1]["kind"] == "failed":
+                return records[-1]["reason"]
+        return None
+
+    return reason
