@@ -85,7 +85,18 @@ def _overrides(pairs: list[str]) -> dict[str, Any]:
     return values
 
 
+def _check_places(args: argparse.Namespace) -> None:
+    """Before hours of training, not after."""
+    if args.out and (args.out.is_dir() or not args.out.parent.is_dir()):
+        raise ConfigError(f"--out {args.out}: must be a file in an existing folder")
+    if args.checkpoint_dir and args.checkpoint_dir.exists() and not args.checkpoint_dir.is_dir():
+        raise ConfigError(f"--checkpoint-dir {args.checkpoint_dir}: must be a folder")
+    if args.checkpoint_every < 0:
+        raise ConfigError(f"--checkpoint-every: must be >= 0 but got {args.checkpoint_every}")
+
+
 def _run(config: TrialConfig, args: argparse.Namespace) -> int:
+    _check_places(args)
     from hcl.learner import Runtime, TrainingDiverged, run
 
     runtime = Runtime(

@@ -204,8 +204,9 @@ def _versions(runtime: Runtime) -> dict[str, str]:
 @contextmanager
 def _process_settings(runtime: Runtime) -> Iterator[None]:
     """Threads for the trial; one clear sentence where the device is not there."""
-    if torch.device(runtime.device).type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {runtime.device} is not available here; use --device cpu")
+    _check_device(runtime.device)
+    if runtime.threads is not None and runtime.threads < 1:
+        raise ConfigError(f"threads: must be >= 1 but got {runtime.threads}")
     before = torch.get_num_threads()
     try:
         if runtime.threads:
@@ -213,3 +214,14 @@ def _process_settings(runtime: Runtime) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _check_device(name: str) -> None:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"unknown device {name!r}; use cpu, cuda or cuda:NUMBER")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device {name} is not available here; use --device cpu")
