@@ -25,6 +25,7 @@ __all__ = ["Progress", "Result", "Runtime", "TaskReport", "TrainingDiverged", "r
 
 # Losses are read from the device this often: each read waits for it.
 READ_EVERY = 100
+SAMPLES_PER_ROW = 10
 
 
 class TrainingDiverged(RuntimeError):
@@ -153,7 +154,15 @@ def _task_report(trial: Trial, task: TaskSplits, scores: dict[str, float]) -> Ta
         {**scores, **losses},
         trial.seconds,
         trial.steps_per_second,
+        _samples(trial),
     )
+
+
+def _samples(trial: Trial) -> numpy.ndarray | None:
+    """Pictures of the replay model, drawn from a stream of their own."""
+    with torch.no_grad(), seeding.isolated(trial.config.seed, "samples", trial.tasks_learned):
+        drawn = trial.method.samples(SAMPLES_PER_ROW)
+    return None if drawn is None else (drawn * 255).round().to(torch.uint8).cpu().numpy()
 
 
 def _result(trial: Trial) -> Result:

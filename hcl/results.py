@@ -25,6 +25,8 @@ class TaskReport:
     `metrics` holds the new row of each accuracy matrix (`test/task/acc/task_03`: split, scenario),
     running averages (`test/task/average_accuracy`), `test/class/task_inference_accuracy` where a
     task was inferred, and the last losses (`loss/task`). Accuracies are fractions.
+    `samples`, where a method replays: uint8 array (rows, columns, *input_shape) drawn from its
+    replay model, a row per task where the model tells tasks apart.
     """
 
     task_id: int
@@ -33,6 +35,7 @@ class TaskReport:
     metrics: dict[str, float]
     seconds: float
     steps_per_second: float
+    samples: Any = None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from hcl.config import ConfigError, TrialConfig
 from hcl.results import Progress, Result, TaskReport
 from sweeps.folder import only_process, trial_label, write_atomically
 from sweeps.journal import Journal
+from sweeps.samples import save_samples
 from sweeps.tracking import Store, deliver
 
 # Per-task deliveries: not more often than this, and rarer while the server does not answer.
@@ -125,8 +126,12 @@ def _reporter(
     journal: Journal, courier: "_Courier", on_task: Callable[[TaskReport], None] | None
 ) -> Callable[[TaskReport], None]:
     def report(row: TaskReport) -> None:
+        picture = {}
+        if row.samples is not None:
+            picture["samples"] = save_samples(row.samples, journal.path.parent, row.tasks_learned).name
         journal.append(
             "task",
+            **picture,
             tasks_learned=row.tasks_learned,
             metrics=row.metrics,
             seconds=row.seconds,

@@ -22,6 +22,7 @@ from sweeps.tracking.store import Store, connect, outages, redact
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from PIL.Image import Image
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def deliver(store: Store, folder: Path, parent_run_id: str | None) -> bool:
         with _alone(Path(folder)) as is_alone:
             if not is_alone:
                 return False
-            _Delivery(connect(store), store.experiment, records, parent_run_id).send()
+            _Delivery(connect(store), store.experiment, folder, records, parent_run_id).send()
     except JournalError as error:
         log.error("%s cannot be delivered: %s", folder, error)
         return False
@@ -64,10 +65,12 @@ class _Delivery:
         self,
         client: MlflowClient,
         experiment: str,
+        folder: Path,
         records: list[dict[str, Any]],
         parent_run_id: str | None,
     ) -> None:
         self.client = client
+        self.folder = Path(folder)
         self.records = records
         self.start = records[0]
         if self.start["kind"] != "start":
@@ -86,6 +89,8 @@ class _Delivery:
             for record in self.records[done:]:
                 if record["kind"] == "end":
                     self._send_end(record)
+                if record.get("samples"):
+                    self._send_samples(record)
             self._send_failure()
             # Last, because its tag says that everything before it has arrived.
             self._send_metrics(done)
@@ -132,19 +137,32 @@ class _Delivery:
         self.client.log_text(self.run_id, accuracy_markdown(accuracy), "accuracy.md")
         picture = accuracy_picture(accuracy, title=_title(self.start))
         self.client.log_image(self.run_id, picture, artifact_file=f"{PICTURE_KEY}.png")
-        self._send_thumbnails(accuracy, _millis(record))
+        self._send_thumbnails(record)
 
-    def _send_thumbnails(self, accuracy: dict[str, Any], time: int) -> None:
+    def _send_thumbnails(self, record: dict[str, Any]) -> None:
         from sweeps.tracking.pictures import accuracy_thumbnails
 
         scenario = run_params(self.start).get("scenario", "")
-        # log_image with a key names its files anew each time, so it must not be repeated.
+        for key, picture in accuracy_thumbnails(record["accuracy"], scenario).items():
+            # Step 0: the UI's image grid opens there and cannot leave it for one other step.
+            self._send_once(key, picture, 0, record)
+
+    def _send_once(self, key: str, picture: Image, step: int, record: dict[str, Any]) -> None:
+        """log_image with a key names its file anew each time, so it must not be repeated."""
         files = [file.path for file in self.client.list_artifacts(self.run_id, "images")]
-        for key, picture in accuracy_thumbnails(accuracy, scenario).items():
-            if not any(re.search(rf"/{key}\+.*\.webp$", path) for path in files):
-                # Step 0: the UI's image grid opens there and cannot leave it for one other step.
-                self.client.log_image(self.run_id, picture, key=key, step=0, timestamp=time)
+        if not any(re.search(rf"/{key}\+step\+{step}\+.*\.webp$", path) for path in files):
+            self.client.log_image(
+                self.run_id, picture, key=key, step=step, timestamp=_millis(record)
+            )
         self._tag(**{"mlflow.loggedImages": True})
+
+    def _send_samples(self, record: dict[str, Any]) -> None:
+        """The replay model's picture; the UI's slider then goes from task to task."""
+        from PIL import Image as images
+
+        path = self.folder / record["samples"]
+        if path.is_file():
+            self._send_once("replay_samples", images.open(path), record["tasks_learned"], record)
 
     def _send_dataset(self, record: dict[str, Any]) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag

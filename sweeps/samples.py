@@ -1,0 +1,47 @@
+"""Pictures of what a replay model generates."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+GAP = 2  # white pixels between samples
+MAX_ROWS = 25
+
+
+def save_samples(samples: Any, folder: Path, tasks_learned: int) -> Path:
+    """Write a grid of generated inputs, one row per task, as `samples_task_03.png`.
+
+    Args:
+        samples: uint8 (rows, columns, *input_shape), grey; flat inputs are taken to be square.
+        folder: where to.
+        tasks_learned: part of the name.
+    """
+    path = folder / f"samples_task_{tasks_learned:02d}.png"
+    grid(samples).save(path)
+    return path
+
+
+def grid(samples: Any) -> Image:
+    """The samples side by side; rows beyond 25 are left out."""
+    import numpy as np
+    from PIL import Image
+
+    samples = np.asarray(samples)[:MAX_ROWS]
+    rows, columns = samples.shape[:2]
+    side = math.isqrt(samples[0, 0].size)
+    tiles = samples.reshape(rows, columns, side, side)
+    step = side + GAP
+    sheet = np.full((rows * step + GAP, columns * step + GAP), 255, dtype=np.uint8)
+    for row in range(rows):
+        for column in range(columns):
+            top, left = GAP + row * step, GAP + column * step
+            sheet[top : top + side, left : left + side] = tiles[row, column]
+    # Large enough for the eye; pixels stay pixels.
+    zoom = max(1, 400 // max(sheet.shape))
+    picture = Image.fromarray(sheet)
+    return picture.resize((sheet.shape[1] * zoom, sheet.shape[0] * zoom), Image.Resampling.NEAREST)
