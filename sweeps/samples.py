@@ -42,6 +42,6 @@ def grid(samples: Any) -> Image:
             top, left = GAP + row * step, GAP + column * step
             sheet[top : top + side, left : left + side] = tiles[row, column]
     # Large enough for the eye; pixels stay pixels.
-    zoom = max(1, 400 // max(sheet.shape))
+    zoom = max(1, 800 // max(sheet.shape))
     picture = Image.fromarray(sheet)
     return picture.resize((sheet.shape[1] * zoom, sheet.shape[0] * zoom), Image.Resampling.NEAREST)
