@@ -20,6 +20,7 @@ class HnetVae(ReplayModel):
 
     Each task has a decoder of its own, generated from its embedding, and a one-hot input besides.
     The encoder is an ordinary network, not protected. Encoder and decoder have new Adams per task.
+    The last task is never replayed, so it has no embedding.
 
     Args:
         input_shape: of one sample.
@@ -46,7 +47,7 @@ class HnetVae(ReplayModel):
             )
         )
         self.task_hypernet = TaskHypernet(
-            self.decoder.num_weights, num_tasks, config.decoder_hypernet(), train, seed
+            self.decoder.num_weights, max(1, num_tasks - 1), config.decoder_hypernet(), train, seed
         )
         self.past_decoders: Tensor | None = None  # (t, num_weights), as the task started
 
@@ -63,8 +64,9 @@ class HnetVae(ReplayModel):
         if task_id > 0:
             with torch.no_grad():
                 self.past_decoders = self.task_hypernet(range(task_id))
-        self.task_hypernet.start_task(task_id)
-        self._make_optimizer()
+        if task_id < len(self.task_hypernet.embeddings):
+            self.task_hypernet.start_task(task_id)
+            self._make_optimizer()
 
     def _make_optimizer(self) -> None:
         train = self.train_config
