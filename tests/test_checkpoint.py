@@ -92,7 +92,7 @@ def test_code_in_a_checkpoint_is_not_run(writer: str, tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_is_noticed_wherever_it_is(data: st.DataObject, tmp_path: Path) -> None:
     """Whatever a disk does to the newest file, the state read is a state that was written."""

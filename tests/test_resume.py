@@ -1,7 +1,6 @@
 """Stopped anywhere and started again = never stopped, to the bit."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,8 @@ import torch
 from tiny import ITERATIONS, VARIANTS, assert_same, go, trial, variant
 
 from hcl import checkpoint
-from hcl.config import ConfigError, TrialConfig
+from hcl.__main__ import main
+from hcl.config import ConfigError
 from hcl.results import Progress, Result, TaskReport
 
 EVERY = 4  # steps between checkpoints: one inside each task of ITERATIONS
@@ -90,8 +90,8 @@ def test_inferred_tasks_survive_a_restart(scenario: str, tmp_path: Path) -> None
     with pytest.raises(Stop):
         go(config, tmp_path / "torn", EVERY, progress=stop_in_task(2))
     resumed = go(config, tmp_path / "torn", EVERY)
-    assert_same_end((go(config, tmp_path / "steady"), tmp_path / "steady"),
-                    (resumed, tmp_path / "torn"))  # fmt: skip
+    steady = go(config, tmp_path / "steady")
+    assert_same_end((steady, tmp_path / "steady"), (resumed, tmp_path / "torn"))
     assert [len(row) for row in resumed.inference[f"test/{scenario}"]] == [1, 2, 3]
 
 
@@ -109,8 +109,6 @@ def test_a_row_may_come_twice_but_is_never_missing(tmp_path: Path) -> None:
     go(config, tmp_path, EVERY, report=rows.append)
     assert [row.tasks_learned for row in rows] == [1, 2, 2, 3]
     assert rows[1].metrics == rows[2].metrics
-    seconds = [row.seconds for row in rows]
-    assert seconds == sorted(seconds)
 
 
 def test_a_finished_trial_is_not_trained_again(tmp_path: Path) -> None:
@@ -155,38 +153,28 @@ def test_checkpoints_of_another_trial_are_refused(tmp_path: Path) -> None:
     go(trial("finetune", train__eval_batch_size=7), tmp_path)  # not part of what a trial is
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(120)
 def test_sigkilled_mid_task_and_restarted(tmp_path: Path) -> None:
     """A real process, killed for real; its results are those of an undisturbed run."""
-    iterations = 200
+    iterations = 150
     config = variant("hnet-subset", train__iterations=iterations, eval_scenarios=["task", "class"])
-    out, folder = tmp_path / "result.json", tmp_path / "checkpoints"
-    process = _start(config, out, folder)
+    out, folder, file = (tmp_path / name for name in ("result.json", "checkpoints", "trial.json"))
+    file.write_text(json.dumps(config.to_dict()))
+    args = ["--config", str(file), "--out", str(out), "--threads", "1"]
+    args += ["--checkpoint-dir", str(folder), "--checkpoint-every", "15"]
+    process = subprocess.Popen([sys.executable, "-m", "hcl", *args], cwd=Path(__file__).parents[1])
     try:
         # In the third task, where a random past task is regularized in every step.
-        _wait_for(lambda: max(numbers(folder), default=0) > 2 * iterations, process)
+        while max(numbers(folder), default=0) <= 2 * iterations:
+            assert process.poll() is None, "the process ended before it could be killed"
+            time.sleep(0.002)
     finally:
         process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL and not out.exists()
     assert 2 * iterations < numbers(folder)[-1] < 3 * iterations
-    assert _start(config, out, folder).wait() == 0
+    assert main(args) == 0  # in another process than the one that died
     written, undisturbed = json.loads(out.read_text()), go(config).to_dict()
     for values in (written, undisturbed):
         for timing in ("wall_seconds", "steps_per_second"):
             del values["metrics"][timing]
     assert written == undisturbed
-
-
-def _start(config: TrialConfig, out: Path, folder: Path) -> "subprocess.Popen[bytes]":
-    file = out.with_name("trial.json")
-    file.write_text(json.dumps(config.to_dict()))
-    command = [sys.executable, "-m", "hcl", "--config", file, "--out", out, "--threads", "1"]
-    command += ["--checkpoint-dir", folder, "--checkpoint-every", "5"]
-    root = Path(__file__).parents[1]
-    return subprocess.Popen(command, cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-
-def _wait_for(happened: Any, process: "subprocess.Popen[bytes]") -> None:
-    while not happened():
-        assert process.poll() is None, "the process ended before it could be killed"
-        time.sleep(0.002)
