@@ -16,6 +16,15 @@ def fully_connected(sizes: list[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
+def xavier_(module: nn.Module) -> None:
+    """Xavier-uniform matrices and zero biases, as the authors' code starts every network."""
+    for parameter in module.parameters():
+        if parameter.ndim > 1:
+            nn.init.xavier_uniform_(parameter)
+        else:
+            nn.init.zeros_(parameter)
+
+
 def mlp(config: TargetConfig, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
     """Fully connected ReLU network."""
     network = fully_connected([prod(input_shape), *config.hidden_sizes, num_outputs])

@@ -11,6 +11,7 @@ from hcl.config import TrainConfig, TrialConfig
 from hcl.generators.base import ReplayModel
 from hcl.hypernets import TaskHypernet
 from hcl.method_configs import HnetVaeConfig
+from hcl.networks import xavier_
 from hcl.target import TargetNetwork
 from hcl.task import OutputLayout
 
@@ -41,6 +42,7 @@ class HnetVae(ReplayModel):
         super().__init__()
         self.input_shape, self.config, self.train_config = input_shape, config, train
         self.encoder = vae.Encoder(input_shape, config.encoder_sizes, config.latent_size)
+        xavier_(self.encoder)
         self.decoder = TargetNetwork(
             vae.decoder(
                 config.latent_size, config.condition_size, config.decoder_sizes, input_shape

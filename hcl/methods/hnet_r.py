@@ -4,19 +4,25 @@ from torch import Tensor
 
 from hcl.distillation import Unseen
 from hcl.generators import HnetVae
+from hcl.methods.base import Setup
 from hcl.methods.replay import Replay
+from hcl.networks import xavier_
 
 
 class HnetR(Replay):
     """HNET+R (von Oswald et al., 2020): ordinary classifier, protected replay model.
 
-    Soft targets at T = 2, half of the loss on replay whatever the number of tasks, and new Adams
+    Classifier started Xavier-uniform, soft targets at T = 2, half of the loss on replay whatever the number of tasks, and new Adams
     per task, as in the authors' code (PAPER.md, section 3).
     """
 
     soft_targets = True
     unseen: Unseen = "zero_logit"
     new_adam_per_task = True
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        xavier_(self.network)
 
     def make_replay_model(self) -> HnetVae:
         return HnetVae.for_trial(self.setup.config, self.layout, self.setup.input_shape)

@@ -12,7 +12,7 @@ from hcl.generators import HnetVae
 from hcl.method_configs import HnetTirConfig
 from hcl.methods.base import Setup
 from hcl.methods.hnet import Hnet
-from hcl.networks import fully_connected
+from hcl.networks import fully_connected, xavier_
 
 
 class HnetTir(Hnet):
@@ -31,6 +31,7 @@ class HnetTir(Hnet):
         self.replay_model = HnetVae.for_trial(trial, setup.layout, setup.input_shape)
         sizes = [prod(setup.input_shape), *trial.target.hidden_sizes, setup.layout.num_tasks]
         self.task_network = fully_connected(sizes)
+        xavier_(self.task_network)
 
     def start_task(self, task: TaskSplits) -> None:
         super().start_task(task)
