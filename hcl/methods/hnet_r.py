@@ -12,8 +12,8 @@ from hcl.networks import xavier_
 class HnetR(Replay):
     """HNET+R (von Oswald et al., 2020): ordinary classifier, protected replay model.
 
-    Classifier started Xavier-uniform, soft targets at T = 2, half of the loss on replay whatever the number of tasks, and new Adams
-    per task, as in the authors' code (PAPER.md, section 3).
+    As in the authors' code (PAPER.md, section 3): classifier started Xavier-uniform, soft targets
+    at T = 2, half of the loss on replay whatever the number of tasks, new Adams per task.
     """
 
     soft_targets = True
