@@ -156,12 +156,12 @@ def test_checkpoints_of_another_trial_are_refused(tmp_path: Path) -> None:
 @pytest.mark.timeout(120)
 def test_sigkilled_mid_task_and_restarted(tmp_path: Path) -> None:
     """A real process, killed for real; its results are those of an undisturbed run."""
-    iterations = 150
+    iterations = 80
     config = variant("hnet-subset", train__iterations=iterations, eval_scenarios=["task", "class"])
     out, folder, file = (tmp_path / name for name in ("result.json", "checkpoints", "trial.json"))
     file.write_text(json.dumps(config.to_dict()))
     args = ["--config", str(file), "--out", str(out), "--threads", "1"]
-    args += ["--checkpoint-dir", str(folder), "--checkpoint-every", "15"]
+    args += ["--checkpoint-dir", str(folder), "--checkpoint-every", "8"]
     process = subprocess.Popen([sys.executable, "-m", "hcl", *args], cwd=Path(__file__).parents[1])
     try:
         # In the third task, where a random past task is regularized in every step.

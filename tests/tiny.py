@@ -25,7 +25,11 @@ SMALL = {
     "chunk_size": 150,
     "embedding_size": 4,
     "hidden_sizes": [6, 5],
+    "hypernet_sizes": [6],
+    "encoder_sizes": [7],
+    "decoder_sizes": [7],
     "latent_size": 3,
+    "buffer_size": 20,
     "fisher_samples": 50,
 }
 ITERATIONS = 6
