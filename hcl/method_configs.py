@@ -20,6 +20,7 @@ class MethodConfig:
     SCENARIOS: ClassVar[tuple[str, ...]] = ALL
     ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {}
     WHY_NOT: ClassVar[str] = ""
+    INFERS_TASK: ClassVar[bool] = False  # says which task an input is from, where it is not given
 
     def check(self, num_tasks: int) -> list[str]:
         """Problems that concern several settings at once, `key: sentence` each."""
@@ -54,6 +55,7 @@ class HnetConfig(HypernetConfig):
 
     # One head per task in both, and the loss sees the current head only: same training.
     ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {"task": ("class",), "class": ("task",)}
+    INFERS_TASK: ClassVar[bool] = True
 
     mask_heads: bool = False  # leave out, for a past task, the weights of other tasks' heads
 

@@ -74,7 +74,9 @@ def report(sweep: str, store: Store, form: str = "markdown") -> str:
     settings = sweep_settings(store, sweep)
     objective = _setting(settings, "objective") or _default_objective(frame)
     mode = _setting(settings, "mode") or "max"
-    tables = [best_configurations(frame, objective, mode=mode), method_table(frame)]
+    best = best_configurations(frame, objective, mode=mode)
+    # Runs of the paper's protocol have no validation data, so none of them is the best.
+    tables = [best, method_table(frame)] if best.rows else [method_table(frame)]
     text = "\n".join(FORMS[form](table) for table in tables)
     if form == "csv":
         return text

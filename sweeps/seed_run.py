@@ -128,7 +128,8 @@ def _reporter(
     def report(row: TaskReport) -> None:
         picture = {}
         if row.samples is not None:
-            picture["samples"] = save_samples(row.samples, journal.path.parent, row.tasks_learned).name
+            folder = journal.path.parent
+            picture["samples"] = save_samples(row.samples, folder, row.tasks_learned).name
         journal.append(
             "task",
             **picture,

@@ -102,7 +102,7 @@ def check_objective(objective: str, config: TrialConfig, errors: list[str]) -> N
             f" {', '.join(config.eval_scenarios)}"
         )
     elif metric == "task_inference_accuracy" and (
-        scenario == "task" or config.method_name != "hnet"
+        scenario == "task" or not config.method.INFERS_TASK
     ):
         errors.append(
             f"sweep.objective: {objective} is not measured; {config.method_name} infers no task"
