@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +30,10 @@ ENVIRONMENT = {
 def set_environment() -> None:
     """Before Ray is imported; what the user has set stays."""
     for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+        # Ray reads its mode when imported. Set later, half of Ray believes it and the other half
+        # does not; `ray.init` of a local cluster then turns tokens on by itself.
+        if name != "RAY_AUTH_MODE" or "ray" not in sys.modules:
+            os.environ.setdefault(name, value)
 
 
 @contextmanager

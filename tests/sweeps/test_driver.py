@@ -1,5 +1,6 @@
 """Whole sweeps on real Ray, Optuna and MLflow: run, go on, fail, be killed, be interrupted."""
 
+import gc
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -20,7 +22,7 @@ from rich.console import Console
 from hcl.config import ConfigError
 from sweeps import tracking
 from sweeps.driver import SweepRequest, run_sweep, store_of
-from sweeps.folder import SweepFolder
+from sweeps.folder import SweepFolder, git_tags
 from sweeps.journal import Journal
 from sweeps.outcome import Outcome
 from sweeps.ray_cluster import set_environment
@@ -72,6 +74,10 @@ def ray_here() -> Iterator[None]:
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
+    with warnings.catch_warnings():
+        # Ray drops the handles of its processes; let that be told here, not at pytest's end.
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def sweep(folder: Path, used: SearchSpace, **more: Any) -> tuple[Outcome, str]:
@@ -148,7 +154,8 @@ def test_a_sweep_runs_is_recorded_goes_on_and_survives_a_failure(
     again = results(tmp_path)
     assert {where: again[where] for where in found} == found
     info = SweepFolder(tmp_path, NAME).read_info()
-    assert info["status"] == "FINISHED" and "git_commit" in info
+    assert info["status"] == "FINISHED"
+    assert info.get("git_commit") == git_tags().get("git_commit")
 
 
 # --- refused before the first trial ------------------------------------------------------------
