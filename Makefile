@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check lock clean help
+.PHONY: demo test bench check lock clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -24,6 +24,9 @@ demo: $(READY)  ## sweep hypernetworks on the bundled digits, compare them with 
 
 test: $(READY)  ## the fast tests
 	$(BIN)/python -m pytest -m "not slow and not mnist"
+
+bench: $(READY)  ## training steps against a plain reference; make bench ONLY=p10:9 for one row
+	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
 
 check: $(READY)  ## what CI checks: lint, format, types
 	$(BIN)/ruff check .

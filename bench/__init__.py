@@ -1,0 +1,1 @@
+"""Speed, as ratios against a plain implementation within one process."""

@@ -1,0 +1,146 @@
+"""Training steps: ours against the reference, with equal sizes, batch, threads and process."""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from bench.reference import SETTINGS, Reference, Sizes
+from hcl.benchmarks.arrays import TaskData, TaskSplits
+from hcl.config import TrialConfig
+from hcl.methods import Setup
+from hcl.methods.hnet import Hnet
+from hcl.task import OutputLayout
+
+BATCH = 128
+ROWS = ("split:0", "split:4", "p10:0", "p10:9", "p100:0", "p100:9", "p100:49", "p100:99")
+MIN_STEPS, MAX_SECONDS = 5, 60.0  # per row and implementation; 20 steps where they fit
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; the ratio is reference time / our time."""
+
+    setting: str
+    past_tasks: int
+    ours_ms: float
+    reference_ms: float
+    ratio: float
+    ours_mb: float
+    reference_mb: float
+    threads: int
+    steps: int
+
+
+def ours(sizes: Sizes, num_past: int) -> Hnet:
+    """Our method in the state of `Reference(sizes, num_past)`: that many tasks behind it."""
+    config = TrialConfig.from_dict(
+        {
+            "benchmark": {"name": "permuted_mnist", "num_tasks": sizes.num_tasks},
+            "target": {"hidden_sizes": list(sizes.hidden)},
+            "method": {
+                "name": "hnet",
+                "beta": sizes.beta,
+                "embedding_size": sizes.embedding,
+                "chunk_embedding_size": sizes.chunk_embedding,
+                "chunk_size": sizes.chunk,
+                "hidden_sizes": list(sizes.hypernet),
+                "activation": sizes.activation,
+            },
+            "train": {"lr": sizes.lr},
+        }
+    )
+    layout = OutputLayout("task", sizes.num_tasks, sizes.classes)
+    method = Hnet(Setup(config, layout, (sizes.inputs,)))
+    nothing = TaskData(torch.zeros(0, sizes.inputs), torch.zeros(0, dtype=torch.int64))
+    method.start_task(TaskSplits(num_past, nothing, nothing, nothing))
+    return method.train()
+
+
+def batch(sizes: Sizes) -> tuple[Tensor, Tensor]:
+    """Inputs in [0, 1] and labels within the task."""
+    draws = torch.Generator().manual_seed(1)
+    x = torch.rand(BATCH, sizes.inputs, generator=draws)
+    return x, torch.randint(sizes.classes, (BATCH,), generator=draws)
+
+
+def steppers(name: str, num_past: int) -> dict[str, Callable[[], Callable[[], object]]]:
+    """For each implementation a function that builds it and gives its step."""
+    sizes = SETTINGS[name]
+    x, y = batch(sizes)
+
+    def build_ours() -> Callable[[], object]:
+        method = ours(sizes, num_past)
+        target = y + num_past * sizes.classes
+        return lambda: method.train_step(x, target)
+
+    def build_reference() -> Callable[[], object]:
+        reference = Reference(sizes, num_past)
+        return lambda: reference.step(x, y)
+
+    return {"ours": build_ours, "reference": build_reference}
+
+
+def measure(spec: str) -> Row:
+    """Time a row (steps of the two interleaved, so that both meet the same machine) and its
+    memory (each alone in a process of its own)."""
+    name, past = spec.split(":")
+    build = steppers(name, int(past))
+    steps = {which: make() for which, make in build.items()}
+    for step in steps.values():
+        step()
+        step()
+    times: dict[str, list[float]] = {which: [] for which in steps}
+    began = time.perf_counter()
+    while len(times["ours"]) < 20:
+        for which, step in steps.items():
+            start = time.perf_counter()
+            step()
+            times[which].append(1e3 * (time.perf_counter() - start))
+        if len(times["ours"]) >= MIN_STEPS and time.perf_counter() - began > 2 * MAX_SECONDS:
+            break
+    mine, theirs = (statistics.median(times[which]) for which in ("ours", "reference"))
+    memory = {which: peak_memory(spec, which) for which in steps}
+    return Row(name, int(past), mine, theirs, theirs / mine, memory["ours"], memory["reference"],
+               torch.get_num_threads(), len(times["ours"]))  # fmt: skip
+
+
+def peak_memory(spec: str, which: str) -> float:
+    """MB that three steps need at their peak, beyond the imports."""
+    command = [sys.executable, "-m", "bench.steps", spec, which, str(torch.get_num_threads())]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return float(done.stdout)
+
+
+def _report_memory(spec: str, which: str, threads: str) -> None:
+    torch.set_num_threads(int(threads))
+    name, past = spec.split(":")
+    make = steppers(name, int(past))[which]
+    torch.optim.Adam([torch.zeros(1)])  # its first use imports a compiler
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here (Linux)
+    step = make()
+    for _ in range(3):
+        step()
+    print((_status("VmHWM") - before) / 1024)
+
+
+def _status(key: str) -> int:
+    """A number of kB from /proc/self/status."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
+
+
+def as_dict(row: Row) -> dict[str, object]:
+    """For results.json."""
+    return {k: round(v, 2) if isinstance(v, float) else v for k, v in asdict(row).items()}
+
+
+if __name__ == "__main__":
+    _report_memory(*sys.argv[1:])

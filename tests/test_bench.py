@@ -1,0 +1,32 @@
+"""The baseline of the speed ratios computes the same thing as hcl."""
+
+import pytest
+import torch
+
+from bench.reference import Reference, Sizes
+from bench.steps import ours
+
+TINY = Sizes(12, (7, 6), 4, 3, 5, 4, 40, (6, 8), "elu", 0.1, 1e-3)
+
+
+@pytest.mark.parametrize("num_past", [0, 1, 3])
+def test_reference_takes_the_same_steps(num_past: int) -> None:
+    reference, method = Reference(TINY, num_past), ours(TINY, num_past)
+    learned = method.task_hypernet
+    with torch.no_grad():
+        for mine, theirs in zip(learned.hypernet.theta(), reference.theta, strict=True):
+            mine.copy_(theirs)
+        for task, embedding in enumerate(reference.embeddings):
+            learned.embeddings[task].copy_(embedding)
+    learned.start_task(num_past)  # holds on to the weights of the copied parameters
+    draws = torch.Generator().manual_seed(0)
+    for _ in range(4):
+        x = torch.rand(16, TINY.inputs, generator=draws)
+        y = torch.randint(TINY.classes, (16,), generator=draws)
+        loss, penalty = reference.step(x, y)
+        terms = method.train_step(x, y + num_past * TINY.classes)
+        torch.testing.assert_close(terms["task"], loss, rtol=1e-4, atol=1e-6)
+        if penalty is not None:
+            torch.testing.assert_close(terms["regularizer"], penalty, rtol=1e-3, atol=1e-8)
+    for mine, theirs in zip(learned.hypernet.theta(), reference.theta, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=2e-5)
