@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# `hcl` on the head node, with the cluster's settings: deploy/hcl.sh sweep SEARCH_SPACE [OPTIONS]
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+set -a
+# shellcheck source=/dev/null
+. "$HOME/.hcl/cluster.env"
+set +a
+exec "$here/../.venv/bin/hcl" "$@"
