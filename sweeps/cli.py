@@ -6,7 +6,7 @@ from typing import NoReturn
 import typer
 
 from hcl.config import ConfigError
-from sweeps.commands import records, single, sweep
+from sweeps.commands import data, records, single, sweep
 from sweeps.commands.options import STORAGE, Storage, console
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command()(single.run)
 app.command()(records.report)
 app.command()(records.ui)
 app.command()(records.sync)
+app.add_typer(data.app)
 
 
 @app.command()

@@ -118,7 +118,7 @@ def _download(root: Path) -> None:
     """Fetch with torchvision, once for all processes that ask at the same time."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root / ".mnist.lock"):
+        with locked(root / ".mnist.lock"):
             if missing_files(root):  # else another process fetched them while we waited
                 _fetch(root)
     except (ImportError, RuntimeError, OSError, HTTPException, EOFError, zlib.error) as error:
@@ -153,7 +153,8 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Be the only process that holds the file `path`; waits for the one that does."""
     import fcntl  # POSIX only, so not needed by who has the files
 
     # flock, because the kernel lets go of it when the holder is killed.

@@ -1,0 +1,58 @@
+"""`hcl data prepare` and `hcl data check`: data sets, made ready once per node."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweeps.commands.options import DataRoot, say
+
+if TYPE_CHECKING:
+    from hcl.benchmarks.prepared import Prepared
+
+app = typer.Typer(
+    name="data",
+    help="Data sets of this node: prepare them before trials start, check them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Benchmarks = Annotated[
+    list[str], typer.Argument(metavar="BENCHMARK...", help="E.g. split_mnist permuted_mnist.")
+]
+
+
+@app.command()
+def prepare(benchmarks: Benchmarks, data_root: DataRoot = None) -> None:
+    """Download, check, and write one read-only file that all trials of this node share.
+
+    Safe to call from many processes at once; what is there is checked and left as it is.
+
+    \b
+    Examples:
+      hcl data prepare split_mnist
+      hcl data prepare split_mnist permuted_mnist --data-root /shared/data
+    """
+    from hcl.benchmarks import prepared
+
+    for benchmark in benchmarks:
+        result = prepared.prepare(benchmark, data_root)
+        _show(benchmark, result, "prepared" if result.is_new else "is there already")
+
+
+@app.command()
+def check(benchmarks: Benchmarks, data_root: DataRoot = None) -> None:
+    """Check that the prepared files are there and are still what was prepared.
+
+    \b
+    Exit status: 0 they are, 2 one is missing, damaged or was changed.
+    """
+    from hcl.benchmarks import prepared
+
+    for benchmark in benchmarks:
+        _show(benchmark, prepared.check(benchmark, data_root), "is intact")
+
+
+def _show(benchmark: str, result: "Prepared", state: str) -> None:
+    if result.path is None:
+        say(f"{benchmark}: bundled, nothing to prepare")
+    else:
+        say(f"{benchmark}: {state}, sha256 {result.digest}, {result.path}")
