@@ -104,8 +104,7 @@ def _convert(value: Any, hint: Any) -> Any:
     """`value` as the type of `hint`, or a _Problem. No lenient casts: "1" is not 1."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
-        options = [h for h in typing.get_args(hint) if h is not type(None)]
-        return None if value is None else _convert(value, options[0])
+        return _convert_union(value, typing.get_args(hint))
     if origin is Literal:
         choices = typing.get_args(hint)
         if value in choices and isinstance(value, str):
@@ -120,6 +119,17 @@ def _convert(value: Any, hint: Any) -> Any:
         bad = [item for item in items if isinstance(item, _Problem)]
         return bad[0] if bad else tuple(items)
     return _convert_scalar(value, hint)
+
+
+def _convert_union(value: Any, options: tuple[Any, ...]) -> Any:
+    if value is None and type(None) in options:
+        return None
+    results = [_convert(value, option) for option in options if option is not type(None)]
+    problems = [result for result in results if isinstance(result, _Problem)]
+    if len(problems) < len(results):
+        return next(result for result in results if not isinstance(result, _Problem))
+    words = [choice for option in options for choice in typing.get_args(option)]
+    return _Problem("; or ".join([problems[0].text, *words]))
 
 
 def _convert_scalar(value: Any, hint: type) -> Any:
@@ -149,7 +159,7 @@ def _is_number(text: str) -> bool:
 
 
 def _out_of_bounds(value: Any, bounds: Mapping[str, Any]) -> str | None:
-    if value is None or isinstance(value, _Problem):
+    if value is None or isinstance(value, str | _Problem):
         return None
     for item in value if isinstance(value, tuple) else (value,):
         if "ge" in bounds and item < bounds["ge"]:

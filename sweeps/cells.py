@@ -14,6 +14,7 @@ from hcl.results import Result, TaskReport
 from sweeps.folder import SweepFolder
 from sweeps.interrupt import Interrupt
 from sweeps.ray_cluster import cluster, set_environment
+from sweeps.resources import needs
 from sweeps.search_space import SweepSettings
 from sweeps.seed_run import Place, TrialFailed, read_result, train_seed
 
@@ -81,9 +82,8 @@ def _schedule(
 
         num_tasks = max(config.benchmark.num_tasks for config in configs)
         progress = ProgressCallback(Counts(len(configs), num_tasks, mode=""), console)
-        resources = {"cpu": settings.cpus_per_trial, "gpu": settings.gpus_per_trial}
         tuner = tune.Tuner(
-            tune.with_resources(_make_trainable(configs, folder, place), resources),
+            tune.with_resources(_make_trainable(configs, folder, place), needs(settings)),
             param_space={"number": tune.grid_search(list(range(len(configs))))},
             tune_config=tune.TuneConfig(max_concurrent_trials=at_a_time, reuse_actors=True),
             run_config=tune.RunConfig(

@@ -6,15 +6,17 @@ were running are handed out again, and each finds its checkpoints and its MLflow
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hcl.config import ConfigError
 from sweeps import folder as folders
 from sweeps.folder import SweepFolder
+from sweeps.gpu_probe import settle
 from sweeps.interrupt import Interrupt
 from sweeps.outcome import Outcome, explain, finished_trials, note_death
 from sweeps.ray_cluster import cluster, set_environment
+from sweeps.resources import gpus, needs
 from sweeps.search_space import SearchSpace
 from sweeps.seed_run import Place
 from sweeps.tracking import (
@@ -80,6 +82,8 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
     with request.folder.lock():
         from sweeps.search import OptunaSearch
 
+        space = settle(request.space, request.address, request.data_root, console.out)
+        request = replace(request, space=space)
         url, why = _study_url(request), explain(request.folder)
         search = OptunaSearch(request.space, request.folder.name, url, why)
         parent_run_id = _begin(request)
@@ -154,10 +158,9 @@ def _run_trials(
         from sweeps.trial import TrialPlan, make_trainable
 
         plan = TrialPlan(request.space, request.folder, _place(request, parent_run_id))
-        resources = {"cpu": sweep.cpus_per_trial, "gpu": sweep.gpus_per_trial}
         progress = ProgressCallback(_counts(search), console)
         tuner = tune.Tuner(
-            tune.with_resources(make_trainable(plan), resources),
+            tune.with_resources(make_trainable(plan), needs(sweep)),
             tune_config=tune.TuneConfig(
                 search_alg=search,
                 num_samples=search.remaining(),
@@ -186,7 +189,8 @@ def _place(request: SweepRequest, parent_run_id: str) -> Place:
         store=request.store,
         parent_run_id=parent_run_id,
         tags=folders.git_tags(),
-        device="cuda" if sweep.gpus_per_trial else "cpu",
+        device="cuda" if gpus(sweep) else "cpu",
+        gpu_share=gpus(sweep),
         threads=sweep.cpus_per_trial,
         data_root=request.data_root,
         checkpoint_every=sweep.checkpoint_every,

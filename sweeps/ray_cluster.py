@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from hcl.config import ConfigError
+from sweeps.resources import check_fits, trials_that_fit
 from sweeps.search_space import SweepSettings
 
 ENVIRONMENT = {
@@ -83,14 +84,8 @@ def start(address: str | None) -> None:
 
 def _trials_at_a_time(available: dict[str, float], sweep: SweepSettings, is_fixed: bool) -> int:
     """As many as asked for, or as fit into what the cluster has now."""
-    fit = int(available.get("CPU", 0) // sweep.cpus_per_trial)
-    if sweep.gpus_per_trial:
-        fit = min(fit, int(available.get("GPU", 0) / sweep.gpus_per_trial + 1e-9))
-    if fit == 0 and is_fixed:
-        raise ConfigError(
-            f"a trial needs {sweep.cpus_per_trial} CPUs and {sweep.gpus_per_trial:g} GPUs but this"
-            f" machine has {available.get('CPU', 0):g} and {available.get('GPU', 0):g}; change"
-            " sweep.cpus_per_trial or sweep.gpus_per_trial"
-        )
+    if is_fixed:
+        check_fits(available, sweep)
+    fit = trials_that_fit(available, sweep)
     # Set in any case: without it Ray asks an autoscaling cluster for one trial at a time.
     return sweep.max_concurrent_trials or max(1, fit)

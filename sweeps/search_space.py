@@ -37,7 +37,8 @@ class SweepSettings:
     max_concurrent_trials: int = setting(0, ge=0)  # 0 = as many as the resources allow
     max_failures: int = setting(2, ge=0)  # retries of a trial whose process died
     cpus_per_trial: int = setting(1, ge=1)
-    gpus_per_trial: float = setting(0.0, ge=0)
+    gpus_per_trial: float | Literal["auto"] = setting(0.0, ge=0)  # auto: measured, then packed
+    memory_per_trial: float = setting(0.0, ge=0)  # GiB; 0 = not counted
     checkpoint_every: int = setting(1000, ge=0)  # training steps; 0 = after every task only
 
 
@@ -217,6 +218,12 @@ def _parse_sweep(section: Any, errors: list[str]) -> SweepSettings | None:
     sweep = build(SweepSettings, section, "sweep.", errors)
     if sweep and (not sweep.seeds or len(set(sweep.seeds)) < len(sweep.seeds)):
         errors.append(f"sweep.seeds: must be different numbers but got {list(sweep.seeds)}")
+    share = sweep.gpus_per_trial if sweep else 0.0
+    if share != "auto" and share > 1 and share % 1:
+        errors.append(
+            f"sweep.gpus_per_trial: must be a whole number or at most 1 but got {share:g};"
+            " a trial is given whole GPUs or a share of one"
+        )
     return sweep
 
 

@@ -37,6 +37,7 @@ class Place:
         tags: of every run, e.g. git_commit.
         phase: "search", "confirm", "single".
         device: "cpu" or "cuda".
+        gpu_share: of a GPU's memory that is this process's; the rest is its neighbours'.
         threads: of torch on the CPU.
         data_root: folder with the data sets.
         checkpoint_every: steps; 0 = after every task only.
@@ -48,6 +49,7 @@ class Place:
     tags: dict[str, Any] = field(default_factory=dict)
     phase: str = "search"
     device: str = "cpu"
+    gpu_share: float = 1.0
     threads: int | None = None
     data_root: str | None = None
     checkpoint_every: int = 0
@@ -161,7 +163,17 @@ def _train(
         checkpoint_dir=folder / "checkpoints",
         checkpoint_every=place.checkpoint_every,
     )
+    if place.device.startswith("cuda") and 0 < place.gpu_share < 1:
+        _stay_in_share(place)
     return run(config, report=report, progress=progress, runtime=runtime)
+
+
+def _stay_in_share(place: Place) -> None:
+    """Ray shares a GPU by count alone: too large a trial shall fail itself, not its neighbours."""
+    import torch
+
+    if torch.cuda.is_available():  # else `hcl.run` says what is wrong
+        torch.cuda.set_per_process_memory_fraction(place.gpu_share)
 
 
 def _open_journal(journal: Journal, config: TrialConfig, place: Place, trial: int | str) -> None:

@@ -68,6 +68,22 @@ def numbers(text: str | None, option: str) -> list[int] | None:
         raise ConfigError(f"{option} {text!r}: give whole numbers, e.g. {option} 1,2,3") from None
 
 
+def gpu_share(text: str | None) -> float | str | None:
+    """`--gpus-per-trial` as a number or "auto".
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if text is None or text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(
+            f"--gpus-per-trial {text!r}: give a number, e.g. 1 or 0.25, or auto"
+        ) from None
+
+
 def absolute(path: Path | None) -> str | None:
     """Paths are the user's: relative to where `hcl` was called."""
     return None if path is None else str(path.expanduser().absolute())

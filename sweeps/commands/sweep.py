@@ -16,6 +16,7 @@ from sweeps.commands.options import (
     TrackingUri,
     absolute,
     console,
+    gpu_share,
     numbers,
     say,
 )
@@ -38,6 +39,18 @@ def sweep(
     ] = None,
     max_concurrent: Annotated[
         int | None, typer.Option(help="Trials at a time; 0 = as many as fit.")
+    ] = None,
+    cpus_per_trial: Annotated[
+        int | None, typer.Option(help="CPU cores, and threads of torch, for each trial.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        str | None, typer.Option(help="GPUs, a share such as 0.25, or auto to measure and pack.")
+    ] = None,
+    memory_per_trial: Annotated[
+        float | None, typer.Option(help="GiB of memory set aside for each trial.")
+    ] = None,
+    max_failures: Annotated[
+        int | None, typer.Option(help="Retries of a trial whose process or node died.")
     ] = None,
     name: Annotated[
         str | None, typer.Option(show_default="the file's name", help="Name of the sweep.")
@@ -88,6 +101,10 @@ def sweep(
         num_trials=num_trials,
         seeds=numbers(seeds, "--seeds"),
         max_concurrent_trials=max_concurrent,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpu_share(gpus_per_trial),
+        memory_per_trial=memory_per_trial,
+        max_failures=max_failures,
     )
     folder = SweepFolder(storage, name or space.name)
     if resume and not folder.space_file.exists():
