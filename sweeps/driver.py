@@ -93,6 +93,9 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
                     _run_trials(request, search, parent_run_id, console, interrupt)
             except KeyboardInterrupt:
                 pass  # the second Ctrl-C: what is on disk is enough to go on
+            except Exception:
+                _end(request, search, parent_run_id, interrupted=True)  # no run stays RUNNING
+                raise
             return _end(request, search, parent_run_id, interrupt.requested)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,13 +74,25 @@ def start(address: str | None) -> None:
         ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
         return
     try:
+        _knock(address)
         ray.init(address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:
         why = str(error).strip().splitlines()[0][:200]
         raise ConfigError(
             f"no Ray cluster answers at --address {address} ({why}); start one with"
             " `ray start --head`, or leave --address out to use this machine"
         ) from None
+
+
+def _knock(address: str) -> None:
+    """Fail in seconds where nobody listens; `ray.init` alone tries for minutes.
+
+    Raises:
+        OSError: nobody answers at HOST:PORT. (`auto` and URLs are Ray's to find.)
+    """
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _trials_at_a_time(available: dict[str, float], sweep: SweepSettings, is_fixed: bool) -> int:
