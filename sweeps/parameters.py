@@ -7,6 +7,7 @@ ranges, so distributions are built here, directly. Optuna is imported only when 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from hcl.schema import build, suggest
@@ -42,6 +43,15 @@ class FloatParameter:
         """The value as a trial reads it."""
         return stored
 
+    def grid_size(self) -> int | None:
+        """How many there are; None for a range without steps."""
+        return round((self.high - self.low) / self.step) + 1 if self.step else None
+
+    def grid(self) -> list[Any]:
+        """All of them, as Optuna keeps them; only where `grid_size` is a number."""
+        low, step = Decimal(str(self.low)), Decimal(str(self.step))  # 0.3, not 0.30000000000000004
+        return [self.store(low + index * step) for index in range(self.grid_size() or 0)]
+
     def problem(self, value: Any) -> str | None:
         """Why `value` cannot be a point of this range, or None."""
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -71,6 +81,14 @@ class IntParameter(FloatParameter):
         """The value as Optuna and MLflow keep it."""
         return int(value)
 
+    def grid_size(self) -> int:
+        """How many there are."""
+        return (self.high - self.low) // (self.step or 1) + 1
+
+    def grid(self) -> list[Any]:
+        """All of them, as Optuna keeps them."""
+        return list(range(self.low, self.high + 1, self.step or 1))
+
     def problem(self, value: Any) -> str | None:
         """Why `value` cannot be a point of this range, or None."""
         if isinstance(value, float):
@@ -88,11 +106,19 @@ class ChoiceParameter:
         """What Optuna samples from."""
         from optuna.distributions import CategoricalDistribution
 
-        return CategoricalDistribution([self.store(value) for value in self.values])
+        return CategoricalDistribution(self.grid())
 
     def corners(self) -> dict[str, Any]:
         """Every value can be wrong for the trial: name in the file -> value."""
         return {f"values[{index}]": value for index, value in enumerate(self.values)}
+
+    def grid_size(self) -> int:
+        """How many there are."""
+        return len(self.values)
+
+    def grid(self) -> list[Any]:
+        """All of them, as Optuna keeps them."""
+        return [self.store(value) for value in self.values]
 
     def store(self, value: Any) -> Any:
         """The value as Optuna and MLflow keep it."""

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.distributions import (
     BaseDistribution,
@@ -22,7 +21,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ray.tune.search import Searcher
 
 from hcl.config import ConfigError
-from sweeps.search_space import SearchSpace, SweepSettings
+from sweeps.samplers import make_sampler
+from sweeps.search_space import SearchSpace
 
 # What a trial reports to Ray (see sweeps.trial).
 OBJECTIVE = "objective"
@@ -59,18 +59,6 @@ def open_study(space: SearchSpace, name: str, storage_url: str) -> Study:
         if index not in queued:
             study.enqueue_trial(point, user_attrs={"point": index})
     return study
-
-
-def make_sampler(sweep: SweepSettings, number: int) -> optuna.samplers.BaseSampler:
-    """The sampler of trial `number`.
-
-    One generator per trial: a resumed sweep, whose sampler starts anew, must not propose its
-    first trials again, and goes on as the undisturbed sweep would have.
-    """
-    seed = int(np.random.SeedSequence([sweep.sampler_seed, number]).generate_state(1)[0])
-    if sweep.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
 class OptunaSearch(Searcher):
@@ -168,12 +156,12 @@ class OptunaSearch(Searcher):
         number = self._num_started()
         if number >= self.space.sweep.num_trials:
             return None
-        self.study.sampler = make_sampler(self.space.sweep, number)
+        self.study.sampler = make_sampler(self.space, number)
         return self.study.ask(self.space.distributions())
 
     def _take_up(self, left: FrozenTrial) -> Trial:
         """A trial that was being run when the driver died, with the same values."""
-        self.study.sampler = make_sampler(self.space.sweep, left.number)
+        self.study.sampler = make_sampler(self.space, left.number)
         trial = Trial(self.study, left._trial_id)
         for key, distribution in self.space.distributions().items():
             # Returns the stored value; samples only what the kill left out.

@@ -16,6 +16,7 @@ from hcl.config import ConfigError, TrialConfig, flatten
 from hcl.schema import build, setting, suggest
 from sweeps.parameters import Parameter, parameter_to_dict, parse_parameter
 from sweeps.space_checks import check_objective, check_trials
+from sweeps.sweep_checks import check_sweep
 from sweeps.yaml_file import load_yaml
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class SweepSettings:
     seeds: tuple[int, ...] = setting((1,), ge=0)  # trained in every trial; objective = their mean
     objective: str = "val/task/average_accuracy"
     mode: Literal["max", "min"] = "max"
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Literal["tpe", "random", "grid", "cmaes", "gp", "nsga2"] = "tpe"
     sampler_seed: int = setting(0, ge=0)
     max_concurrent_trials: int = setting(0, ge=0)  # 0 = as many as the resources allow
     max_failures: int = setting(2, ge=0)  # retries of a trial whose process died
@@ -56,6 +57,10 @@ class SearchSpace:
     def distributions(self) -> "dict[str, BaseDistribution]":
         """What Optuna samples each searched key from."""
         return {key: parameter.distribution() for key, parameter in self.parameters.items()}
+
+    def grid(self) -> dict[str, list[Any]]:
+        """All values of each searched key, as Optuna keeps them (sampler grid)."""
+        return {key: parameter.grid() for key, parameter in self.parameters.items()}
 
     def stored_points(self) -> list[dict[str, Any]]:
         """Points to evaluate first, as Optuna keeps them."""
@@ -111,6 +116,8 @@ class SearchSpace:
         given = {key: value for key, value in changes.items() if value is not None}
         errors: list[str] = []
         sweep = _parse_sweep({**dataclasses.asdict(self.sweep), **given}, errors)
+        if sweep:
+            check_sweep(sweep, self.parameters, errors)
         if errors or sweep is None:
             raise ConfigError(errors)
         return dataclasses.replace(self, sweep=sweep)
@@ -142,9 +149,11 @@ def parse(document: Mapping[str, Any], name: str) -> SearchSpace:
     config = check_trials(constants, parameters, points, errors)
     if config and sweep:
         check_objective(sweep.objective, config, errors)
+    good = {key: parameter for key, parameter in parameters.items() if parameter}
+    if sweep and len(good) == len(parameters):
+        check_sweep(sweep, good, errors)
     if errors or sweep is None:
         raise ConfigError(errors)
-    good = {key: parameter for key, parameter in parameters.items() if parameter}
     return SearchSpace(name, description, _plain(constants), good, tuple(points), sweep)
 
 

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from hcl.config import ConfigError
-from sweeps.search import OptunaSearch, make_sampler, open_study
+from sweeps.search import OptunaSearch, open_study
 from sweeps.search_space import SearchSpace, parse
 from sweeps.yaml_file import parse_yaml
 
@@ -219,31 +219,6 @@ def test_values_that_are_no_trial_together_fail_and_the_next_is_tried(tmp_path: 
     failed = trials(tmp_path)[0]
     assert failed.state == TrialState.FAIL
     assert "too large for this chunk size" in failed.user_attrs["reason"]
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_a_resumed_search_goes_on_as_an_undisturbed_one(tmp_path: Path, sampler: str) -> None:
-    def run(folder: Path, kill_every: int) -> list[dict[str, Any]]:
-        folder.mkdir()
-        used, searcher, asked = space(num_trials=12, sampler=sampler), None, []
-        for number in range(12):
-            if searcher is None or number % kill_every == 0:
-                searcher = search(folder, used)
-            params = ask(searcher, f"t{number}")["params"]
-            asked.append(params)
-            searcher.on_trial_complete(f"t{number}", row(params["method/beta"], 5))
-        return asked
-
-    undisturbed = run(tmp_path / "one", kill_every=100)
-    assert run(tmp_path / "two", kill_every=5) == undisturbed
-    assert len({params["method/beta"] for params in undisturbed}) == 12
-
-
-def test_samplers_are_seeded_per_trial() -> None:
-    tpe = make_sampler(space(sampler="tpe").sweep, 3)
-    assert isinstance(tpe, optuna.samplers.TPESampler)
-    assert isinstance(make_sampler(space().sweep, 3), optuna.samplers.RandomSampler)
 
 
 def test_a_changed_search_is_refused_with_the_part_that_changed(tmp_path: Path) -> None:

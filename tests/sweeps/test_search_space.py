@@ -192,7 +192,7 @@ def test_command_line_settings_are_checked_too() -> None:
         ("num_trials: 3", "trials: 3", "sweep.trials: unknown key"),
         ("num_trials: 3", "seeds: [1, 1]", "sweep.seeds: must be different numbers but got"),
         ("num_trials: 3", "seeds: []", "sweep.seeds: must be different numbers but got []"),
-        ("num_trials: 3", "sampler: grid", "sweep.sampler: must be one of tpe, random"),
+        ("num_trials: 3", "sampler: bohb", "sweep.sampler: must be one of tpe, random, grid"),
         ("num_trials: 3", "objective: acc", "sweep.objective: 'acc' is not val/SCENARIO/METRIC"),
         (
             "num_trials: 3",

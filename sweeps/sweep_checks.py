@@ -1,0 +1,48 @@
+"""Checks of the sweep's settings against what is searched. Imports neither Optuna nor Ray."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sweeps.parameters import ChoiceParameter, Parameter
+
+if TYPE_CHECKING:
+    from sweeps.search_space import SweepSettings
+
+LARGEST_GRID = 100_000  # combinations are listed in memory
+
+
+def check_sweep(
+    sweep: "SweepSettings", parameters: Mapping[str, Parameter], errors: list[str]
+) -> None:
+    """Report settings that do not fit together or not what is searched."""
+    if sweep.sampler == "grid":
+        _check_grid(sweep, parameters, errors)
+    if sweep.sampler == "cmaes":
+        numbers = [p for p in parameters.values() if not isinstance(p, ChoiceParameter)]
+        if len(numbers) < 2:
+            errors.append(
+                f"sweep.sampler: cmaes searches two or more numbers but the file has"
+                f" {len(numbers)} (choices are no numbers); use tpe"
+            )
+
+
+def _check_grid(
+    sweep: "SweepSettings", parameters: Mapping[str, Parameter], errors: list[str]
+) -> None:
+    endless = [key for key, parameter in parameters.items() if parameter.grid_size() is None]
+    for key in endless:
+        errors.append(f"search.{key}: has no step, so sampler grid cannot list it; give it a step")
+    if endless:
+        return
+    size = math.prod(parameter.grid_size() or 1 for parameter in parameters.values())
+    if size > LARGEST_GRID:
+        errors.append(
+            f"sweep.sampler: the grid has {size} combinations, more than {LARGEST_GRID};"
+            " use larger steps or another sampler"
+        )
+    elif sweep.num_trials > size:
+        errors.append(
+            f"sweep.num_trials: {sweep.num_trials} is more than the grid's {size} combinations;"
+            f" use {size}"
+        )
