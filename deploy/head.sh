@@ -24,9 +24,8 @@ done
 
 # Every hour into the shared folder: a lost head node loses no more than that. (Runs can also be sent
 # again from the trials' journals with `hcl sync`; the studies cannot.)
-mkdir -p "$shared/backup"
 sudo tee /etc/cron.d/hcl-backup > /dev/null <<CRON
-17 * * * * $user for d in mlflow mlflow_auth optuna; do pg_dump --format=custom --file=$shared/backup/\$d.new \$d && mv $shared/backup/\$d.new $shared/backup/\$d.dump; done
+17 * * * * $user /bin/bash $here/backup.sh $shared/backup
 CRON
 sudo chmod 644 /etc/cron.d/hcl-backup
 

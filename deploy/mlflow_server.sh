@@ -11,7 +11,7 @@ umask 077
 [ $# -eq 3 ] || { echo "usage: deploy/mlflow_server.sh HOST PORT ARTIFACTS" >&2; exit 2; }
 host=$1 port=$2 artifacts=$3
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-python="$here/../.venv/bin/python"
+python="${HCL_PYTHON:-$here/../.venv/bin/python}"
 credentials="$HOME/.mlflow/credentials"
 secret="$HOME/.mlflow/server_secret"
 
