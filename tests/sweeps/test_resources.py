@@ -185,7 +185,9 @@ def test_a_probe_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.filterwarnings("ignore")
-def test_trials_see_their_own_devices_and_memory_is_counted(tmp_path: Path) -> None:
+def test_on_a_cluster_trials_see_their_own_devices_and_memory_is_counted(
+    tmp_path: Path,
+) -> None:
     from sweeps.ray_cluster import set_environment
 
     set_environment()
@@ -207,7 +209,12 @@ def test_trials_see_their_own_devices_and_memory_is_counted(tmp_path: Path) -> N
         log_to_driver=False,
         _node_ip_address="127.0.0.1",
     )
+    lines: list[str] = []
     try:
+        # The probe is a task that asks for a GPU; here torch may find none behind it.
+        settled = settle(space(gpus_per_trial="auto"), "auto", None, lines.append)
+        assert settled.sweep.gpus_per_trial != "auto"
+        assert lines[0].startswith("gpus_per_trial auto: ")
         assert trials_that_fit(ray.cluster_resources(), settings) == 2
         results = tune.Tuner(
             tune.with_resources(trainable, needs(settings)),
