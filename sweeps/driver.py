@@ -6,6 +6,7 @@ were running are handed out again, and each finds its checkpoints and its MLflow
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from sweeps import folder as folders
 from sweeps.folder import SweepFolder
 from sweeps.gpu_probe import settle
 from sweeps.interrupt import Interrupt
-from sweeps.outcome import Outcome, explain, finished_trials, note_death
+from sweeps.outcome import Outcome, explain, finished_trials, note_death, note_stop
 from sweeps.ray_cluster import cluster, set_environment
 from sweeps.resources import gpus, needs
 from sweeps.search_space import SearchSpace
@@ -157,6 +158,7 @@ def _run_trials(
         interrupt.listen()
         from ray import tune
 
+        from sweeps.early_stopping import TaskBoundaryScheduler
         from sweeps.progress import ProgressCallback
         from sweeps.trial import TrialPlan, make_trainable
 
@@ -166,6 +168,7 @@ def _run_trials(
             tune.with_resources(make_trainable(plan), needs(sweep)),
             tune_config=tune.TuneConfig(
                 search_alg=search,
+                scheduler=TaskBoundaryScheduler(search, _on_stop(request, parent_run_id)),
                 num_samples=search.remaining(),
                 max_concurrent_trials=at_a_time,
                 reuse_actors=True,
@@ -183,6 +186,16 @@ def _run_trials(
             tuner.fit()
         finally:
             progress.close()
+
+
+def _on_stop(request: SweepRequest, parent_run_id: str) -> Callable[[int], None]:
+    """What to do when a trial is stopped early: its runs end at once, not with the sweep."""
+
+    def stopped(number: int) -> None:
+        for path in note_stop(request.folder, number):
+            deliver(request.store, path, parent_run_id)
+
+    return stopped
 
 
 def _place(request: SweepRequest, parent_run_id: str) -> Place:
@@ -204,14 +217,15 @@ def _counts(search: "OptunaSearch") -> Any:
     from sweeps.progress import Counts
 
     ended = finished_trials(search)
-    done = len(ended["best"]) + ended["pruned"]
+    done, failed, stopped = (len(ended[key]) for key in ("best", "failed", "stopped"))
     best = ended["best"][0] if ended["best"] else None
     return Counts(
-        total=done + len(ended["failed"]) + search.remaining(),
+        total=done + failed + stopped + search.remaining(),
         num_tasks=search.space.example().benchmark.num_tasks,
         mode=search.space.sweep.mode,
         done=done,
-        failed=len(ended["failed"]),
+        failed=failed,
+        stopped=stopped,
         best=(best["value"], best["number"]) if best else None,
     )
 
@@ -224,12 +238,15 @@ def _end(
     ended = finished_trials(search)
     for number, reason in ended["failed"].items():
         note_death(folder, number, reason)
+    for number in ended["stopped"]:
+        note_stop(folder, number)
     status = "KILLED" if interrupted else "FINISHED"
     undelivered = sum(not deliver(store, path, parent_run_id) for path in folder.journals())
-    best, failed = ended["best"], ended["failed"]
-    num_trials = len(best) + ended["pruned"] + len(failed)
-    outcome = Outcome(status, best, failed, num_trials, undelivered)
+    best, failed, stopped = ended["best"], ended["failed"], len(ended["stopped"])
+    num_trials = len(best) + stopped + len(failed)
+    outcome = Outcome(status, best, failed, num_trials, undelivered, stopped)
     metrics = {"trials_done": float(len(best)), "trials_failed": float(len(failed))}
+    metrics |= {"trials_stopped_early": float(stopped)} if stopped else {}
     if best:
         metrics["best_objective"] = best[0]["value"]
     try:

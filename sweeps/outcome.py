@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.folder import SweepFolder
@@ -9,6 +10,9 @@ from sweeps.journal import Journal
 
 if TYPE_CHECKING:
     from sweeps.search import OptunaSearch
+
+
+ENDS = ("end", "failed", "stopped")  # kinds of a journal's last record
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Outcome:
         failed: trial number -> reason.
         num_trials: trials that ended, one way or another.
         undelivered: seeds of which MLflow has not everything.
+        stopped: trials that were given up early.
     """
 
     status: str
@@ -28,6 +33,7 @@ class Outcome:
     failed: dict[int, str]
     num_trials: int
     undelivered: int
+    stopped: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -38,7 +44,7 @@ class Outcome:
 
 
 def finished_trials(search: "OptunaSearch") -> dict[str, Any]:
-    """Completed trials, best first; how many were stopped early; why the others failed."""
+    """Completed trials, best first; which were stopped early; why the others failed."""
     from optuna.trial import TrialState
 
     trials = search.study.get_trials(deepcopy=False)
@@ -46,7 +52,7 @@ def finished_trials(search: "OptunaSearch") -> dict[str, Any]:
     complete.sort(key=lambda t: t.value or 0.0, reverse=search.space.sweep.mode == "max")
     return {
         "best": [{"number": t.number, "value": t.value, "params": t.params} for t in complete],
-        "pruned": sum(t.state == TrialState.PRUNED for t in trials),
+        "stopped": [t.number for t in trials if t.state == TrialState.PRUNED],
         "failed": {
             t.number: str(t.user_attrs.get("reason", "unknown"))
             for t in trials
@@ -59,8 +65,23 @@ def note_death(folder: SweepFolder, number: int, reason: str) -> None:
     """A killed process could not write its end; the driver does, so that no run stays RUNNING."""
     for path in folder.seed_folder(number, 0).parent.glob("seed_*"):
         records = Journal(path).records()
-        if records and records[-1]["kind"] not in ("end", "failed"):
+        if records and records[-1]["kind"] not in ENDS:
             Journal(path).append("failed", reason=reason, status="FAILED")
+
+
+def note_stop(folder: SweepFolder, number: int) -> list[Path]:
+    """A trial that is stopped early learns nothing of it: the driver writes its journal's end.
+
+    Returns:
+        Folders of the seeds that had begun.
+    """
+    paths = sorted(folder.seed_folder(number, 0).parent.glob("seed_*"))
+    for path in paths:
+        records = Journal(path).records()
+        if records and records[-1]["kind"] not in ENDS:
+            learned = max([0, *(r["tasks_learned"] for r in records if r["kind"] == "task")])
+            Journal(path).append("stopped", tasks_learned=learned, status="KILLED")
+    return paths
 
 
 def explain(folder: SweepFolder) -> Callable[[int], str | None]:

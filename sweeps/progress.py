@@ -9,7 +9,7 @@ from ray.tune import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from sweeps.search import FAILURE, OBJECTIVE, TASKS_LEARNED
+from sweeps.search import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 LIVE_EVERY = 0.5
@@ -25,6 +25,7 @@ class Counts:
         mode: "max" or "min"; "" where no value is better than another.
         done: trials with a value, of earlier starts too.
         failed: trials without one.
+        stopped: trials given up early.
         best: objective and trial number.
         running: trial number -> tasks learned.
         started: when this start began.
@@ -35,12 +36,23 @@ class Counts:
     mode: str
     done: int = 0
     failed: int = 0
+    stopped: int = 0
     best: tuple[float, int] | None = None
     running: dict[int, int] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.ended_before = self.done + self.failed
+        self.ended_before = self.ended
+
+    @property
+    def ended(self) -> int:
+        """Trials that are over, one way or another."""
+        return self.done + self.failed + self.stopped
+
+    def stop(self, number: int) -> None:
+        """A trial was given up early: its value is not comparable."""
+        self.running.pop(number, None)
+        self.stopped += 1
 
     def end(self, number: int, value: float | None) -> None:
         """A trial ended, with its objective or without."""
@@ -59,9 +71,9 @@ class Counts:
 
     def seconds_left(self, now: float) -> float | None:
         """By the pace of this start; None before its first task."""
-        ended = self.done + self.failed - self.ended_before
+        ended = self.ended - self.ended_before
         learned = sum(self.running.values()) / self.num_tasks
-        left = self.total - self.done - self.failed - learned
+        left = self.total - self.ended - learned
         passed = ended + learned
         return (now - self.started) / passed * left if passed > 0 else None
 
@@ -71,6 +83,7 @@ class Counts:
         of = self.num_tasks
         tasks = ", ".join(f"trial {n}: {k}/{of} tasks" for n, k in self.running.items())
         parts.append(f"{len(self.running)} running" + (f" ({tasks})" if tasks else ""))
+        parts += [f"{self.stopped} stopped early"] if self.stopped else []
         parts.append(f"{self.failed} failed")
         if self.best:
             parts.append(f"best {self.best[0]:.4f} (trial {self.best[1]})")
@@ -115,6 +128,9 @@ class ProgressCallback(Callback):
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial ended, with a value or a failure that it told itself."""
         last = trial.last_result or {}
+        if FAILURE not in last and last.get(TASKS_LEARNED, 0) < last.get(NUM_TASKS, 0):
+            self.counts.stop(trial.config["number"])
+            return
         value = None if FAILURE in last else last.get(OBJECTIVE)
         self.counts.end(trial.config["number"], value)
         if FAILURE in last:
@@ -141,9 +157,7 @@ class ProgressCallback(Callback):
         """Write the current line, unless it stands there already."""
         line = self.counts.line(now)
         if self._bar and self._task is not None:
-            self._bar.update(
-                self._task, completed=self.counts.done + self.counts.failed, line=line
-            )
+            self._bar.update(self._task, completed=self.counts.ended, line=line)
         elif line != self._shown:
             self.console.print(line, soft_wrap=True, highlight=False)
         self._shown = line

@@ -241,12 +241,17 @@ def _value(value: object) -> str:
 
 
 def _left_out(frame: pd.DataFrame) -> list[str]:
-    incomplete = frame[~_is_complete(frame)]
+    incomplete, notes = frame[~_is_complete(frame)], []
+    if "tags.stopped_early" in incomplete:
+        is_stopped = incomplete["tags.stopped_early"].notna()
+        if is_stopped.any():
+            notes.append(f"left out: {is_stopped.sum()} stopped early, by the sweep's own rule")
+        incomplete = incomplete[~is_stopped]
     if incomplete.empty:
-        return []
+        return notes
     counts = incomplete["status"].value_counts()
     states = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    return [f"left out: {len(incomplete)} that did not learn all tasks ({states})"]
+    return [*notes, f"left out: {len(incomplete)} that did not learn all tasks ({states})"]
 
 
 def _is_complete(frame: pd.DataFrame) -> pd.Series:

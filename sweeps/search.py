@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ray.tune.search import Searcher
 
 from hcl.config import ConfigError
+from sweeps.early_stopping import make_pruner
 from sweeps.samplers import make_sampler
 from sweeps.search_space import SearchSpace
 
@@ -48,6 +49,7 @@ def open_study(space: SearchSpace, name: str, storage_url: str) -> Study:
         storage=_open_storage(storage_url),
         direction="maximize" if space.sweep.mode == "max" else "minimize",
         load_if_exists=True,
+        pruner=make_pruner(space.sweep),
     )
     _check_same_search(study, space)
     versions = study.user_attrs.get("optuna_versions", [])
@@ -115,6 +117,23 @@ class OptunaSearch(Searcher):
             self._reported[trial_id].add(step)
             trial.report(value, step)
 
+    def should_stop(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether the study's pruner gives the trial up after this task; it is told at once.
+
+        A driver that is killed now finds it PRUNED and never hands it out again.
+        """
+        self.on_trial_result(trial_id, result)
+        trial, step = self._live.get(trial_id), result.get(TASKS_LEARNED)
+        if trial is None or step is None or step >= result[NUM_TASKS]:
+            return False
+        frozen = self._frozen()[trial.number]
+        if frozen.state.is_finished() or frozen.last_step != step or FAILURE in result:
+            return False
+        if self.study.pruner.prune(self.study, frozen):
+            self._tell_pruned(trial)
+            return True
+        return False
+
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
@@ -132,7 +151,7 @@ class OptunaSearch(Searcher):
         elif result[TASKS_LEARNED] < result[NUM_TASKS]:
             # Accuracy falls as tasks arrive: a trial stopped early looks better than it is.
             self.on_trial_result(trial_id, result)
-            self.study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
+            self._tell_pruned(trial)
         elif (value := _finite(result.get(OBJECTIVE))) is None:
             self._fail(trial, f"its objective is {result.get(OBJECTIVE)}")
         else:
@@ -167,6 +186,9 @@ class OptunaSearch(Searcher):
             # Returns the stored value; samples only what the kill left out.
             _suggest(trial, key, distribution)
         return trial
+
+    def _tell_pruned(self, trial: Trial) -> None:
+        self.study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
 
     def _fail(self, trial: Trial, reason: str) -> None:
         trial.set_user_attr("reason", reason)

@@ -35,6 +35,8 @@ class SweepSettings:
     mode: Literal["max", "min"] = "max"
     sampler: Literal["tpe", "random", "grid", "cmaes", "gp", "nsga2"] = "tpe"
     sampler_seed: int = setting(0, ge=0)
+    early_stopping: Literal["none", "asha", "median"] = "none"  # at task boundaries
+    grace_tasks: int = setting(2, ge=1)  # that every trial learns before it may be stopped
     max_concurrent_trials: int = setting(0, ge=0)  # 0 = as many as the resources allow
     max_failures: int = setting(2, ge=0)  # retries of a trial whose process died
     cpus_per_trial: int = setting(1, ge=1)
@@ -117,7 +119,7 @@ class SearchSpace:
         errors: list[str] = []
         sweep = _parse_sweep({**dataclasses.asdict(self.sweep), **given}, errors)
         if sweep:
-            check_sweep(sweep, self.parameters, errors)
+            check_sweep(sweep, self.parameters, self.example(), errors)
         if errors or sweep is None:
             raise ConfigError(errors)
         return dataclasses.replace(self, sweep=sweep)
@@ -150,8 +152,8 @@ def parse(document: Mapping[str, Any], name: str) -> SearchSpace:
     if config and sweep:
         check_objective(sweep.objective, config, errors)
     good = {key: parameter for key, parameter in parameters.items() if parameter}
-    if sweep and len(good) == len(parameters):
-        check_sweep(sweep, good, errors)
+    if config and sweep and len(good) == len(parameters):
+        check_sweep(sweep, good, config, errors)
     if errors or sweep is None:
         raise ConfigError(errors)
     return SearchSpace(name, description, _plain(constants), good, tuple(points), sweep)

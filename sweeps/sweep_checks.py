@@ -4,18 +4,32 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from hcl.config import TrialConfig
 from sweeps.parameters import ChoiceParameter, Parameter
 
 if TYPE_CHECKING:
     from sweeps.search_space import SweepSettings
 
+KNOWN_AFTER_EACH_TASK = ("average_accuracy", "task_inference_accuracy")
 LARGEST_GRID = 100_000  # combinations are listed in memory
 
 
 def check_sweep(
-    sweep: "SweepSettings", parameters: Mapping[str, Parameter], errors: list[str]
+    sweep: "SweepSettings",
+    parameters: Mapping[str, Parameter],
+    config: TrialConfig,
+    errors: list[str],
 ) -> None:
-    """Report settings that do not fit together or not what is searched."""
+    """Report settings that do not fit together or not what is searched.
+
+    Args:
+        sweep: the settings.
+        parameters: what is searched.
+        config: one of the trials.
+        errors: collects the messages.
+    """
+    if sweep.early_stopping != "none":
+        _check_early_stopping(sweep, config, errors)
     if sweep.sampler == "grid":
         _check_grid(sweep, parameters, errors)
     if sweep.sampler == "cmaes":
@@ -25,6 +39,20 @@ def check_sweep(
                 f"sweep.sampler: cmaes searches two or more numbers but the file has"
                 f" {len(numbers)} (choices are no numbers); use tpe"
             )
+
+
+def _check_early_stopping(sweep: "SweepSettings", config: TrialConfig, errors: list[str]) -> None:
+    num_tasks = config.benchmark.num_tasks
+    if sweep.grace_tasks >= num_tasks:
+        errors.append(
+            f"sweep.grace_tasks: after {sweep.grace_tasks} tasks nothing is left to stop early,"
+            f" for there are {num_tasks}; use at most {num_tasks - 1}"
+        )
+    if sweep.objective.split("/")[-1] not in KNOWN_AFTER_EACH_TASK:
+        errors.append(
+            f"sweep.early_stopping: {sweep.objective} is known only at the end of a trial;"
+            " use none or another objective"
+        )
 
 
 def _check_grid(

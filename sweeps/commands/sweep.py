@@ -177,10 +177,10 @@ def show_outcome(folder: SweepFolder, space: SearchSpace, outcome: "Outcome") ->
     ended = f"{outcome.num_trials} of {sweep.num_trials} trials ended"
     if outcome.status == "KILLED":
         say(f"interrupted, {ended}; go on with: {_resume_command()}")
-    elif outcome.failed:
-        say(f"{ended}, {len(outcome.failed)} of them failed")
-    else:
-        say(f"{ended}")
+        return
+    apart = [f"{outcome.stopped} of them stopped early"] if outcome.stopped else []
+    apart += [f"{len(outcome.failed)} of them failed"] if outcome.failed else []
+    say(", ".join([ended, *apart]))
 
 
 def _show_best(space: SearchSpace, outcome: "Outcome") -> None:

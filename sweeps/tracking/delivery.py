@@ -120,6 +120,8 @@ class _Delivery:
 
     def _send_failure(self) -> None:
         last = self.records[-1]
+        if last["kind"] == "stopped":
+            self._tag(stopped_early=f"after {last.get('tasks_learned')} tasks")
         if last["kind"] == "failed":
             self._tag(failure=last.get("reason"))
         elif "failure" in self.run.data.tags:
@@ -236,7 +238,7 @@ def _status(records: list[dict[str, Any]]) -> tuple[str, int | None]:
     last = records[-1]
     if last["kind"] == "end":
         return last.get("status", "FINISHED"), _millis(last)
-    if last["kind"] == "failed":
+    if last["kind"] in ("failed", "stopped"):
         return last.get("status", "FAILED"), _millis(last)
     return "RUNNING", None
 
