@@ -8,9 +8,10 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hcl.config import ConfigError
+from hcl.config import ConfigError, TrialConfig
 from sweeps import folder as folders
 from sweeps.folder import SweepFolder
 from sweeps.gpu_probe import settle
@@ -79,14 +80,15 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
         ConfigError: anything a user can fix, before the first trial.
     """
     set_environment()
-    _check_data(request)
+    input_shape = _check_data(request)
     with request.folder.lock():
         from sweeps.search import OptunaSearch
 
         space = settle(request.space, request.address, request.data_root, console.out)
         request = replace(request, space=space)
         url, why = _study_url(request), explain(request.folder)
-        search = OptunaSearch(request.space, request.folder.name, url, why)
+        ratio = _ratio_of(input_shape)
+        search = OptunaSearch(request.space, request.folder.name, url, why, ratio)
         parent_run_id = _begin(request)
         with Interrupt() as interrupt:
             try:
@@ -113,11 +115,21 @@ def _study_url(request: SweepRequest) -> str:
     return url or request.folder.study_url
 
 
-def _check_data(request: SweepRequest) -> None:
-    """Load the benchmark once here: a missing file is one line before any trial starts."""
+def _check_data(request: SweepRequest) -> tuple[int, ...]:
+    """Load the benchmark once here: a missing file is one line before any trial starts.
+
+    Returns:
+        The shape of one sample.
+    """
     from hcl import benchmarks
 
-    benchmarks.load(request.space.example().benchmark, request.data_root)
+    return benchmarks.load(request.space.example().benchmark, request.data_root).input_shape
+
+
+def _ratio_of(input_shape: tuple[int, ...]) -> Callable[[TrialConfig], float]:
+    from hcl.sizes import compression_ratio  # imports torch
+
+    return partial(compression_ratio, input_shape=input_shape)
 
 
 def _begin(request: SweepRequest) -> str:
@@ -220,12 +232,13 @@ def _counts(search: "OptunaSearch") -> Any:
     done, failed, stopped = (len(ended[key]) for key in ("best", "failed", "stopped"))
     best = ended["best"][0] if ended["best"] else None
     return Counts(
-        total=done + failed + stopped + search.remaining(),
+        total=done + failed + stopped + len(search.refused) + search.remaining(),
         num_tasks=search.space.example().benchmark.num_tasks,
         mode=search.space.sweep.mode,
         done=done,
         failed=failed,
         stopped=stopped,
+        refused=search.refused,
         best=(best["value"], best["number"]) if best else None,
     )
 
@@ -243,10 +256,12 @@ def _end(
     status = "KILLED" if interrupted else "FINISHED"
     undelivered = sum(not deliver(store, path, parent_run_id) for path in folder.journals())
     best, failed, stopped = ended["best"], ended["failed"], len(ended["stopped"])
-    num_trials = len(best) + stopped + len(failed)
-    outcome = Outcome(status, best, failed, num_trials, undelivered, stopped)
+    refused = len(ended["refused"])
+    num_trials = len(best) + stopped + refused + len(failed)
+    outcome = Outcome(status, best, failed, num_trials, undelivered, stopped, refused)
     metrics = {"trials_done": float(len(best)), "trials_failed": float(len(failed))}
     metrics |= {"trials_stopped_early": float(stopped)} if stopped else {}
+    metrics |= {"trials_refused": float(refused)} if refused else {}
     if best:
         metrics["best_objective"] = best[0]["value"]
     try:

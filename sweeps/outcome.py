@@ -26,6 +26,7 @@ class Outcome:
         num_trials: trials that ended, one way or another.
         undelivered: seeds of which MLflow has not everything.
         stopped: trials that were given up early.
+        refused: trials above the bound of compression, which were not trained.
     """
 
     status: str
@@ -34,6 +35,7 @@ class Outcome:
     num_trials: int
     undelivered: int
     stopped: int = 0
+    refused: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -44,15 +46,20 @@ class Outcome:
 
 
 def finished_trials(search: "OptunaSearch") -> dict[str, Any]:
-    """Completed trials, best first; which were stopped early; why the others failed."""
+    """Completed trials, best first; which were stopped early or refused; why others failed."""
     from optuna.trial import TrialState
+
+    from sweeps.search import is_refused
 
     trials = search.study.get_trials(deepcopy=False)
     complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
     complete.sort(key=lambda t: t.value or 0.0, reverse=search.space.sweep.mode == "max")
     return {
         "best": [{"number": t.number, "value": t.value, "params": t.params} for t in complete],
-        "stopped": [t.number for t in trials if t.state == TrialState.PRUNED],
+        "stopped": [
+            t.number for t in trials if t.state == TrialState.PRUNED and not is_refused(t)
+        ],
+        "refused": [t.number for t in trials if is_refused(t)],
         "failed": {
             t.number: str(t.user_attrs.get("reason", "unknown"))
             for t in trials

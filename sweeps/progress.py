@@ -1,7 +1,7 @@
 """Progress a person can follow: trials done, running and failed, the best so far, time left."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ class Counts:
         done: trials with a value, of earlier starts too.
         failed: trials without one.
         stopped: trials given up early.
+        refused: numbers of trials that were not trained; the search's own list, which grows.
         best: objective and trial number.
         running: trial number -> tasks learned.
         started: when this start began.
@@ -37,6 +38,7 @@ class Counts:
     done: int = 0
     failed: int = 0
     stopped: int = 0
+    refused: Sequence[int] = ()
     best: tuple[float, int] | None = None
     running: dict[int, int] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
@@ -46,7 +48,7 @@ class Counts:
 
     @property
     def ended(self) -> int:
-        """Trials that are over, one way or another."""
+        """Trials that were trained and are over, one way or another."""
         return self.done + self.failed + self.stopped
 
     def stop(self, number: int) -> None:
@@ -73,7 +75,7 @@ class Counts:
         """By the pace of this start; None before its first task."""
         ended = self.ended - self.ended_before
         learned = sum(self.running.values()) / self.num_tasks
-        left = self.total - self.ended - learned
+        left = self.total - self.ended - len(self.refused) - learned
         passed = ended + learned
         return (now - self.started) / passed * left if passed > 0 else None
 
@@ -84,6 +86,7 @@ class Counts:
         tasks = ", ".join(f"trial {n}: {k}/{of} tasks" for n, k in self.running.items())
         parts.append(f"{len(self.running)} running" + (f" ({tasks})" if tasks else ""))
         parts += [f"{self.stopped} stopped early"] if self.stopped else []
+        parts += [f"{len(self.refused)} refused"] if self.refused else []
         parts.append(f"{self.failed} failed")
         if self.best:
             parts.append(f"best {self.best[0]:.4f} (trial {self.best[1]})")
@@ -157,7 +160,9 @@ class ProgressCallback(Callback):
         """Write the current line, unless it stands there already."""
         line = self.counts.line(now)
         if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=self.counts.ended, line=line)
+            self._bar.update(
+                self._task, completed=self.counts.ended + len(self.counts.refused), line=line
+            )
         elif line != self._shown:
             self.console.print(line, soft_wrap=True, highlight=False)
         self._shown = line

@@ -20,7 +20,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from ray.tune.search import Searcher
 
-from hcl.config import ConfigError
+from hcl.config import ConfigError, TrialConfig
 from sweeps.early_stopping import make_pruner
 from sweeps.samplers import make_sampler
 from sweeps.search_space import SearchSpace
@@ -71,6 +71,10 @@ class OptunaSearch(Searcher):
         name: of the study.
         storage_url: database of the study.
         explain: says why the trial of a number ended with an error, if anyone knows.
+        ratio: compression ratio of a configuration, where the space bounds it.
+
+    Attributes:
+        refused: numbers of the trials that were above the bound, earlier starts included.
     """
 
     def __init__(
@@ -79,10 +83,13 @@ class OptunaSearch(Searcher):
         name: str,
         storage_url: str,
         explain: Callable[[int], str | None] = lambda number: None,
+        ratio: Callable[[TrialConfig], float] | None = None,
     ) -> None:
         super().__init__(metric=OBJECTIVE, mode=space.sweep.mode)
         self.space, self.name, self.storage_url, self.explain = space, name, storage_url, explain
+        self.ratio = ratio
         self.study = open_study(space, name, storage_url)
+        self.refused = [t.number for t in self._frozen() if is_refused(t)]
         self._leftover = [t for t in self._frozen() if t.state == TrialState.RUNNING]
         self._live: dict[str, Trial] = {}
         self._reported: dict[str, set[int]] = {}
@@ -99,6 +106,8 @@ class OptunaSearch(Searcher):
             except ConfigError as error:
                 # Each value is in its range but together they are no trial.
                 self._fail(trial, "; ".join(error.errors))
+                continue
+            if self._refuse(trial, config):
                 continue
             trial.set_user_attr("ray_trial_id", trial_id)
             trial.set_user_attr("config_id", config.digest(without_seed=True))
@@ -187,6 +196,22 @@ class OptunaSearch(Searcher):
             _suggest(trial, key, distribution)
         return trial
 
+    def _refuse(self, trial: Trial, config: TrialConfig) -> bool:
+        """Whether the trial is above the bound; PRUNED, so that samplers learn to avoid it."""
+        bound = self.space.sweep.max_compression_ratio
+        if not bound or self.ratio is None:
+            return False
+        ratio = self.ratio(config)
+        if not self._frozen()[trial.number].constraints:  # a killed driver may have set it
+            trial.set_constraint("compression_ratio", ratio - bound)
+        if ratio <= bound:
+            return False
+        reason = f"its compression ratio {ratio:.4g} is above {bound:g}"
+        trial.set_user_attr("refused", reason)
+        self._tell_pruned(trial)
+        self.refused.append(trial.number)
+        return True
+
     def _tell_pruned(self, trial: Trial) -> None:
         self.study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
 
@@ -202,6 +227,11 @@ class OptunaSearch(Searcher):
 
     def _frozen(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
+
+
+def is_refused(trial: FrozenTrial) -> bool:
+    """Whether a trial was above the bound of compression and never trained."""
+    return trial.state.is_finished() and "refused" in trial.user_attrs
 
 
 def _open_storage(url: str) -> optuna.storages.RDBStorage:

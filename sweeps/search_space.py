@@ -37,6 +37,7 @@ class SweepSettings:
     sampler_seed: int = setting(0, ge=0)
     early_stopping: Literal["none", "asha", "median"] = "none"  # at task boundaries
     grace_tasks: int = setting(2, ge=1)  # that every trial learns before it may be stopped
+    max_compression_ratio: float = setting(0.0, ge=0)  # refused above it; 0 = no bound
     max_concurrent_trials: int = setting(0, ge=0)  # 0 = as many as the resources allow
     max_failures: int = setting(2, ge=0)  # retries of a trial whose process died
     cpus_per_trial: int = setting(1, ge=1)

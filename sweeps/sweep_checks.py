@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from hcl.config import TrialConfig
+from hcl.method_configs import HnetVaeConfig, HypernetConfig
 from sweeps.parameters import ChoiceParameter, Parameter
 
 if TYPE_CHECKING:
     from sweeps.search_space import SweepSettings
 
+WITH_HYPERNET = (HypernetConfig, HnetVaeConfig)
 KNOWN_AFTER_EACH_TASK = ("average_accuracy", "task_inference_accuracy")
 LARGEST_GRID = 100_000  # combinations are listed in memory
 
@@ -28,6 +30,11 @@ def check_sweep(
         config: one of the trials.
         errors: collects the messages.
     """
+    if sweep.max_compression_ratio and not isinstance(config.method, WITH_HYPERNET):
+        errors.append(
+            f"sweep.max_compression_ratio: {config.method_name} has no hypernetwork to compress"
+            " with; leave it out"
+        )
     if sweep.early_stopping != "none":
         _check_early_stopping(sweep, config, errors)
     if sweep.sampler == "grid":

@@ -179,6 +179,8 @@ def show_outcome(folder: SweepFolder, space: SearchSpace, outcome: "Outcome") ->
         say(f"interrupted, {ended}; go on with: {_resume_command()}")
         return
     apart = [f"{outcome.stopped} of them stopped early"] if outcome.stopped else []
+    if outcome.refused:
+        apart.append(f"{outcome.refused} of them refused, above sweep.max_compression_ratio")
     apart += [f"{len(outcome.failed)} of them failed"] if outcome.failed else []
     say(", ".join([ended, *apart]))
 
