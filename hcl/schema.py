@@ -128,7 +128,8 @@ def _convert_union(value: Any, options: tuple[Any, ...]) -> Any:
     problems = [result for result in results if isinstance(result, _Problem)]
     if len(problems) < len(results):
         return next(result for result in results if not isinstance(result, _Problem))
-    words = [choice for option in options for choice in typing.get_args(option)]
+    others = [choice for option in options[1:] for choice in typing.get_args(option)]
+    words = [choice for choice in others if isinstance(choice, str)]
     return _Problem("; or ".join([problems[0].text, *words]))
 
 

@@ -58,12 +58,14 @@ def test_candidate_is_the_coming_step_and_changes_nothing() -> None:
         grads, before = some_grads(), [p.clone() for p in params]
         state = copy_of(optimizer.state_dict())
         steps = optimizer.candidate(grads)
+        after = [p.clone() for p in optimizer.after_step(grads)]
         differentiable = optimizer.differentiable_candidate(grads)
         assert_same(optimizer.state_dict(), state)
         assert_same(params, before)
         optimizer.step(grads)
-        for p, old, step, same in zip(params, before, steps, differentiable, strict=True):
-            assert torch.equal(p, old + step)
+        assert_same(params, after)
+        for old, new, step, same in zip(before, after, steps, differentiable, strict=True):
+            assert torch.equal(new - old, step)
             torch.testing.assert_close(same, step, rtol=1e-12, atol=1e-15)
 
 

@@ -12,6 +12,7 @@ from hcl.generators.base import ReplayModel
 from hcl.hypernets import TaskHypernet
 from hcl.method_configs import HnetVaeConfig
 from hcl.networks import xavier_
+from hcl.optim import make_adam
 from hcl.target import TargetNetwork
 from hcl.task import OutputLayout
 
@@ -71,10 +72,7 @@ class HnetVae(ReplayModel):
             self._make_optimizer()
 
     def _make_optimizer(self) -> None:
-        train = self.train_config
-        self.encoder_optimizer = torch.optim.Adam(
-            self.encoder.parameters(), lr=train.lr, betas=(train.adam_beta1, train.adam_beta2)
-        )
+        self.encoder_optimizer = make_adam(self.encoder.parameters(), self.train_config)
 
     def train_step(self, x: Tensor) -> dict[str, Tensor]:
         task_id = self.task_hypernet.task_id

@@ -3,13 +3,14 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
 from hcl import vae
 from hcl.config import TrainConfig
 from hcl.generators.base import ReplayModel
 from hcl.method_configs import DgrConfig
+from hcl.optim import make_adam
 
 
 class PlainVae(ReplayModel):
@@ -31,11 +32,7 @@ class PlainVae(ReplayModel):
         self.input_shape, self.config, self.task_id = input_shape, config, -1
         self.encoder = vae.Encoder(input_shape, config.encoder_sizes, config.latent_size)
         self.decoder = vae.decoder(config.latent_size, 0, config.decoder_sizes, input_shape)
-        self.optimizer = torch.optim.Adam(
-            nn.ModuleList([self.encoder, self.decoder]).parameters(),
-            lr=train.lr,
-            betas=(train.adam_beta1, train.adam_beta2),
-        )
+        self.optimizer = make_adam(self.parameters(), train)
         self.previous: dict[str, Tensor] = {}  # the decoder as it was when the task started
 
     def start_task(self, task_id: int) -> None:

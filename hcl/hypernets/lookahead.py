@@ -4,8 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-
-Tensors = list[Tensor] | tuple[Tensor, ...]
+from torch.optim.adam import adam
 
 
 class CandidateAdam:
@@ -34,13 +33,26 @@ class CandidateAdam:
         self.first = [torch.zeros_like(p) for p in self.params]
         self.second = [torch.zeros_like(p) for p in self.params]
         self.num_steps = 0
+        # One pass over memory instead of a dozen, where the device has the kernel.
+        self._is_fused = all(p.device.type in ("cpu", "cuda") for p in self.params)
+        self._scratch: tuple[list[Tensor], ...] = ()
+
+    @torch.no_grad()
+    def after_step(self, grads: list[Tensor]) -> list[Tensor]:
+        """The parameters as `step(grads)` would leave them; valid until the next call."""
+        if not self._scratch:
+            tensors = (self.params, self.first, self.second)
+            self._scratch = tuple([torch.empty_like(p) for p in kind] for kind in tensors)
+        params, first, second = self._scratch
+        torch._foreach_copy_(params, self.params)
+        torch._foreach_copy_(first, self.first)
+        torch._foreach_copy_(second, self.second)
+        self._adam(params, grads, first, second)
+        return [p.detach() for p in params]
 
     def candidate(self, grads: list[Tensor]) -> list[Tensor]:
         """The step that `step(grads)` would add to the parameters."""
-        first = torch._foreach_lerp(self.first, grads, 1 - self.betas[0])
-        second = torch._foreach_mul(self.second, self.betas[1])
-        torch._foreach_addcmul_(second, grads, grads, 1 - self.betas[1])
-        return self._update(first, second, self.num_steps + 1)
+        return list(torch._foreach_sub(self.after_step(grads), self.params))
 
     def differentiable_candidate(self, grads: list[Tensor]) -> list[Tensor]:
         """`candidate` as a differentiable function of `grads`."""
@@ -58,22 +70,31 @@ class CandidateAdam:
     @torch.no_grad()
     def step(self, grads: list[Tensor]) -> None:
         """Update moments and parameters."""
+        self._adam(self.params, grads, self.first, self.second)
         self.num_steps += 1
-        torch._foreach_lerp_(self.first, grads, 1 - self.betas[0])
-        torch._foreach_mul_(self.second, self.betas[1])
-        torch._foreach_addcmul_(self.second, grads, grads, 1 - self.betas[1])
-        update = self._update(self.first, self.second, self.num_steps)
-        torch._foreach_add_(self.params, update)
 
-    def _update(self, first: Tensors, second: Tensors, num_steps: int) -> list[Tensor]:
-        correction1 = 1 - self.betas[0] ** num_steps
-        correction2 = 1 - self.betas[1] ** num_steps
-        root = torch._foreach_sqrt(second)
-        torch._foreach_div_(root, correction2**0.5)
-        torch._foreach_add_(root, self.eps)
-        update = torch._foreach_div(first, root)
-        torch._foreach_mul_(update, -self.lr / correction1)
-        return list(update)
+    def _adam(
+        self, params: list[Tensor], grads: list[Tensor], first: list[Tensor], second: list[Tensor]
+    ) -> None:
+        """torch's own Adam, on the tensors given and the step count of the next step."""
+        counts = [torch.tensor(float(self.num_steps), device=p.device) for p in params]
+        adam(
+            params,
+            grads,
+            first,
+            second,
+            [],
+            counts,
+            fused=self._is_fused,
+            foreach=not self._is_fused,
+            amsgrad=False,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            lr=self.lr,
+            weight_decay=0.0,
+            eps=self.eps,
+            maximize=False,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Moments and step count; tensors and numbers only."""

@@ -128,10 +128,9 @@ class TaskHypernet(nn.Module):
             at = [p + step for p, step in zip(theta, steps, strict=True)]
             inputs = [*theta, embedding]
         else:
-            at = [p.detach() for p in theta]
-            if self.config.lookahead == "detached":
-                at = list(torch._foreach_add(at, self.optimizer.candidate(grads)))
-            inputs = at = [p.requires_grad_() for p in at]
+            is_off = self.config.lookahead == "off"
+            ahead = self.optimizer.params if is_off else self.optimizer.after_step(grads)
+            inputs = at = [p.detach().requires_grad_() for p in ahead]
         penalty = self.config.beta * self.regularizer(at, self._draw_past_tasks())
         found = torch.autograd.grad(penalty, inputs, allow_unused=True)
         extra = [

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hcl.methods.base import Method, Prediction, Setup
+from hcl.optim import make_adam
 
 
 class Finetune(Method):
@@ -21,10 +22,7 @@ class Finetune(Method):
 
     def make_optimizer(self) -> torch.optim.Adam:
         """A fresh Adam for the network."""
-        train = self.setup.config.train
-        return torch.optim.Adam(
-            self.network.parameters(), lr=train.lr, betas=(train.adam_beta1, train.adam_beta2)
-        )
+        return make_adam(self.network.parameters(), self.setup.config.train)
 
     def losses(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Named loss terms whose sum is minimised; subclasses add theirs."""

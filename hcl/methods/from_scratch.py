@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.methods.base import Method, Prediction, Setup
+from hcl.optim import make_adam
 
 
 class FromScratch(Method):
@@ -21,12 +21,8 @@ class FromScratch(Method):
         self._make_optimizer()
 
     def _make_optimizer(self) -> None:
-        train = self.setup.config.train
-        self.optimizer = torch.optim.Adam(
-            self.networks[self.task_id].parameters(),
-            lr=train.lr,
-            betas=(train.adam_beta1, train.adam_beta2),
-        )
+        network = self.networks[self.task_id]
+        self.optimizer = make_adam(network.parameters(), self.setup.config.train)
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         logits = self.networks[self.task_id](x)

@@ -13,6 +13,7 @@ from hcl.method_configs import HnetTirConfig
 from hcl.methods.base import Setup
 from hcl.methods.hnet import Hnet
 from hcl.networks import fully_connected, xavier_
+from hcl.optim import make_adam
 
 
 class HnetTir(Hnet):
@@ -39,10 +40,7 @@ class HnetTir(Hnet):
         self._make_optimizer()
 
     def _make_optimizer(self) -> None:
-        train = self.setup.config.train
-        self.task_optimizer = torch.optim.Adam(
-            self.task_network.parameters(), lr=train.lr, betas=(train.adam_beta1, train.adam_beta2)
-        )
+        self.task_optimizer = make_adam(self.task_network.parameters(), self.setup.config.train)
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         losses = super().train_step(x, y)
