@@ -22,6 +22,8 @@ def save(folder: Path, number: int, state: dict[str, Any]) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{number:012d}{_SUFFIX}"
+    for left in folder.glob(f".*{_SUFFIX}.*"):  # half-written by a killed process
+        left.unlink(missing_ok=True)
     draft = folder / f".{path.name}.{os.getpid()}"
     try:
         with draft.open("wb") as file:
@@ -31,8 +33,7 @@ def save(folder: Path, number: int, state: dict[str, Any]) -> Path:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    for old in _paths(folder)[:-KEEP]:
-        old.unlink(missing_ok=True)
+    trim(folder, KEEP)
     return path
 
 
@@ -63,9 +64,10 @@ def _verify(path: Path) -> None:
         raise zipfile.BadZipFile(f"{damaged} is damaged")
 
 
-def clear(folder: Path) -> None:
-    """Remove all checkpoints: the trial has its result."""
-    for path in _paths(folder):
+def trim(folder: Path, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints."""
+    paths = _paths(folder)
+    for path in paths[: max(0, len(paths) - keep)]:
         path.unlink(missing_ok=True)
 
 

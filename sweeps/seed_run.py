@@ -104,8 +104,16 @@ def train_seed(
         )
         # Last: whoever sees it need not train or record anything again.
         write_atomically(folder / "result.json", json.dumps(result.to_dict()))
+        _keep_last_state(folder)
         courier.send(now=True)
         return result
+
+
+def _keep_last_state(folder: Path) -> None:
+    """One checkpoint is enough of a finished training: its final state."""
+    from hcl import checkpoint  # imports torch
+
+    checkpoint.trim(folder / "checkpoints", keep=1)
 
 
 def read_result(folder: Path, config: TrialConfig) -> Result | None:

@@ -39,12 +39,22 @@ def test_the_newest_two_are_kept_in_numeric_order(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == checkpoint.KEEP == 2
 
 
-def test_clear(tmp_path: Path) -> None:
+def test_trim_keeps_the_newest(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{}")
     for number in (1, 2):
-        checkpoint.save(tmp_path, number, STATE)
-    checkpoint.clear(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
+        checkpoint.save(tmp_path, number, {"number": number})
+    checkpoint.trim(tmp_path, keep=5)
+    assert checkpoint.load_latest(tmp_path) == {"number": 2}
+    checkpoint.trim(tmp_path, keep=1)
+    assert checkpoint.load_latest(tmp_path) == {"number": 2}
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_half_written_drafts_of_a_killed_process_go(tmp_path: Path) -> None:
+    draft = tmp_path / ".000000000001.pt.4711"
+    draft.write_bytes(b"half")
+    checkpoint.save(tmp_path, 2, STATE)
+    assert not draft.exists() and checkpoint.load_latest(tmp_path) is not None
 
 
 def test_a_failed_write_leaves_the_old_checkpoint_alone(
