@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcl.config import ConfigError, TrialConfig
@@ -229,12 +230,13 @@ def _counts(search: "OptunaSearch") -> Any:
     from sweeps.progress import Counts
 
     ended = finished_trials(search)
-    done, failed, stopped = (len(ended[key]) for key in ("best", "failed", "stopped"))
-    best = ended["best"][0] if ended["best"] else None
+    done, failed, stopped = (len(ended[key]) for key in ("done", "failed", "stopped"))
+    modes = search.space.sweep.modes
+    best = ended["best"][0] if ended["best"] and len(modes) == 1 else None
     return Counts(
         total=done + failed + stopped + len(search.refused) + search.remaining(),
         num_tasks=search.space.example().benchmark.num_tasks,
-        mode=search.space.sweep.mode,
+        mode=modes[0] if len(modes) == 1 else "",
         done=done,
         failed=failed,
         stopped=stopped,
@@ -257,19 +259,34 @@ def _end(
     undelivered = sum(not deliver(store, path, parent_run_id) for path in folder.journals())
     best, failed, stopped = ended["best"], ended["failed"], len(ended["stopped"])
     refused = len(ended["refused"])
-    num_trials = len(best) + stopped + refused + len(failed)
+    done = ended["done"]
+    num_trials = len(done) + stopped + refused + len(failed)
     outcome = Outcome(status, best, failed, num_trials, undelivered, stopped, refused)
-    metrics = {"trials_done": float(len(best)), "trials_failed": float(len(failed))}
+    metrics = {"trials_done": float(len(done)), "trials_failed": float(len(failed))}
     metrics |= {"trials_stopped_early": float(stopped)} if stopped else {}
     metrics |= {"trials_refused": float(refused)} if refused else {}
-    if best:
+    artifacts = [folder.space_file]
+    if best and len(request.space.sweep.modes) > 1:
+        artifacts.append(_draw_front(request, done, [trial["number"] for trial in best]))
+    elif best:
         metrics["best_objective"] = best[0]["value"]
     try:
         close_runs(store, folder.name)
-        end_sweep(store, parent_run_id, status, metrics, [folder.space_file])
+        end_sweep(store, parent_run_id, status, metrics, artifacts)
     except ConfigError:
         pass  # an outage at the end: `hcl sync` repeats the deliveries
     folder.write_info(status=status)
     if not failed and not interrupted:
         shutil.rmtree(folder.path / "ray", ignore_errors=True)  # kept where it may explain
     return outcome
+
+
+def _draw_front(
+    request: SweepRequest, values: dict[int, tuple[float, ...]], front: list[int]
+) -> Path:
+    """The sweep's picture pareto_front.png."""
+    from sweeps.plots import pareto_front, png
+
+    path = request.folder.path / "pareto_front.png"
+    path.write_bytes(png(pareto_front(values, front, request.space.sweep.objectives)))
+    return path

@@ -1,6 +1,6 @@
 """How a sweep and its trials ended."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,9 @@ from sweeps.folder import SweepFolder
 from sweeps.journal import Journal
 
 if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
     from sweeps.search import OptunaSearch
 
 
@@ -21,7 +24,7 @@ class Outcome:
 
     Attributes:
         status: "FINISHED" or "KILLED" (interrupted).
-        best: completed trials, best first.
+        best: completed trials, best first; of several objectives the Pareto front.
         failed: trial number -> reason.
         num_trials: trials that ended, one way or another.
         undelivered: seeds of which MLflow has not everything.
@@ -46,16 +49,27 @@ class Outcome:
 
 
 def finished_trials(search: "OptunaSearch") -> dict[str, Any]:
-    """Completed trials, best first; which were stopped early or refused; why others failed."""
+    """How the trials ended.
+
+    Returns:
+        "best": completed trials, best first; of several objectives the Pareto front alone.
+        "done": number and values of all completed ones. "stopped", "refused": numbers.
+        "failed": number and reason.
+    """
     from optuna.trial import TrialState
 
     from sweeps.search import is_refused
 
     trials = search.study.get_trials(deepcopy=False)
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
-    complete.sort(key=lambda t: t.value or 0.0, reverse=search.space.sweep.mode == "max")
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.values]
+    modes = search.space.sweep.modes
+    best = best_trials(search.study, modes)
     return {
-        "best": [{"number": t.number, "value": t.value, "params": t.params} for t in complete],
+        "best": [
+            {"number": t.number, "value": t.values[0], "values": t.values, "params": t.params}
+            for t in best
+        ],
+        "done": {t.number: tuple(t.values) for t in complete},
         "stopped": [
             t.number for t in trials if t.state == TrialState.PRUNED and not is_refused(t)
         ],
@@ -66,6 +80,18 @@ def finished_trials(search: "OptunaSearch") -> dict[str, Any]:
             if t.state == TrialState.FAIL
         },
     }
+
+
+def best_trials(study: "Study", modes: Sequence[str]) -> list["FrozenTrial"]:
+    """Completed trials, best first; of several objectives the Pareto front alone."""
+    from optuna.trial import TrialState
+
+    if len(modes) > 1:
+        best = study.best_trials
+    else:
+        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        best = [trial for trial in trials if trial.values]
+    return sorted(best, key=lambda t: t.values[0], reverse=modes[0] == "max")
 
 
 def note_death(folder: SweepFolder, number: int, reason: str) -> None:

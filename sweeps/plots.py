@@ -89,6 +89,33 @@ def average_accuracy_curves(
     return figure
 
 
+def pareto_front(
+    values: Mapping[int, Sequence[float]], front: Sequence[int], names: Sequence[str]
+) -> Figure:
+    """Every trial by its first two objectives, the Pareto front joined and numbered.
+
+    Args:
+        values: trial number to its objectives.
+        front: numbers of the trials that no other dominates.
+        names: of the objectives.
+    """
+    figure = _figure(width=6.4, height=4.6)
+    axis = figure.subplots()
+    others = [values[number][:2] for number in values if number not in front]
+    if others:
+        x, y = zip(*others, strict=True)
+        axis.scatter(x, y, c="0.7", label="dominated")
+    points = sorted((*values[number][:2], number) for number in front)
+    left, up, _ = zip(*points, strict=True)
+    axis.plot(left, up, marker="o", lw=1, label="Pareto front")
+    for first, second, number in points:
+        axis.annotate(str(number), (first, second), textcoords="offset points", xytext=(4, 4))
+    axis.set(xlabel=names[0], ylabel=names[1])
+    axis.grid(alpha=0.3)
+    axis.legend(title="trials")
+    return figure
+
+
 def png(figure: Figure, dpi: int = 130) -> bytes:
     """The figure as the bytes of a PNG file, the same bytes for the same figure."""
     buffer = io.BytesIO()

@@ -42,7 +42,7 @@ FORMS: dict[str, Callable[[Table], str]] = {
     "terminal": Table.terminal,
 }
 _PARAM_GROUPS = ("benchmark/", "target/", "method/", "train/")
-_UNITS = "mean ± SEM (n seeds); n = 1 has no SEM"
+UNITS = "mean ± SEM (n seeds); n = 1 has no SEM"
 
 
 def label(method: str, scenario: str) -> str:
@@ -62,6 +62,7 @@ def report(sweep: str, store: Store, form: str = "markdown") -> str:
     Raises:
         ConfigError: There is no such sweep or form; one sentence.
     """
+    from sweeps.pareto import pareto_table
     from sweeps.tracking import runs_frame, sweep_settings
 
     if form not in FORMS:
@@ -74,7 +75,10 @@ def report(sweep: str, store: Store, form: str = "markdown") -> str:
     settings = sweep_settings(store, sweep)
     objective = _setting(settings, "objective") or _default_objective(frame)
     mode = _setting(settings, "mode") or "max"
-    best = best_configurations(frame, objective, mode=mode)
+    if "," in objective:
+        best = pareto_table(frame, objective.split(","), mode.split(","))
+    else:
+        best = best_configurations(frame, objective, mode=mode)
     # Runs of the paper's protocol have no validation data, so none of them is the best.
     tables = [best, method_table(frame)] if best.rows else [method_table(frame)]
     text = "\n".join(FORMS[form](table) for table in tables)
@@ -101,27 +105,24 @@ def best_configurations(
     runs = complete_runs(frame)
     ranked = []
     if objective in runs:
-        scored = _one_run_per_seed(runs.dropna(subset=[objective]))
+        scored = one_run_per_seed(runs.dropna(subset=[objective]))
         for _, group in scored.groupby("config", sort=False):
             ranked.append((group[objective].mean(), group))
     ranked.sort(key=lambda pair: pair[0], reverse=mode == "max")
-    varied = [name for name in _params(runs) if runs[name].nunique() > 1]
-    tested = [f"test/{s}/average_accuracy" for s in SCENARIOS]
-    tested = [name for name in tested if name in runs and runs[name].notna().any()]
+    varied, tested = varied_params(runs), tested_metrics(runs)
     rows = []
     for rank, (_, group) in enumerate(ranked[:top], start=1):
-        trials = sorted(set(group["tags.trial"])) if "tags.trial" in group else []
-        row: list[Cell] = [str(rank), ", ".join(map(_value, trials))]
-        row.append(_spell(group[varied].iloc[0]))
-        row += [_estimate(group, name) for name in (objective, *tested)]
+        row: list[Cell] = [str(rank), trials_of(group)]
+        row.append(spell(group[varied].iloc[0]))
+        row += [estimate(group, name) for name in (objective, *tested)]
         rows.append(tuple(row))
     columns = (
         "rank",
         "trial",
         "configuration",
-        *(_heading(name) for name in (objective, *tested)),
+        *(heading(name) for name in (objective, *tested)),
     )
-    notes = (_UNITS, f"ranked by {objective}; test data ranks nothing", *_left_out(frame))
+    notes = (UNITS, f"ranked by {objective}; test data ranks nothing", *left_out(frame))
     return Table(f"Best of {len(ranked)} configurations", columns, tuple(rows), notes)
 
 
@@ -150,14 +151,14 @@ def method_table(frame: pd.DataFrame, metric: str = "average_accuracy") -> Table
             chosen, is_selected = _choose(group, selector)
             unselected += not is_selected
             row = rows.setdefault((benchmark, int(num_tasks), scenario), {})
-            row[label(method, scenario)] = _estimate(chosen, name)
+            row[label(method, scenario)] = estimate(chosen, name)
     notes = [
-        _UNITS,
+        UNITS,
         "of several configurations a cell shows the best on its scenario's validation data",
     ]
     if unselected:
         notes.append(f"{unselected} of the cells had no validation data: first configuration")
-    return _layout(rows, _heading(f"test {metric}"), (*notes, *_left_out(frame)))
+    return _layout(rows, heading(f"test {metric}"), (*notes, *left_out(frame)))
 
 
 def _layout(
@@ -195,7 +196,7 @@ def complete_runs(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _choose(group: pd.DataFrame, selector: str) -> tuple[pd.DataFrame, bool]:
     """The runs of one configuration, and False where nothing but its place selected it."""
-    group = _one_run_per_seed(group)
+    group = one_run_per_seed(group)
     counts = group.groupby("config", sort=False).size()
     group = group[group["config"].isin(counts[counts == counts.max()].index)]
     configs = list(dict.fromkeys(group["config"]))
@@ -207,31 +208,32 @@ def _choose(group: pd.DataFrame, selector: str) -> tuple[pd.DataFrame, bool]:
     return group[group["config"] == best], True
 
 
-def _one_run_per_seed(group: pd.DataFrame) -> pd.DataFrame:
+def one_run_per_seed(group: pd.DataFrame) -> pd.DataFrame:
     """Runs of phase "confirm" alone where there are any; of a seed trained twice the last run."""
     if "tags.phase" in group and (group["tags.phase"] == "confirm").any():
         group = group[group["tags.phase"] == "confirm"]
     return group.drop_duplicates(["config", "seed"], keep="last")
 
 
-def _estimate(group: pd.DataFrame, name: str) -> Estimate | None:
-    scale = 100 if _is_fraction(name) else 1
+def estimate(group: pd.DataFrame, name: str) -> Estimate | None:
+    """A metric over the runs of a group, accuracies in percent."""
+    scale = 100 if is_fraction(name) else 1
     values = group[name].dropna()
     return Estimate.of(scale * values) if len(values) else None
 
 
-def _heading(name: str) -> str:
+def heading(name: str) -> str:
     """A metric's name in words that a narrow column can break into lines."""
     words = " ".join(name.rsplit("/", 1)).replace("_", " ")
-    return f"{words} (%)" if _is_fraction(name) else words
+    return f"{words} (%)" if is_fraction(name) else words
 
 
-def _is_fraction(name: str) -> bool:
+def is_fraction(name: str) -> bool:
     """Whether a metric is an accuracy or a difference of two, shown in percent."""
     return any(word in name for word in ("accuracy", "forgetting", "transfer"))
 
 
-def _spell(params: pd.Series) -> str:
+def spell(params: pd.Series) -> str:
     """beta=0.01 and so on, without the params that only other methods have."""
     return " ".join(f"{name}={_value(value)}" for name, value in params.dropna().items())
 
@@ -240,7 +242,8 @@ def _value(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _left_out(frame: pd.DataFrame) -> list[str]:
+def left_out(frame: pd.DataFrame) -> list[str]:
+    """What the runs that did not learn all tasks were."""
     incomplete, notes = frame[~_is_complete(frame)], []
     if "tags.stopped_early" in incomplete:
         is_stopped = incomplete["tags.stopped_early"].notna()
@@ -252,6 +255,23 @@ def _left_out(frame: pd.DataFrame) -> list[str]:
     counts = incomplete["status"].value_counts()
     states = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     return [*notes, f"left out: {len(incomplete)} that did not learn all tasks ({states})"]
+
+
+def trials_of(group: pd.DataFrame) -> str:
+    """Numbers of the trials of some runs."""
+    trials = sorted(set(group["tags.trial"])) if "tags.trial" in group else []
+    return ", ".join(map(_value, trials))
+
+
+def varied_params(runs: pd.DataFrame) -> list[str]:
+    """What sets the configurations apart."""
+    return [name for name in _params(runs) if runs[name].nunique() > 1]
+
+
+def tested_metrics(runs: pd.DataFrame) -> list[str]:
+    """Average accuracies on test data that were measured."""
+    names = [f"test/{scenario}/average_accuracy" for scenario in SCENARIOS]
+    return [name for name in names if name in runs and runs[name].notna().any()]
 
 
 def _is_complete(frame: pd.DataFrame) -> pd.Series:

@@ -27,6 +27,7 @@ from sweeps.search_space import SearchSpace
 
 # What a trial reports to Ray (see sweeps.trial).
 OBJECTIVE = "objective"
+VALUES = "values"  # one for each objective, at the end
 TASKS_LEARNED = "tasks_learned"
 NUM_TASKS = "num_tasks"
 FAILURE = "failure"
@@ -46,8 +47,8 @@ def open_study(space: SearchSpace, name: str, storage_url: str) -> Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name=name,
-        storage=_open_storage(storage_url),
-        direction="maximize" if space.sweep.mode == "max" else "minimize",
+        storage=open_storage(storage_url),
+        directions=["maximize" if mode == "max" else "minimize" for mode in space.sweep.modes],
         load_if_exists=True,
         pruner=make_pruner(space.sweep),
     )
@@ -85,7 +86,7 @@ class OptunaSearch(Searcher):
         explain: Callable[[int], str | None] = lambda number: None,
         ratio: Callable[[TrialConfig], float] | None = None,
     ) -> None:
-        super().__init__(metric=OBJECTIVE, mode=space.sweep.mode)
+        super().__init__(metric=OBJECTIVE, mode=space.sweep.modes[0])
         self.space, self.name, self.storage_url, self.explain = space, name, storage_url, explain
         self.ratio = ratio
         self.study = open_study(space, name, storage_url)
@@ -117,7 +118,12 @@ class OptunaSearch(Searcher):
         return Searcher.FINISHED  # type: ignore[return-value]
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Keep the objective after each learned task as an intermediate value."""
+        """Keep the objective after each learned task as an intermediate value.
+
+        Optuna has none for several objectives.
+        """
+        if len(self.space.sweep.objectives) > 1:
+            return
         trial, step = self._live.get(trial_id), result.get(TASKS_LEARNED)
         if trial is None or step is None or FAILURE in result or self._is_finished(trial):
             return
@@ -161,11 +167,9 @@ class OptunaSearch(Searcher):
             # Accuracy falls as tasks arrive: a trial stopped early looks better than it is.
             self.on_trial_result(trial_id, result)
             self._tell_pruned(trial)
-        elif (value := _finite(result.get(OBJECTIVE))) is None:
-            self._fail(trial, f"its objective is {result.get(OBJECTIVE)}")
         else:
             self.on_trial_result(trial_id, result)
-            self.study.tell(trial.number, value, skip_if_finished=True)
+            self._tell_values(trial, result.get(VALUES, [result.get(OBJECTIVE)]))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the study is in its database."""
@@ -212,6 +216,13 @@ class OptunaSearch(Searcher):
         self.refused.append(trial.number)
         return True
 
+    def _tell_values(self, trial: Trial, values: list[Any]) -> None:
+        wrong = [value for value in values if _finite(value) is None]
+        if wrong:
+            self._fail(trial, f"its objective is {wrong[0]}")
+        else:
+            self.study.tell(trial.number, values, skip_if_finished=True)
+
     def _tell_pruned(self, trial: Trial) -> None:
         self.study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
 
@@ -234,7 +245,12 @@ def is_refused(trial: FrozenTrial) -> bool:
     return trial.state.is_finished() and "refused" in trial.user_attrs
 
 
-def _open_storage(url: str) -> optuna.storages.RDBStorage:
+def open_storage(url: str) -> optuna.storages.RDBStorage:
+    """The database of studies at `url`.
+
+    Raises:
+        ConfigError: it does not answer; one sentence.
+    """
     from sqlalchemy import NullPool, make_url
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -31,8 +31,8 @@ class SweepSettings:
 
     num_trials: int = setting(20, ge=1)
     seeds: tuple[int, ...] = setting((1,), ge=0)  # trained in every trial; objective = their mean
-    objective: str = "val/task/average_accuracy"
-    mode: Literal["max", "min"] = "max"
+    objective: str | tuple[str, ...] = "val/task/average_accuracy"  # several: a Pareto front
+    mode: Literal["max", "min"] | tuple[Literal["max", "min"], ...] = "max"  # one for each
     sampler: Literal["tpe", "random", "grid", "cmaes", "gp", "nsga2"] = "tpe"
     sampler_seed: int = setting(0, ge=0)
     early_stopping: Literal["none", "asha", "median"] = "none"  # at task boundaries
@@ -44,6 +44,16 @@ class SweepSettings:
     gpus_per_trial: float | Literal["auto"] = setting(0.0, ge=0)  # auto: measured, then packed
     memory_per_trial: float = setting(0.0, ge=0)  # GiB; 0 = not counted
     checkpoint_every: int = setting(1000, ge=0)  # training steps; 0 = after every task only
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """All of them, also where there is one."""
+        return (self.objective,) if isinstance(self.objective, str) else self.objective
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """ "max" or "min" for each objective."""
+        return (self.mode,) if isinstance(self.mode, str) else self.mode
 
 
 @dataclass(frozen=True)
@@ -151,7 +161,9 @@ def parse(document: Mapping[str, Any], name: str) -> SearchSpace:
     sweep = _parse_sweep(document.get("sweep", {}), errors)
     config = check_trials(constants, parameters, points, errors)
     if config and sweep:
-        check_objective(sweep.objective, config, errors)
+        for objective in sweep.objectives:
+            if len(sweep.objectives) == 1 or objective != "compression_ratio":
+                check_objective(objective, config, errors)
     good = {key: parameter for key, parameter in parameters.items() if parameter}
     if config and sweep and len(good) == len(parameters):
         check_sweep(sweep, good, config, errors)

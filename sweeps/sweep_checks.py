@@ -30,12 +30,15 @@ def check_sweep(
         config: one of the trials.
         errors: collects the messages.
     """
-    if sweep.max_compression_ratio and not isinstance(config.method, WITH_HYPERNET):
+    bounds = sweep.max_compression_ratio or "compression_ratio" in sweep.objectives
+    if bounds and not isinstance(config.method, WITH_HYPERNET):
+        key = "max_compression_ratio" if sweep.max_compression_ratio else "objective"
         errors.append(
-            f"sweep.max_compression_ratio: {config.method_name} has no hypernetwork to compress"
-            " with; leave it out"
+            f"sweep.{key}: {config.method_name} has no hypernetwork to compress with; leave it out"
         )
-    if sweep.early_stopping != "none":
+    if not isinstance(sweep.objective, str) or not isinstance(sweep.mode, str):
+        _check_objectives(sweep, errors)
+    elif sweep.early_stopping != "none":
         _check_early_stopping(sweep, config, errors)
     if sweep.sampler == "grid":
         _check_grid(sweep, parameters, errors)
@@ -48,6 +51,21 @@ def check_sweep(
             )
 
 
+def _check_objectives(sweep: "SweepSettings", errors: list[str]) -> None:
+    """Several objectives: different ones, a mode for each, and nothing that ranks by one value."""
+    names, modes = list(sweep.objectives), list(sweep.modes)
+    if isinstance(sweep.objective, str) or len(names) != len(modes):
+        errors.append(
+            f"sweep.mode: give one for each objective but got {len(modes)} for {len(names)}"
+        )
+    elif len(set(names)) < max(2, len(names)):
+        errors.append(f"sweep.objective: must be text or two different ones but got {names}")
+    if sweep.early_stopping != "none":
+        errors.append("sweep.early_stopping: ranks trials by one objective, not several; use none")
+    if sweep.sampler == "cmaes":
+        errors.append("sweep.sampler: cmaes has one objective, not several; use nsga2 or tpe")
+
+
 def _check_early_stopping(sweep: "SweepSettings", config: TrialConfig, errors: list[str]) -> None:
     num_tasks = config.benchmark.num_tasks
     if sweep.grace_tasks >= num_tasks:
@@ -55,7 +73,7 @@ def _check_early_stopping(sweep: "SweepSettings", config: TrialConfig, errors: l
             f"sweep.grace_tasks: after {sweep.grace_tasks} tasks nothing is left to stop early,"
             f" for there are {num_tasks}; use at most {num_tasks - 1}"
         )
-    if sweep.objective.split("/")[-1] not in KNOWN_AFTER_EACH_TASK:
+    if sweep.objectives[0].split("/")[-1] not in KNOWN_AFTER_EACH_TASK:
         errors.append(
             f"sweep.early_stopping: {sweep.objective} is known only at the end of a trial;"
             " use none or another objective"

@@ -3,7 +3,8 @@
 What Ray is told, per trial:
 - after each task of the first seed but the last: `tasks_learned` and the objective of that seed
   so far (NaN where it is only known at the end);
-- once all seeds are done: `tasks_learned == num_tasks` and the mean of the seeds' objectives;
+- once all seeds are done: `tasks_learned == num_tasks` and the mean of the seeds' objectives
+  (`values` has all of several objectives, `objective` the first);
 - or `failure` with its reason, when trying again would end the same way.
 Only a died process and unexpected errors are raised, which Ray then retries.
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 from hcl.results import Result, TaskReport
 from sweeps.folder import SweepFolder
-from sweeps.search import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
+from sweeps.search import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED, VALUES
 from sweeps.search_space import SearchSpace
 from sweeps.seed_run import Place, TrialFailed, train_seed
 
@@ -58,14 +59,14 @@ def run_trial(
         params: searched values, as Optuna keeps them.
         report: takes one dict of metrics at a time.
     """
-    objective, seeds = plan.space.sweep.objective, plan.space.sweep.seeds
+    objectives, seeds = plan.space.sweep.objectives, plan.space.sweep.seeds
     learned = 0
 
     def on_task(row: TaskReport) -> None:
         nonlocal learned
         learned = row.tasks_learned
         if learned < row.num_tasks:
-            value = row.metrics.get(objective, math.nan)
+            value = row.metrics.get(objectives[0], math.nan)
             report({OBJECTIVE: value, TASKS_LEARNED: learned, NUM_TASKS: row.num_tasks})
 
     results: list[Result] = []
@@ -81,9 +82,8 @@ def run_trial(
         report({OBJECTIVE: math.nan, TASKS_LEARNED: learned, NUM_TASKS: num_tasks,
                 FAILURE: failure})  # fmt: skip
         return
-    values = [result.metrics[objective] for result in results]
-    mean = sum(values) / len(values)
-    report({OBJECTIVE: mean, TASKS_LEARNED: num_tasks, NUM_TASKS: num_tasks})
+    means = [sum(r.metrics[name] for r in results) / len(results) for name in objectives]
+    report({OBJECTIVE: means[0], VALUES: means, TASKS_LEARNED: num_tasks, NUM_TASKS: num_tasks})
 
 
 def clean_process() -> None:

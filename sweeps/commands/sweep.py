@@ -186,10 +186,12 @@ def show_outcome(folder: SweepFolder, space: SearchSpace, outcome: "Outcome") ->
 
 
 def _show_best(space: SearchSpace, outcome: "Outcome") -> None:
-    say(f"best by {space.sweep.objective}:")
+    names = space.sweep.objectives
+    say(f"{'best' if len(names) == 1 else 'Pareto front'} by {', '.join(names)}:")
     for trial in outcome.best[:SHOWN]:
         values = ", ".join(f"{key} {_short(trial['params'][key])}" for key in space.parameters)
-        say(f"  trial {trial['number']}: {trial['value']:.4f} with {values}")
+        reached = ", ".join(f"{value:.4f}" for value in trial["values"])
+        say(f"  trial {trial['number']}: {reached} with {values}")
 
 
 def _show_plan(space: SearchSpace, folder: SweepFolder) -> None:
@@ -199,7 +201,8 @@ def _show_plan(space: SearchSpace, folder: SweepFolder) -> None:
     say(f"sweep {folder.name} ({kept}) in {folder.path}")
     say(f"{config.method_name} on {config.benchmark.name}, {config.scenario} scenario")
     say(f"{sweep.num_trials} trials of seeds {', '.join(map(str, sweep.seeds))}")
-    say(f"objective: {sweep.mode} {sweep.objective}, sampler {sweep.sampler}")
+    for mode, objective in zip(sweep.modes, sweep.objectives, strict=True):
+        say(f"objective: {mode} {objective}, sampler {sweep.sampler}")
     for index, point in enumerate(space.points[: sweep.num_trials]):
         shown = ", ".join(f"{key} {_short(value)}" for key, value in point.items())
         say(f"trial {index} is given: {shown}")
