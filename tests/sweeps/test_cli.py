@@ -19,7 +19,7 @@ from sweeps.outcome import Outcome
 
 ROOT = Path(__file__).parents[2]
 SPACES = ROOT / "search_spaces"
-COMMANDS = ("sweep", "validate", "run", "report", "ui", "sync", "demo")
+COMMANDS = ("sweep", "confirm", "validate", "run", "report", "ui", "sync", "demo")
 
 TRIAL = """
 benchmark: {name: split_digits, num_tasks: 2, val_fraction: 0.2}

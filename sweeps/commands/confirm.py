@@ -1,0 +1,93 @@
+"""`hcl confirm`: the best of a sweep on fresh seeds."""
+
+from typing import Annotated
+
+import typer
+
+from hcl.config import ConfigError
+from sweeps.commands.options import (
+    STORAGE,
+    DataRoot,
+    Storage,
+    TrackingUri,
+    absolute,
+    console,
+    find_store,
+    numbers,
+    say,
+)
+from sweeps.folder import SweepFolder
+
+MOST = 1000  # seeds: a slip of the finger asks for more
+
+
+def confirm(
+    sweep: Annotated[str, typer.Argument(help="Name of the sweep.")],
+    top: Annotated[int, typer.Option(help="How many configurations.", min=1)] = 1,
+    seeds: Annotated[
+        str, typer.Option(help="Seeds that the search did not use: 101..105 or 101,102.")
+    ] = "101..105",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RAY_ADDRESS",
+            show_default="this machine",
+            help="Ray cluster: HOST:PORT, or auto for the one this machine belongs to.",
+        ),
+    ] = None,
+    storage: Storage = STORAGE,
+    tracking_uri: TrackingUri = None,
+    study_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HCL_STUDY_URL",
+            show_default="where the sweep put it",
+            help="Database of the Optuna study.",
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Train a sweep's best configurations on fresh seeds: the numbers to report.
+
+    The search chose by its validation value, which is partly luck. This shows test accuracy as
+    mean ± SEM beside it. Interrupted, it goes on; asked for more seeds, it trains those alone.
+
+    \b
+    Examples:
+      hcl confirm split_digits-hnet
+      hcl confirm split_digits-hnet --top 3 --seeds 101..110
+
+    \b
+    Exit status: 0 all trained, 1 some failed, 2 something to correct, 130 interrupted.
+    """
+    from hcl import benchmarks
+    from sweeps import confirm as confirming
+
+    folder = SweepFolder(storage, sweep)
+    space = confirming.read_space(folder)
+    chosen_seeds = parse_seeds(seeds)
+    confirming.check_seeds(space, chosen_seeds)
+    chosen = confirming.best_of(folder, space, top, study_url)
+    benchmarks.load(space.example().benchmark, absolute(data_root))  # missing: told here, at once
+    store = find_store(storage, tracking_uri, sweep)
+    table, failed = confirming.confirm(
+        folder, space, chosen, chosen_seeds, store, console(), address, absolute(data_root)
+    )
+    say(table.terminal())
+    raise typer.Exit(1 if failed else 0)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`101..105` (both ends) or `101,102` as numbers.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    first, dots, last = text.partition("..")
+    if not dots:
+        return numbers(text, "--seeds") or []
+    if not (first.isdecimal() and last.isdecimal() and 0 <= int(last) - int(first) < MOST):
+        raise ConfigError(
+            f"--seeds {text!r}: give a range from low to high, e.g. 101..105, at most {MOST} seeds"
+        )
+    return list(range(int(first), int(last) + 1))
