@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,25 @@ def _check_places(args: argparse.Namespace) -> None:
         raise ConfigError(f"--out {args.out}: must be a file in an existing folder")
     if args.checkpoint_dir and args.checkpoint_dir.exists() and not args.checkpoint_dir.is_dir():
         raise ConfigError(f"--checkpoint-dir {args.checkpoint_dir}: must be a folder")
+    for option, folder in _written_folders(args):
+        try:
+            with tempfile.TemporaryFile(dir=_first_existing(folder)):
+                pass
+        except OSError as error:
+            raise ConfigError(f"{option}: {folder} cannot be written: {error.strerror}") from None
     if args.checkpoint_every < 0:
         raise ConfigError(f"--checkpoint-every: must be >= 0 but got {args.checkpoint_every}")
+
+
+def _written_folders(args: argparse.Namespace) -> list[tuple[str, Path]]:
+    places = [("--checkpoint-dir", args.checkpoint_dir)]
+    places.append(("--out", args.out and args.out.parent))
+    return [(option, folder) for option, folder in places if folder is not None]
+
+
+def _first_existing(folder: Path) -> Path:
+    """It or the nearest folder above: nothing is made before the trial is known to start."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def _run(config: TrialConfig, args: argparse.Namespace) -> int:

@@ -133,13 +133,19 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
             [*digits, "--checkpoint-dir", str(broken)],
             f"--checkpoint-dir {broken}: must be a folder",
         ),
+        "out unwritable": ([*digits, "--out", "/proc/r.json"], "--out: /proc cannot be written"),
+        "checkpoints unwritable": (
+            [*digits, "--checkpoint-dir", "/proc/no/where"],
+            "--checkpoint-dir: /proc/no/where cannot be written",
+        ),
         "every": ([*digits, "--checkpoint-every", "-1"], "--checkpoint-every: must be >= 0"),
     }
 
 
 NAMES = (
     "missing file,folder,not JSON,not text,no object,key twice,infinite,bad key,bad value,"
-    "no value,scenario,device,cuda,threads,damaged data,out,out folder,checkpoints,every"
+    "no value,scenario,device,cuda,threads,damaged data,out,out folder,checkpoints,"
+    "out unwritable,checkpoints unwritable,every"
 ).split(",")
 
 
