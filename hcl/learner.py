@@ -213,7 +213,7 @@ def _versions(runtime: Runtime) -> dict[str, str]:
 @contextmanager
 def _process_settings(runtime: Runtime) -> Iterator[None]:
     """Threads for the trial; one clear sentence where the device is not there."""
-    _check_device(runtime.device)
+    check_device(runtime.device)
     if runtime.threads is not None and runtime.threads < 1:
         raise ConfigError(f"threads: must be >= 1 but got {runtime.threads}")
     before = torch.get_num_threads()
@@ -225,7 +225,12 @@ def _process_settings(runtime: Runtime) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _check_device(name: str) -> None:
+def check_device(name: str) -> None:
+    """Before anything is trained.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
     try:
         device = torch.device(name)
     except RuntimeError:

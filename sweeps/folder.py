@@ -90,10 +90,16 @@ class SweepFolder:
         """Be this sweep's only driver.
 
         Raises:
-            ConfigError: another process is.
+            ConfigError: another process is, or the folder cannot be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "a+") as file:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            opened = open(self.path / ".lock", "a+")
+        except OSError as error:
+            raise ConfigError(
+                f"--storage {self.storage}: {self.path} cannot be written ({error.strerror})"
+            ) from None
+        with opened as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

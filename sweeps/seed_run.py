@@ -120,13 +120,16 @@ def read_result(folder: Path, config: TrialConfig) -> Result | None:
     """The finished result in `folder`, or None.
 
     Raises:
-        ConfigError: it is another configuration's.
+        ConfigError: it is damaged, or another configuration's.
     """
+    path = folder / "result.json"
     try:
-        values = json.loads((folder / "result.json").read_text())
+        result = Result.from_dict(json.loads(path.read_text()))
     except FileNotFoundError:
         return None
-    result = Result.from_dict(values)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{path} is damaged ({why}); remove it to train again") from None
     if TrialConfig.from_dict(result.config).digest() != config.digest():
         raise ConfigError(f"{folder} holds another configuration's result; use another --name")
     return result

@@ -1,6 +1,7 @@
 """`hcl ui`, `hcl report` and `hcl sync`: what was recorded."""
 
 import os
+import socket
 import subprocess
 import sys
 from typing import Annotated
@@ -92,6 +93,7 @@ def ui(
     uri = tracking_uri or local_store(folder, "any").tracking_uri
     if tracking_uri is None and not (folder / "mlflow.db").exists():
         raise ConfigError(f"no run has been recorded in {folder}; give its --storage, or sweep")
+    _check_port(port)
     say(f"MLflow UI: http://127.0.0.1:{port}    (Ctrl-C ends it)")
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1"]
@@ -103,6 +105,14 @@ def ui(
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     raise typer.Exit(_serve(command, environment))
+
+
+def _check_port(port: int) -> None:
+    """MLflow ends with status 0 where it cannot have the port."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise ConfigError(f"--port {port}: {error.strerror}; choose another --port") from None
 
 
 def _serve(command: list[str], environment: dict[str, str]) -> int:

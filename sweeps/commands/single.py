@@ -56,6 +56,10 @@ def run(
     configs = [TrialConfig.from_dict({**values, "seed": seed}) for seed in chosen]
     if device not in ("cpu", "cuda") and not device.startswith("cuda:"):
         raise ConfigError(f"--device {device!r}: use cpu, cuda or cuda:NUMBER")
+    if device != "cpu":
+        from hcl.learner import check_device
+
+        check_device(device)
     from sweeps.driver import store_of
     from sweeps.journal import Journal
     from sweeps.seed_run import Place, TrialFailed, train_seed
@@ -109,7 +113,10 @@ def _changed(values: dict[str, Any], changes: list[str]) -> dict[str, Any]:
         key, equals, text = change.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {change!r}: write KEY=VALUE, e.g. --set method/beta=0.1")
-        values = {**values, key: parse_yaml(f"value: {text}")["value"]}
+        try:
+            values = {**values, key: parse_yaml(f"value: {text}")["value"]}
+        except ConfigError as error:
+            raise ConfigError(f"--set {change!r}: {error}") from None
     return values
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -99,6 +100,10 @@ def test_the_command_starts_without_heavy_imports() -> None:
         (["sweep", SPACES / "split_digits-si.yaml", "--resume"], "there is no sweep 'split_digi"),
         (["run", "nothing.json"], "nothing.json: cannot be read: No such file"),
         (["sync", "nothing"], "there is no sweep 'nothing' in"),
+        (
+            ["sweep", SPACES / "split_digits-si.yaml", "--storage", "/proc/x"],
+            "--storage /proc/x: /proc/x/sweeps/split_digits-si cannot be written",
+        ),
         (["ui"], "no run has been recorded in"),
         (["report", "nothing"], "check --storage and --tracking-uri"),
         (["validate", "."], "there is no .yaml file in ."),
@@ -198,6 +203,7 @@ def test_run_tells_a_diverged_training_with_status_1(hcl, tmp_path: Path) -> Non
         ("train/lr", "--set 'train/lr': write KEY=VALUE"),
         ("train/lrr=1", "train/lrr: unknown key; did you mean lr?"),
         ("train/lr=fast", "train/lr: must be a number but got 'fast'"),
+        ("target/hidden_sizes=[", "--set 'target/hidden_sizes=[': line 1"),
         ("method/name=hnte", "method/name: unknown method 'hnte'"),
     ],
 )
@@ -206,6 +212,32 @@ def test_run_refuses_a_wrong_setting(hcl, tmp_path: Path, change: str, message: 
     code, _, err = hcl("run", "trial.yaml", "--set", change)
     assert code == 2 and message in err
     assert not (tmp_path / "storage").exists()
+
+
+@pytest.mark.parametrize("device", ["cuda:x", "cuda:99"])
+def test_run_on_a_device_that_is_not_there_records_nothing(hcl, tmp_path, device: str) -> None:
+    (tmp_path / "trial.yaml").write_text(TRIAL)
+    code, _, err = hcl("run", "trial.yaml", "--device", device)
+    assert code == 2 and device in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "storage").exists()
+
+
+def test_run_names_a_damaged_result(hcl, tmp_path: Path) -> None:
+    (tmp_path / "trial.yaml").write_text(TRIAL)
+    assert hcl("run", "trial.yaml")[0] == 0
+    (path,) = tmp_path.glob("storage/sweeps/single/trials/*/seed_1/result.json")
+    for text in ('{"a": ', '{"a": 1}', "[]"):
+        path.write_text(text)
+        code, _, err = hcl("run", "trial.yaml")
+        assert code == 2 and f"{path} is damaged" in err and len(err.splitlines()) == 1
+
+
+def test_ui_refuses_a_port_in_use(hcl, tmp_path: Path) -> None:
+    tracking.prepare(tracking.local_store(tmp_path / "storage", "exp"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, out, err = hcl("ui", "--port", port)
+    assert code == 2 and out == "" and f"--port {port}: " in err
 
 
 @pytest.mark.slow
