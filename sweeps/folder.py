@@ -67,11 +67,18 @@ class SweepFolder:
         return sorted(path.parent for path in self.path.glob(f"trials/*/*/{FILE_NAME}"))
 
     def read_info(self) -> dict[str, Any]:
-        """What sweep.json says; empty before the first start."""
+        """What sweep.json says; empty before the first start.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
+        path = self.path / "sweep.json"
         try:
-            return json.loads((self.path / "sweep.json").read_text())
+            return json.loads(path.read_text())
         except FileNotFoundError:
             return {}
+        except ValueError as error:
+            raise ConfigError(f"{path} is damaged ({error}); restore it from a copy") from None
 
     def write_info(self, **changes: Any) -> None:
         """Change entries of sweep.json."""

@@ -61,7 +61,7 @@ def run(
 
         check_device(device)
     from sweeps.driver import store_of
-    from sweeps.journal import Journal
+    from sweeps.journal import Journal, JournalError
     from sweeps.seed_run import Place, TrialFailed, train_seed
     from sweeps.tracking import deliver, prepare
 
@@ -85,6 +85,8 @@ def run(
         except TrialFailed as error:
             say(f"seed {one.seed} failed: {error}", stderr=True)
             raise typer.Exit(1) from None
+        except JournalError as error:
+            raise ConfigError(f"{error}; remove {path} to train this seed again") from None
         except KeyboardInterrupt:
             Journal(path).append("failed", reason="interrupted", status="KILLED")
             deliver(store, path, None)

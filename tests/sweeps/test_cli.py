@@ -232,6 +232,25 @@ def test_run_names_a_damaged_result(hcl, tmp_path: Path) -> None:
         assert code == 2 and f"{path} is damaged" in err and len(err.splitlines()) == 1
 
 
+def test_run_names_a_damaged_journal(hcl, tmp_path: Path) -> None:
+    (tmp_path / "trial.yaml").write_text(TRIAL)
+    assert hcl("run", "trial.yaml")[0] == 0
+    (path,) = tmp_path.glob("storage/sweeps/single/trials/*/seed_1")
+    (path / "result.json").unlink()
+    (path / "journal.jsonl").write_text("junk\n" + (path / "journal.jsonl").read_text())
+    code, _, err = hcl("run", "trial.yaml")
+    assert code == 2 and f"remove {path} to train" in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["report", "sync"])
+def test_a_damaged_sweep_json_is_named(hcl, tmp_path: Path, command: str) -> None:
+    file = tmp_path / "storage" / "sweeps" / "mine" / "sweep.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{bad")
+    code, _, err = hcl(command, "mine")
+    assert code == 2 and f"{file} is damaged" in err and len(err.splitlines()) == 1
+
+
 def test_ui_refuses_a_port_in_use(hcl, tmp_path: Path) -> None:
     tracking.prepare(tracking.local_store(tmp_path / "storage", "exp"))
     with socket.create_server(("127.0.0.1", 0)) as taken:
