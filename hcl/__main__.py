@@ -24,7 +24,11 @@ exit codes: 0 done, 1 training diverged, 2 a mistake in the command, the file or
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if args.config is None and not args.set:
+        parser.print_help(sys.stderr)  # not a long training that nobody asked for
+        return 2
     try:
         config = TrialConfig.from_dict({**_read(args.config), **_overrides(args.set)})
         return _run(config, args)

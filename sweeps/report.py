@@ -66,7 +66,7 @@ def report(sweep: str, store: Store, form: str = "markdown") -> str:
     from sweeps.tracking import runs_frame, sweep_settings
 
     if form not in FORMS:
-        raise ConfigError(f"unknown form {form!r}; give one of {', '.join(FORMS)}")
+        raise ConfigError(f"--format {form!r}: use one of {', '.join(FORMS)}")
     frame = runs_frame(store, sweep)
     if frame.empty:
         known = sorted(set(runs_frame(store).get("tags.sweep", [])))

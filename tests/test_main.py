@@ -126,7 +126,10 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
         "device": ([*digits, "--device", "gpu"], "unknown device 'gpu'; use cpu, cuda or"),
         "cuda": ([*digits, "--device", "cuda:99"], "device cuda:99 is not available here"),
         "threads": ([*digits, "--threads", "0"], "threads: must be >= 1 but got 0"),
-        "damaged data": (["--data-root", str(tmp_path)], "cannot be read as an .npz"),
+        "damaged data": (
+            ["--set", "seed=1", "--data-root", str(tmp_path)],
+            "cannot be read as an .npz",
+        ),
         "out": ([*digits, "--out", "no/where.json"], "--out no/where.json: must be a file in"),
         "out folder": ([*digits, "--out", str(tmp_path)], "must be a file in an existing folder"),
         "checkpoints": (
@@ -193,3 +196,8 @@ def test_help_and_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["--speed"])
     assert stopped.value.code == 2
+
+
+def test_nothing_asked_is_help_and_no_training(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "examples:" in capsys.readouterr().err

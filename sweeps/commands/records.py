@@ -65,7 +65,7 @@ def sync(
         missing += failed
         say(f"{name}: MLflow has {sent} of {sent + failed} runs")
     if not names:
-        say(f"there is no sweep in {root}")
+        raise ConfigError(f"--storage {storage}: there is no sweep in {root}")
     raise typer.Exit(1 if missing else 0)
 
 

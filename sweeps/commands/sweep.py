@@ -106,7 +106,7 @@ def sweep(
         memory_per_trial=memory_per_trial,
         max_failures=max_failures,
     )
-    folder = SweepFolder(storage, name or space.name)
+    folder = SweepFolder(storage, space.name if name is None else name)
     if resume and not folder.space_file.exists():
         raise ConfigError(f"there is no sweep {folder.name!r} in {folder.storage} to resume")
     if dry_run:

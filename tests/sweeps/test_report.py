@@ -195,5 +195,5 @@ def test_report_of_a_real_store(tmp_path: Path) -> None:
         assert "98.1" in report("demo", store, form)
     with pytest.raises(ConfigError, match="no runs of a sweep 'dmo' in .*; sweeps there: demo"):
         report("dmo", store)
-    with pytest.raises(ConfigError, match="unknown form 'pdf'; give one of markdown"):
+    with pytest.raises(ConfigError, match="--format 'pdf': use one of markdown"):
         report("demo", store, "pdf")
