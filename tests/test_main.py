@@ -72,7 +72,7 @@ def test_with_torch_and_numpy_alone(tmp_path: Path, tiny_root: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_missing_data_and_no_network(tmp_path: Path) -> None:
-    done = child(tmp_path, "--data-root", tmp_path / "empty", blocked=DRIVER)
+    done = child(tmp_path, "--set", "seed=1", "--data-root", tmp_path / "empty", blocked=DRIVER)
     assert done.returncode == 2 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("hcl: MNIST is missing: no mnist.npz")
