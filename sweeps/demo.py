@@ -33,8 +33,8 @@ PERMUTED_HNET = {
     "method/hidden_sizes": [25, 25],
     "train/lr": 1e-3,
 }
-# Chosen on validation data. Split digits: best of 12 trials of each search space, seed 1; SI's best
-# two tied there and were told apart by seeds 1 to 5 (0.979 against 0.901). Permuted digits: a few
+# Chosen on validation data. Split digits: best of 12 trials of each search space, seed 1; SI's
+# best two tied there, told apart by seeds 1 to 5 (0.979 against 0.901). Permuted digits: a few
 # values by hand, seed 1 (HNET lr 1e-3, 3e-3; c 1, 10, 100; lambda 1e2 to 1e5).
 BASELINES: dict[str, list[dict[str, Any]]] = {
     "split_digits": [
