@@ -17,6 +17,7 @@ from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError, TrialConfig
 from hcl.evaluate import evaluate_row
 from hcl.methods import METHODS, Setup
+from hcl.products import fastest_float32
 from hcl.results import Progress, Result, TaskReport
 from hcl.task import OutputLayout
 from hcl.trial import Runtime, Trial
@@ -212,7 +213,7 @@ def _versions(runtime: Runtime) -> dict[str, str]:
 
 @contextmanager
 def _process_settings(runtime: Runtime) -> Iterator[None]:
-    """Threads for the trial; one clear sentence where the device is not there."""
+    """Threads and kernels for the trial; one clear sentence where the device is not there."""
     check_device(runtime.device)
     if runtime.threads is not None and runtime.threads < 1:
         raise ConfigError(f"threads: must be >= 1 but got {runtime.threads}")
@@ -220,7 +221,8 @@ def _process_settings(runtime: Runtime) -> Iterator[None]:
     try:
         if runtime.threads:
             torch.set_num_threads(runtime.threads)
-        yield
+        with fastest_float32():
+            yield
     finally:
         torch.set_num_threads(before)
 
