@@ -79,7 +79,7 @@ def best_of(folder: SweepFolder, space: SearchSpace, top: int, url: str | None) 
     import optuna
 
     from sweeps.outcome import best_trials
-    from sweeps.search import open_storage
+    from sweeps.study import open_storage
 
     known = folder.read_info().get("study_url")
     if url is None and known and "***" in known:

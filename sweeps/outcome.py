@@ -58,7 +58,7 @@ def finished_trials(search: "OptunaSearch") -> dict[str, Any]:
     """
     from optuna.trial import TrialState
 
-    from sweeps.search import is_refused
+    from sweeps.study import is_refused
 
     trials = search.study.get_trials(deepcopy=False)
     complete = [t for t in trials if t.state == TrialState.COMPLETE and t.values]

@@ -14,8 +14,8 @@ from sweeps import confirm, tracking
 from sweeps.commands.confirm import parse_seeds
 from sweeps.driver import SweepRequest, run_sweep, store_of
 from sweeps.folder import SweepFolder
-from sweeps.search import open_study
 from sweeps.search_space import SearchSpace, parse
+from sweeps.study import open_study
 from sweeps.yaml_file import parse_yaml
 
 TEXT = """

@@ -10,8 +10,9 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from hcl.config import ConfigError
-from sweeps.search import OptunaSearch, open_study
+from sweeps.search import OptunaSearch
 from sweeps.search_space import SearchSpace, parse
+from sweeps.study import open_study
 from sweeps.yaml_file import parse_yaml
 
 TEXT = """
