@@ -83,7 +83,13 @@ def build(cls: type[T], values: Mapping[str, Any], prefix: str, errors: list[str
             errors.append(f"{prefix}{key}: {problem}")
         else:
             good[key] = result
+    missing = [name for name, f in fields.items() if name not in values and _is_required(f)]
+    errors += [f"{prefix}{name}: is missing" for name in missing]
     return cls(**good) if len(errors) == before else None
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING
 
 
 def suggest(key: str, known: typing.Iterable[str]) -> str:

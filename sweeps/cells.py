@@ -6,6 +6,7 @@ after an interruption trains what is missing and nothing else.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,28 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+def config_label(config: TrialConfig) -> str:
+    """Name of a cell in its sweep: its settings, all seeds alike. `hcl run` uses the same."""
+    return config.digest(without_seed=True)
+
+
 def cell_folder(folder: SweepFolder, config: TrialConfig) -> Path:
-    """Where a cell's journal, checkpoints and result are; `hcl run` uses the same."""
-    return folder.seed_folder(config.digest(without_seed=True), config.seed)
+    """Where a cell's journal, checkpoints and result are."""
+    return Cell(config, config_label(config), folder).path
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A configuration, the name of its records and the sweep they are in."""
+
+    config: TrialConfig
+    label: str
+    folder: SweepFolder
+
+    @property
+    def path(self) -> Path:
+        """Of its journal, checkpoints and result."""
+        return self.folder.seed_folder(self.label, self.config.seed)
 
 
 def run_cells(
@@ -34,6 +54,7 @@ def run_cells(
     console: "Console",
     address: str | None = None,
     settings: SweepSettings | None = None,
+    label: Callable[[TrialConfig], str] = config_label,
 ) -> list[Result | None]:
     """Train every configuration that has no result yet.
 
@@ -44,6 +65,7 @@ def run_cells(
         console: where progress goes.
         address: of a Ray cluster; None = this machine.
         settings: resources and retries of each.
+        label: names a configuration's cell, the same for all its seeds.
 
     Returns:
         A result for each configuration, None where it failed or was interrupted.
@@ -53,22 +75,21 @@ def run_cells(
     """
     set_environment()
     settings = settings or SweepSettings()
+    cells = [Cell(config, label(config), folder) for config in configs]
     with folder.lock():
         waiting = {
-            cell_folder(folder, config): config
-            for config in configs
-            if read_result(cell_folder(folder, config), config) is None
+            cell.path: cell for cell in cells if read_result(cell.path, cell.config) is None
         }
         if waiting:
             with Interrupt() as interrupt:
                 _schedule(list(waiting.values()), folder, place, console, address, settings)
             if interrupt.requested:
                 raise KeyboardInterrupt
-    return [read_result(cell_folder(folder, config), config) for config in configs]
+    return [read_result(cell.path, cell.config) for cell in cells]
 
 
 def _schedule(
-    configs: list[TrialConfig],
+    cells: list[Cell],
     folder: SweepFolder,
     place: Place,
     console: "Console",
@@ -80,11 +101,11 @@ def _schedule(
 
         from sweeps.progress import Counts, ProgressCallback
 
-        num_tasks = max(config.benchmark.num_tasks for config in configs)
-        progress = ProgressCallback(Counts(len(configs), num_tasks, mode=""), console)
+        num_tasks = max(cell.config.benchmark.num_tasks for cell in cells)
+        progress = ProgressCallback(Counts(len(cells), num_tasks, mode=""), console)
         tuner = tune.Tuner(
-            tune.with_resources(_make_trainable(configs, folder, place), needs(settings)),
-            param_space={"number": tune.grid_search(list(range(len(configs))))},
+            tune.with_resources(_make_trainable(cells, place), needs(settings)),
+            param_space={"number": tune.grid_search(list(range(len(cells))))},
             tune_config=tune.TuneConfig(max_concurrent_trials=at_a_time, reuse_actors=True),
             run_config=tune.RunConfig(
                 name=f"{time.time():.0f}",
@@ -100,16 +121,15 @@ def _schedule(
             progress.close()
 
 
-def _make_trainable(
-    configs: list[TrialConfig], folder: SweepFolder, place: Place
-) -> Callable[[dict[str, Any]], None]:
+def _make_trainable(cells: list[Cell], place: Place) -> Callable[[dict[str, Any]], None]:
     def trainable(choice: dict[str, Any]) -> None:
         from ray import tune
 
         from sweeps.search import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
         from sweeps.trial import clean_process
 
-        config = configs[choice["number"]]
+        cell = cells[choice["number"]]
+        config = cell.config
         of = {NUM_TASKS: config.benchmark.num_tasks}
 
         def on_task(row: TaskReport) -> None:
@@ -117,8 +137,7 @@ def _make_trainable(
                 tune.report({TASKS_LEARNED: row.tasks_learned, **of})
 
         try:
-            name = config.digest(without_seed=True)
-            train_seed(config, place, cell_folder(folder, config), name, on_task=on_task)
+            train_seed(config, place, cell.path, cell.label, on_task=on_task)
             tune.report({OBJECTIVE: 1.0, TASKS_LEARNED: config.benchmark.num_tasks, **of})
         except TrialFailed as error:
             tune.report({FAILURE: f"seed {config.seed}: {error}", TASKS_LEARNED: 0, **of})
