@@ -56,8 +56,8 @@ def run(
         TrainingDiverged: a loss became NaN or infinite.
     """
     runtime = runtime or Runtime()
-    with _process_settings(runtime), seeding.isolated(config.seed, "trial"):
-        trial = _start(config, runtime, progress)
+    with process_settings(runtime), seeding.isolated(config.seed, "trial"):
+        trial = start_trial(config, runtime, progress)
         tasks = trial.benchmark.tasks
         for task in tasks[trial.tasks_learned :]:
             _train_task(trial, task)
@@ -68,9 +68,10 @@ def run(
         return _result(trial)
 
 
-def _start(
+def start_trial(
     config: TrialConfig, runtime: Runtime, progress: Callable[[Progress], None] | None
 ) -> Trial:
+    """Data, method and the newest checkpoint: a trial ready to train."""
     benchmark = benchmarks.load(config.benchmark, runtime.data_root, runtime.device)
     layout = OutputLayout(config.scenario, len(benchmark.tasks), benchmark.classes_per_task)
     method = METHODS[config.method_name](Setup(config, layout, benchmark.input_shape))
@@ -83,7 +84,7 @@ def _train_task(trial: Trial, task: TaskSplits) -> None:
     method, train = trial.method, trial.config.train
     if trial.step == 0:
         method.start_task(task)
-    batches = _batches(trial, task)
+    batches = make_batches(trial, task)
     method.train()
     losses: dict[str, Tensor] = {}
     began = time.monotonic()
@@ -103,7 +104,8 @@ def _train_task(trial: Trial, task: TaskSplits) -> None:
     trial.tasks_learned, trial.step = task.task_id + 1, 0
 
 
-def _batches(trial: Trial, task: TaskSplits) -> Batches | MixedBatches:
+def make_batches(trial: Trial, task: TaskSplits) -> Batches | MixedBatches:
+    """The batches of a task, step by step."""
     layout, size, seed = trial.method.layout, trial.config.train.batch_size, trial.config.seed
     if trial.method.trains_on_all_tasks:
         return MixedBatches(trial.benchmark.tasks[: task.task_id + 1], layout, size, seed)
@@ -212,7 +214,7 @@ def _versions(runtime: Runtime) -> dict[str, str]:
 
 
 @contextmanager
-def _process_settings(runtime: Runtime) -> Iterator[None]:
+def process_settings(runtime: Runtime) -> Iterator[None]:
     """Threads and kernels for the trial; one clear sentence where the device is not there."""
     check_device(runtime.device)
     if runtime.threads is not None and runtime.threads < 1:

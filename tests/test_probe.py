@@ -1,0 +1,30 @@
+"""The time that a trial would take, before it is trained."""
+
+import pytest
+
+from hcl.config import TrialConfig
+from hcl.method_configs import METHOD_CONFIGS
+from hcl.probe import training_seconds
+
+
+def _config(method: str, iterations: int) -> TrialConfig:
+    scenario = METHOD_CONFIGS[method].SCENARIOS[0]
+    return TrialConfig.from_dict(
+        {
+            "benchmark/name": "split_digits",
+            "scenario": scenario,
+            "method/name": method,
+            "target/hidden_sizes": [10],
+            "train/iterations": iterations,
+        }
+    )
+
+
+@pytest.mark.parametrize("method", METHOD_CONFIGS)
+def test_every_method_can_be_estimated(method: str) -> None:
+    assert 0 < training_seconds(_config(method, 10)) < 600
+
+
+def test_the_estimate_is_for_all_steps_of_all_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hcl.probe._step_seconds", lambda trial, batches: 0.5)
+    assert training_seconds(_config("finetune", 20)) == 0.5 * 20 * 5
