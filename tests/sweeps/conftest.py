@@ -1,8 +1,9 @@
-"""A real MLflow on sqlite, made ready once for all tests."""
+"""A real MLflow on sqlite, made ready once for all tests; a whole sweep to compare others with."""
 
 from pathlib import Path
 
 import pytest
+from whole_sweeps import GOOD, NAME, check_whole, finish, start, text_of
 
 from sweeps.tracking import Store, local_store, prepare
 
@@ -20,3 +21,20 @@ def store(storage: Path, request: pytest.FixtureRequest) -> Store:
     store = local_store(storage, request.node.name[:80])
     prepare(store)
     return store
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the search space of `undisturbed`, to sweep with something in its way."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / f"{NAME}.yaml").write_text(text_of([GOOD] * 4, iterations=150))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(files: Path) -> Path:
+    """Storage of a sweep of four trials that nothing happened to."""
+    storage = files / "undisturbed"
+    finish(start(files, storage))
+    check_whole(storage)
+    return storage
