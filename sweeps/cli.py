@@ -6,7 +6,7 @@ from typing import NoReturn
 import typer
 
 from hcl.config import ConfigError
-from sweeps.commands import confirm, data, records, single, sweep
+from sweeps.commands import confirm, data, records, reproduce, single, sweep
 from sweeps.commands.options import STORAGE, Storage, console
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command()(sweep.sweep)
 app.command()(sweep.validate)
 app.command()(confirm.confirm)
+app.command()(reproduce.reproduce)
 app.command()(single.run)
 app.command()(records.report)
 app.command()(records.ui)

@@ -89,6 +89,45 @@ def average_accuracy_curves(
     return figure
 
 
+def scan(
+    lines: Mapping[str, Sequence[tuple[float, Sequence[float]]]],
+    xlabel: str,
+    ylabel: str,
+    is_log: bool = False,
+) -> Figure:
+    """Mean over seeds against a setting or a size, with a band of one SEM.
+
+    Args:
+        lines: label to its points, each x and one value per seed. A label whose x is not a number
+            is drawn as a level.
+        xlabel: name of x.
+        ylabel: name and unit of the values.
+        is_log: a logarithmic x axis.
+    """
+    figure = _figure(width=6.4, height=4.2)
+    axis = figure.subplots()
+    for label, points in lines.items():
+        found = [(x, np.asarray(values, dtype=float)) for x, values in points if x == x]
+        known = sorted(found, key=lambda point: point[0])
+        if not known:
+            level = float(np.mean([np.mean(values) for _, values in points]))
+            axis.axhline(level, ls="--", color="0.4", label=f"{label} (n={len(points[0][1])})")
+            continue
+        xs = np.array([x for x, _ in known])
+        means = np.array([values.mean() for _, values in known])
+        sems = np.array([_sem(values) for _, values in known])
+        (line,) = axis.plot(xs, means, marker="o", ms=4, label=f"{label} (n={len(known[0][1])})")
+        axis.fill_between(xs, means - sems, means + sems, color=line.get_color(), alpha=0.2, lw=0)
+    axis.set(xlabel=xlabel, ylabel=ylabel, **({"xscale": "log"} if is_log else {}))
+    axis.grid(alpha=0.3)
+    axis.legend(title="mean, band: SEM")
+    return figure
+
+
+def _sem(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
 def pareto_front(
     values: Mapping[int, Sequence[float]], front: Sequence[int], names: Sequence[str]
 ) -> Figure:

@@ -6,7 +6,7 @@ per thread, which trials that share a process would inherit from each other.
 
 from sweeps.tracking.delivery import deliver
 from sweeps.tracking.frame import accuracy_matrices, runs_frame, sweep_settings
-from sweeps.tracking.store import Store, local_store, prepare, redact
+from sweeps.tracking.store import Store, is_made, local_store, prepare, redact
 from sweeps.tracking.sweep_run import close_runs, end_sweep, start_sweep
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "close_runs",
     "deliver",
     "end_sweep",
+    "is_made",
     "local_store",
     "prepare",
     "redact",

@@ -67,6 +67,12 @@ def local_store(folder: Path, experiment: str) -> Store:
     return Store(f"{_SQLITE}{folder / 'mlflow.db'}", str(folder / "artifacts"), experiment)
 
 
+def is_made(store: Store) -> bool:
+    """False where the store is a file that nobody has made yet, so that it holds nothing."""
+    database = _sqlite_file(store.tracking_uri)
+    return database is None or database.exists()
+
+
 def prepare(store: Store) -> None:
     """Create or migrate the database and create the experiment. The driver's job, before trials.
 

@@ -1,0 +1,73 @@
+"""Figures of a table: accuracy over tasks, or over a setting or a size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sweeps import plots
+from sweeps.reproduction.results import CellResult, Collected, running_averages
+from sweeps.reproduction.tables import scale, title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from sweeps.reproduction.run import Request
+
+
+def figures(request: Request, found: Collected) -> dict[str, Figure]:
+    """Name of each figure's file -> figure; empty where nothing is there to draw."""
+    kind = request.spec.head.figure
+    if kind == "curves":
+        return _curves(request, found)
+    if kind == "scan":
+        return _scan(request, found)
+    return {}
+
+
+def _curves(request: Request, found: Collected) -> dict[str, Figure]:
+    """A figure per row: average accuracy after each task, one line per method."""
+    spec, drawn = request.spec, {}
+    for row in spec.rows:
+        lines = {
+            spec.columns[column]: running_averages(request.store, result)
+            for (of, column), result in found.cells.items()
+            if of == row and result.runs
+        }
+        if lines:
+            figure = plots.average_accuracy_curves(lines)
+            figure.suptitle(f"{row}. {_subtitle(request)}", fontsize=10)
+            drawn[f"{request.folder.name}-{row}"] = figure
+    return drawn
+
+
+def _scan(request: Request, found: Collected) -> dict[str, Figure]:
+    """Every method's number over the rows' x: a setting of the cells, or a measured size."""
+    spec = request.spec
+    lines: dict[str, list[tuple[float, list[float]]]] = {}
+    for result in found.cells.values():
+        if result.runs:
+            x = _x_of(result, spec.head.x)
+            values = list(result.values(scale(spec)).values())
+            lines.setdefault(spec.columns[result.cell.column], []).append((x, values))
+    if not lines:
+        return {}
+    unit = f"{spec.head.metric.replace('_', ' ')}{' (%)' if scale(spec) == 100 else ''}"
+    figure = plots.scan(lines, spec.head.x_label or spec.head.x, unit, is_log=_is_log(lines))
+    figure.suptitle(_subtitle(request), fontsize=10)
+    return {request.folder.name: figure}
+
+
+def _x_of(result: CellResult, name: str) -> float:
+    if name == "compression_ratio":
+        return next(iter(result.runs.values())).ratio
+    return float(result.cell.config.to_dict().get(name, float("nan")))
+
+
+def _is_log(lines: dict[str, list[tuple[float, list[float]]]]) -> bool:
+    """Values that span more than a factor of 20 are read on a logarithmic axis."""
+    xs = [x for points in lines.values() for x, _ in points if x == x and x > 0]
+    return bool(xs) and max(xs) / min(xs) > 20
+
+
+def _subtitle(request: Request) -> str:
+    return f"{title(request.spec)}; band: SEM"

@@ -1,0 +1,130 @@
+"""Train what a table misses, then make it from the records."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcl.config import ConfigError, TrialConfig
+from sweeps.cells import run_cells
+from sweeps.folder import SweepFolder, git_tags
+from sweeps.reproduction.results import Collected, cell_label, collect
+from sweeps.reproduction.spec import TableSpec
+from sweeps.resources import gpus
+from sweeps.search_space import SweepSettings
+from sweeps.seed_run import Place
+from sweeps.tracking import Store, prepare
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Request:
+    """A table to make.
+
+    Attributes:
+        spec: its cells, at their budget.
+        seeds: of every cell.
+        folder: of its records; one for each budget, so that budgets never mix.
+        store: of MLflow.
+        runs_from: other sweeps or experiments whose runs count too.
+        any_code: count runs of other versions of the code.
+        data_root: folder with the data sets.
+        address: of a Ray cluster; None = this machine.
+        settings: resources and retries of a training.
+    """
+
+    spec: TableSpec
+    seeds: tuple[int, ...]
+    folder: SweepFolder
+    store: Store
+    runs_from: tuple[str, ...] = ()
+    any_code: bool = False
+    data_root: str | None = None
+    address: str | None = None
+    settings: SweepSettings = field(default_factory=SweepSettings)
+
+    @property
+    def output(self) -> Path:
+        """Folder of the table's files."""
+        return self.folder.storage / "tables" / self.folder.name
+
+
+def folder_name(spec: TableSpec) -> str:
+    """Name of a table's records: its own, and its budget."""
+    return spec.name if spec.budget == "paper" else f"{spec.name}-{spec.budget}"
+
+
+def read_cells(request: Request) -> Collected:
+    """What the records hold now.
+
+    Raises:
+        ConfigError: the store is not reachable.
+    """
+    sources = (request.folder.name, *request.runs_from)
+    return collect(request.spec, request.seeds, request.store, sources, request.any_code)
+
+
+def missing(request: Request, found: Collected) -> list[TrialConfig]:
+    """Trainings that some cell still needs, each once, every cell's first seed first."""
+    wanted: dict[str, TrialConfig] = {}
+    for seed in request.seeds:
+        for result in found.cells.values():
+            if seed not in result.runs:
+                config = replace(result.cell.config, seed=seed)
+                wanted.setdefault(config.digest(), config)
+    return list(wanted.values())
+
+
+def train_missing(request: Request, console: "Console") -> int:
+    """Train them through Ray Tune; gives the number that failed.
+
+    Raises:
+        ConfigError: data missing, or the store is not reachable.
+        KeyboardInterrupt: stopped in order; the same call goes on.
+    """
+    prepare(request.store)
+    todo = missing(request, read_cells(request))
+    if not todo:
+        return 0
+    check_data(request, todo)
+    results = run_cells(
+        todo,
+        request.folder,
+        _place(request),
+        console,
+        request.address,
+        request.settings,
+        label=cell_label,
+    )
+    return sum(result is None for result in results)
+
+
+def check_data(request: Request, configs: Sequence[TrialConfig]) -> None:
+    """Load each benchmark once: missing data are told here, not by every trial.
+
+    Raises:
+        ConfigError: they are missing.
+    """
+    from hcl import benchmarks
+
+    for name in {config.benchmark.name: config for config in configs}.values():
+        benchmarks.load(name.benchmark, request.data_root)
+
+
+def _place(request: Request) -> Place:
+    settings = request.settings
+    if settings.gpus_per_trial == "auto":
+        raise ConfigError("--gpus-per-trial auto: give a number, cells differ in what they need")
+    return Place(
+        request.folder.name,
+        request.store,
+        tags={**git_tags(), "table": request.spec.name, "budget": request.spec.budget},
+        phase="table",
+        device="cuda" if gpus(settings) else "cpu",
+        gpu_share=gpus(settings),
+        threads=settings.cpus_per_trial,
+        data_root=request.data_root,
+        checkpoint_every=settings.checkpoint_every,
+    )
