@@ -57,11 +57,7 @@ def settle(
 def probe_configs(space: SearchSpace) -> list[TrialConfig]:
     """The lower and the upper end of every range at once, cut short: the largest is among them."""
     configs = []
-    for end in (0, -1):
-        params = {
-            key: parameter.store(list(parameter.corners().values())[end])
-            for key, parameter in space.parameters.items()
-        }
+    for params in [*space.corners(0), *space.corners(-1)]:
         try:
             config = space.trial_config(params, space.sweep.seeds[0])
         except ConfigError:

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,11 +32,20 @@ def make_sampler(space: SearchSpace, number: int) -> BaseSampler:
     if name == "nsga2":
         return samplers.NSGAIISampler(seed=seed)
     if name == "tpe":
-        return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+        return _tpe(seed, has_conditions=bool(space.conditions.when))
     # What these two cannot model (categories, keys that are not in every trial) is random.
     kind = {"cmaes": samplers.CmaEsSampler, "gp": samplers.GPSampler}[name]
     rest = samplers.RandomSampler(seed=seed)
     return kind(seed=seed, independent_sampler=rest, warn_independent_sampling=False)
+
+
+def _tpe(seed: int, has_conditions: bool) -> BaseSampler:
+    """Without `group`, the joint model has only the keys that are in every trial."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            seed=seed, multivariate=True, constant_liar=True, group=has_conditions
+        )
 
 
 class GridSampler(BaseSampler):

@@ -156,15 +156,19 @@ class OptunaSearch(Searcher):
         if number >= self.space.sweep.num_trials:
             return None
         self.study.sampler = make_sampler(self.space, number)
-        return self.study.ask(self.space.distributions())
+        return self._choose(self.study.ask())
 
     def _take_up(self, left: FrozenTrial) -> Trial:
         """A trial that was being run when the driver died, with the same values."""
         self.study.sampler = make_sampler(self.space, left.number)
-        trial = Trial(self.study, left._trial_id)
+        # The stored values come back; only what the kill left out is sampled.
+        return self._choose(Trial(self.study, left._trial_id))
+
+    def _choose(self, trial: Trial) -> Trial:
+        """Give the trial its values, each after those that decide whether it is searched."""
         for key, distribution in self.space.distributions().items():
-            # Returns the stored value; samples only what the kill left out.
-            _suggest(trial, key, distribution)
+            if self.space.conditions.holds(key, trial.params):
+                _suggest(trial, key, distribution)
         return trial
 
     def _refuse(self, trial: Trial, config: TrialConfig) -> bool:

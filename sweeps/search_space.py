@@ -8,13 +8,15 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from hcl.config import ConfigError, TrialConfig, flatten
+from hcl.config import ConfigError, TrialConfig
 from hcl.schema import build, setting, suggest
-from sweeps.parameters import Parameter, parameter_to_dict, parse_parameter
+from sweeps.conditions import Conditions, conditions_to_dict
+from sweeps.parameters import Parameter, parameter_to_dict
+from sweeps.sections import flat_section, parse_points, parse_search
 from sweeps.space_checks import check_objective, check_trials
 from sweeps.sweep_checks import check_sweep
 from sweeps.yaml_file import load_yaml
@@ -58,7 +60,11 @@ class SweepSettings:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A checked search space; `name` is the file's stem."""
+    """A checked search space; `name` is the file's stem.
+
+    Attributes:
+        parameters: what is searched; a key stands after those that decide over it.
+    """
 
     name: str
     description: str
@@ -66,6 +72,7 @@ class SearchSpace:
     parameters: dict[str, Parameter]
     points: tuple[dict[str, Any], ...]  # values as a trial reads them
     sweep: SweepSettings
+    conditions: Conditions = field(default_factory=Conditions)
 
     def distributions(self) -> "dict[str, BaseDistribution]":
         """What Optuna samples each searched key from."""
@@ -97,9 +104,18 @@ class SearchSpace:
 
     def example(self) -> TrialConfig:
         """A trial at the first end of every range; all trials share its benchmark."""
-        ends = {key: next(iter(p.corners().values())) for key, p in self.parameters.items()}
-        stored = {key: self.parameters[key].store(value) for key, value in ends.items()}
-        return self.trial_config(stored, seed=self.sweep.seeds[0])
+        return self.trial_config(self.corners(0)[0], seed=self.sweep.seeds[0])
+
+    def corners(self, end: int) -> list[dict[str, Any]]:
+        """Every range at its first end (0) or its last (-1), as Optuna keeps them.
+
+        More than one where there are conditions: together they search every key.
+        """
+        ends = {
+            key: parameter.store(list(parameter.corners().values())[end])
+            for key, parameter in self.parameters.items()
+        }
+        return self.conditions.branches(ends, end)
 
     def digests(self) -> dict[str, str]:
         """A hash of each part that decides what a trial's value means: resuming needs the same."""
@@ -115,7 +131,11 @@ class SearchSpace:
         return {
             "description": self.description,
             "trial": _plain(self.constants),
-            "search": {key: parameter_to_dict(p) for key, p in self.parameters.items()},
+            "search": {
+                key: parameter_to_dict(p)
+                | conditions_to_dict(self.conditions, key, self.parameters)
+                for key, p in self.parameters.items()
+            },
             "points_to_evaluate": [_plain(point) for point in self.points],
             "sweep": _plain(dataclasses.asdict(self.sweep)),
         }
@@ -130,7 +150,7 @@ class SearchSpace:
         errors: list[str] = []
         sweep = _parse_sweep({**dataclasses.asdict(self.sweep), **given}, errors)
         if sweep:
-            check_sweep(sweep, self.parameters, self.example(), errors)
+            check_sweep(sweep, self.parameters, self.conditions, self.example(), errors)
         if errors or sweep is None:
             raise ConfigError(errors)
         return dataclasses.replace(self, sweep=sweep)
@@ -155,84 +175,21 @@ def parse(document: Mapping[str, Any], name: str) -> SearchSpace:
     description = document.get("description", "")
     if not isinstance(description, str):
         errors.append(f"description: must be one line of text but got {description!r}")
-    constants = _flat_section(document, "trial", errors)
-    parameters = _parse_search(document.get("search"), constants, errors)
-    points = _parse_points(document.get("points_to_evaluate"), parameters, errors)
+    constants = flat_section(document, "trial", errors)
+    parameters, when = parse_search(document.get("search"), constants, errors)
+    points = parse_points(document.get("points_to_evaluate"), parameters, when, errors)
     sweep = _parse_sweep(document.get("sweep", {}), errors)
-    config = check_trials(constants, parameters, points, errors)
+    config = check_trials(constants, parameters, when, points, errors)
     if config and sweep:
         for objective in sweep.objectives:
             if len(sweep.objectives) == 1 or objective != "compression_ratio":
                 check_objective(objective, config, errors)
     good = {key: parameter for key, parameter in parameters.items() if parameter}
     if config and sweep and len(good) == len(parameters):
-        check_sweep(sweep, good, config, errors)
+        check_sweep(sweep, good, when, config, errors)
     if errors or sweep is None:
         raise ConfigError(errors)
-    return SearchSpace(name, description, _plain(constants), good, tuple(points), sweep)
-
-
-def _flat_section(document: Mapping[str, Any], name: str, errors: list[str]) -> dict[str, Any]:
-    section = document.get(name) or {}
-    if not isinstance(section, Mapping):
-        errors.append(f"{name}: must be a mapping but got {section!r}")
-        return {}
-    try:
-        return flatten(section)
-    except ConfigError as error:
-        errors += [f"{name}.{message}" for message in error.errors]
-        return {}
-
-
-def _parse_search(
-    section: Any, constants: dict[str, Any], errors: list[str]
-) -> dict[str, Parameter | None]:
-    """Searched keys; None where the range itself is wrong (its key is still known)."""
-    if not isinstance(section, Mapping) or not section:
-        errors.append("search: must name at least one key to search, e.g. method/beta")
-        return {}
-    parameters: dict[str, Parameter | None] = {}
-    for key, spec in section.items():
-        path = f"search.{key}"
-        if key in constants:
-            errors.append(f"{path}: is also fixed under trial; remove one of them")
-        group = str(key).split("/")[0]
-        if group == "seed":
-            errors.append(f"{path}: seeds belong to every trial; list them in sweep.seeds")
-        elif group in ("benchmark", "scenario", "eval_scenarios") or key == "method/name":
-            errors.append(
-                f"{path}: decides what is measured, so its trials cannot be compared;"
-                " use one file for each value"
-            )
-        else:
-            parameters[str(key)] = parse_parameter(spec, path, errors)
-    return parameters
-
-
-def _parse_points(
-    section: Any, parameters: dict[str, Parameter | None], errors: list[str]
-) -> list[dict[str, Any]]:
-    if section is None:
-        return []
-    if not isinstance(section, list):
-        errors.append(f"points_to_evaluate: must be a list of mappings but got {section!r}")
-        return []
-    points = []
-    for index, item in enumerate(section):
-        path = f"points_to_evaluate[{index}]"
-        point = _flat_section({path: item if item else None}, path, errors)
-        if not point:
-            errors.append(f"{path}: must name at least one searched key but got {item!r}")
-        for key, value in point.items():
-            if key not in parameters:
-                errors.append(
-                    f"{path}.{key}: is not searched{suggest(key, parameters)};"
-                    " a fixed value belongs under trial"
-                )
-            elif (parameter := parameters[key]) and (problem := parameter.problem(value)):
-                errors.append(f"{path}.{key}: {problem}")
-        points.append({key: _freeze(value) for key, value in point.items()})
-    return points
+    return SearchSpace(name, description, _plain(constants), good, tuple(points), sweep, when)
 
 
 def _parse_sweep(section: Any, errors: list[str]) -> SweepSettings | None:
@@ -249,10 +206,6 @@ def _parse_sweep(section: Any, errors: list[str]) -> SweepSettings | None:
             " a trial is given whole GPUs or a share of one"
         )
     return sweep
-
-
-def _freeze(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """Checks that need a whole trial: do the fixed and the searched settings make valid trials?"""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hcl.config import ConfigError, TrialConfig
+from sweeps.conditions import Conditions
 from sweeps.parameters import Parameter
 
 OBJECTIVES = (
@@ -17,6 +20,7 @@ OBJECTIVES = (
 def check_trials(
     constants: dict[str, Any],
     parameters: dict[str, Parameter | None],
+    conditions: Conditions,
     points: list[dict[str, Any]],
     errors: list[str],
 ) -> TrialConfig | None:
@@ -25,6 +29,7 @@ def check_trials(
     Args:
         constants: flat keys under `trial`.
         parameters: searched keys; None where the range itself is wrong.
+        conditions: when each is searched; a key's ends are tried where it is.
         points: flat points to evaluate.
         errors: collects the messages, each with its path in the file.
 
@@ -37,31 +42,62 @@ def check_trials(
         errors.append("trial.method/name: is missing; say which method is searched")
         return None
     good = {key: parameter for key, parameter in parameters.items() if parameter}
-    first = {key: next(iter(p.corners().values())) for key, p in good.items()}
+    trials = _Trials(constants, good, conditions)
     # A wrong range still names a key that may be unknown: a value of no type shows that alone.
-    start = {**constants, **first}
-    config, messages = _try({**start, **{key: None for key in parameters if key not in good}})
-    wrong = {key for key in (_key(message) for message in messages)}
+    unknown = {key: None for key in parameters if key not in good}
+    config, messages = _try({**trials.start(), **unknown})
+    wrong = {_key(message) for message in messages}
     for message in messages:
-        if _key(message) in good:
+        if _key(message) in trials.start(searched=True):
             continue  # reported below, with its place in the range
-        if _key(message) in parameters and "unknown key" not in message:
+        if _key(message) in unknown and "unknown key" not in message:
             continue  # its range is already reported
-        place = "search" if _key(message) in parameters else "trial"
+        place = "search" if _key(message) in unknown else "trial"
         errors.append(f"{place}.{message}")
     for key, parameter in good.items():
         for corner, value in parameter.corners().items():
-            _report(start, key, value, f"search.{key}.{corner}", errors)
+            path = f"search.{key}.{corner}"
+            _report(trials.start({key: value}), key, path, errors)
+    for key in conditions.when.keys() & constants.keys():  # what holds where it is not searched
+        _report({**trials.start(), key: constants[key]}, key, f"trial.{key}", errors)
     for index, point in enumerate(points):
         if not wrong & point.keys() and point.keys() <= good.keys():
-            _, messages = _try({**start, **point})
+            _, messages = _try(trials.start(point))
             errors += [f"points_to_evaluate[{index}].{m}" for m in messages if _key(m) in point]
     return config
 
 
-def _report(start: dict[str, Any], key: str, value: Any, path: str, errors: list[str]) -> None:
-    """Add what a trial says against `key` being `value`; unknown keys once, not per corner."""
-    for message in _try({**start, key: value})[1]:
+@dataclass(frozen=True)
+class _Trials:
+    """Trials of a search, as flat settings."""
+
+    constants: dict[str, Any]
+    parameters: dict[str, Parameter]
+    conditions: Conditions
+
+    def start(self, given: Mapping[str, Any] = {}, searched: bool = False) -> dict[str, Any]:
+        """The first end of every range, `given` values, and what these need to be searched.
+
+        Args:
+            given: values of searched keys, as a trial reads them.
+            searched: leave the constants out.
+        """
+        values = {key: next(iter(p.corners().values())) for key, p in self.parameters.items()}
+        for key in given:
+            for name, allowed in self.conditions.needs(key).items():
+                values[name] = self.parameters[name].load(allowed[0])
+        values |= given
+        stored = {
+            key: value if parameter.problem(value := values[key]) else parameter.store(value)
+            for key, parameter in self.parameters.items()
+        }
+        chosen = {key: values[key] for key in self.conditions.searched(stored)}
+        return chosen if searched else {**self.constants, **chosen}
+
+
+def _report(trial: dict[str, Any], key: str, path: str, errors: list[str]) -> None:
+    """Add what `trial` says against `key`; unknown keys once, not per corner."""
+    for message in _try(trial)[1]:
         if _key(message) != key:
             continue
         unknown = "unknown key" in message

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hcl.config import TrialConfig
 from hcl.method_configs import HnetVaeConfig, HypernetConfig
+from sweeps.conditions import Conditions
 from sweeps.parameters import ChoiceParameter, Parameter
 
 if TYPE_CHECKING:
@@ -13,12 +14,15 @@ if TYPE_CHECKING:
 
 WITH_HYPERNET = (HypernetConfig, HnetVaeConfig)
 KNOWN_AFTER_EACH_TASK = ("average_accuracy", "task_inference_accuracy")
+# CMA-ES keeps one distribution of one size, and a grid is all combinations.
+SAME_KEYS = ("grid", "cmaes")
 LARGEST_GRID = 100_000  # combinations are listed in memory
 
 
 def check_sweep(
     sweep: "SweepSettings",
     parameters: Mapping[str, Parameter],
+    conditions: Conditions,
     config: TrialConfig,
     errors: list[str],
 ) -> None:
@@ -27,6 +31,7 @@ def check_sweep(
     Args:
         sweep: the settings.
         parameters: what is searched.
+        conditions: when each is.
         config: one of the trials.
         errors: collects the messages.
     """
@@ -40,7 +45,13 @@ def check_sweep(
         _check_objectives(sweep, errors)
     elif sweep.early_stopping != "none":
         _check_early_stopping(sweep, config, errors)
-    if sweep.sampler == "grid":
+    if sweep.sampler in SAME_KEYS and conditions.when:
+        keys = ", ".join(conditions.when)
+        errors.append(
+            f"sweep.sampler: {sweep.sampler} searches the same keys in every trial, but {keys}"
+            " has a `when`; use tpe or random"
+        )
+    elif sweep.sampler == "grid":
         _check_grid(sweep, parameters, errors)
     if sweep.sampler == "cmaes":
         numbers = [p for p in parameters.values() if not isinstance(p, ChoiceParameter)]

@@ -189,7 +189,9 @@ def _show_best(space: SearchSpace, outcome: "Outcome") -> None:
     names = space.sweep.objectives
     say(f"{'best' if len(names) == 1 else 'Pareto front'} by {', '.join(names)}:")
     for trial in outcome.best[:SHOWN]:
-        values = ", ".join(f"{key} {_short(trial['params'][key])}" for key in space.parameters)
+        # In the file's order, not the database's; without what was not searched.
+        keys = [key for key in space.parameters if key in trial["params"]]
+        values = ", ".join(f"{key} {_short(trial['params'][key])}" for key in keys)
         reached = ", ".join(f"{value:.4f}" for value in trial["values"])
         say(f"  trial {trial['number']}: {reached} with {values}")
 
@@ -207,7 +209,8 @@ def _show_plan(space: SearchSpace, folder: SweepFolder) -> None:
         shown = ", ".join(f"{key} {_short(value)}" for key, value in point.items())
         say(f"trial {index} is given: {shown}")
     for key, distribution in space.distributions().items():
-        say(f"{key}: {distribution}")
+        when = space.conditions.told(key)
+        say(f"{key}: {distribution}" + (f" when {when}" if when else ""))
 
 
 def _yaml_files(path: Path) -> list[Path]:
@@ -221,7 +224,7 @@ def _yaml_files(path: Path) -> list[Path]:
 
 def _short(value: object) -> str:
     if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
+        return ",".join(map(str, value)) or "[]"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

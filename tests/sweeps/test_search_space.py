@@ -63,7 +63,8 @@ def test_every_file_loads_and_its_trials_are_valid(path: Path) -> None:
         study.enqueue_trial(point)
     for number in range(len(loaded.points) + 5):
         trial = study.ask(loaded.distributions())
-        config = loaded.trial_config(trial.params, seed=1)
+        params = loaded.conditions.searched(trial.params)
+        config = loaded.trial_config(params, seed=1)
         assert isinstance(config, TrialConfig)
         if number < len(loaded.points):
             flat = config.to_dict()
