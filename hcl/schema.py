@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
+LARGEST = 2**63 - 1  # of whole numbers; what torch and databases take
 
 
 class ConfigError(ValueError):
@@ -74,7 +75,7 @@ def build(cls: type[T], values: Mapping[str, Any], prefix: str, errors: list[str
     good: dict[str, Any] = {}
     for key, value in values.items():
         if key not in fields:
-            errors.append(f"{prefix}{key}: unknown key{suggest(key, fields)}")
+            errors.append(f"{prefix}{key}: unknown key{suggest(str(key), fields)}")
             continue
         result = _convert(value, hints[key])
         problem = result.text if isinstance(result, _Problem) else None
@@ -146,9 +147,13 @@ def _convert_scalar(value: Any, hint: type) -> Any:
             number = float(value)
         except OverflowError:  # an int of 400 digits
             number = math.inf
-        return number if math.isfinite(number) else _Problem(f"must be finite but got {value}")
+        if math.isfinite(number):
+            return number
+        return _Problem(f"must be finite but got {value!r:.30}")
     if hint is int and is_number and isinstance(value, int):
-        return value
+        if abs(value) <= LARGEST:
+            return value
+        return _Problem(f"must be at most {LARGEST} (2^63 - 1) but has {_digits(value)} digits")
     if hint in (bool, str) and isinstance(value, hint):
         return value
     names = {float: "a number", int: "a whole number", bool: "true or false", str: "a string"}
@@ -156,6 +161,11 @@ def _convert_scalar(value: Any, hint: type) -> Any:
     if hint is float and isinstance(value, str) and _is_number(value):
         fix = f" (YAML reads {value} as text; write it with a dot, as in {float(value):.1e})"
     return _Problem(f"must be {names[hint]} but got {value!r}{fix}")
+
+
+def _digits(value: int) -> int:
+    # Not len(str(value)): Python refuses to write more than 4300 digits.
+    return int(abs(value).bit_length() * math.log10(2)) + 1
 
 
 def _is_number(text: str) -> bool:

@@ -211,6 +211,8 @@ def _parse_range(
         )
     elif step is not None and step <= 0:
         errors.append(f"{path}.step: must be > 0 but got {step}")
+    elif step is not None and not math.isfinite((high - low) / step):
+        errors.append(f"{path}.step: {step} is too small for the range {low} to {high}")
     elif step is not None and low < high and not _on_grid(high, low, step):
         reached = low + math.floor((high - low) / step) * step
         errors.append(f"{path}.high: {high} is not low plus a multiple of step; use {reached:g}")

@@ -1,10 +1,11 @@
 """YAML as a person writing settings expects it: no silent surprises of YAML 1.1.
 
-`1e-3` is a number, `off` is a string, and a key given twice is an error instead of the last one
-winning.
+`1e-3` is a number, `off` and `010` are text, and a key given twice is an error instead of the last
+one winning. A file that a person did not write (huge, or nested without end) is refused.
 """
 
 import re
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,12 @@ _FLOAT = re.compile(
     |[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$""",
     re.VERBOSE,
 )
-_REPLACED = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp")
+_INT = re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$")
+_REPLACED = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "timestamp")}
+
+LARGEST = 2**20  # bytes of a file
+DEEPEST = 20  # levels
+MOST = 100_000  # values; aliases count each time they are used
 
 
 class _Loader(yaml.SafeLoader):
@@ -34,6 +40,7 @@ _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INT, list("-+0123456789"))
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -42,38 +49,90 @@ def load_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: unreadable, not YAML, not a mapping, or keys given twice (all of them).
     """
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        return parse_yaml(text)
+    except ConfigError as error:
+        raise ConfigError([f"{path}: {message}" for message in error.errors]) from None
+
+
+def read_text(path: Path) -> str:
+    """The text of a settings file.
+
+    Raises:
+        ConfigError: it is no readable UTF-8 text of a settings file's size.
+    """
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for, a device endless
+            raise ConfigError(f"{path}: cannot be read: it is no file")
+        if path.stat().st_size > LARGEST:
+            raise ConfigError(f"{path}: cannot be read: it is larger than {LARGEST} bytes")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigError(f"{path}: cannot be read: {why}") from None
-    return parse_yaml(text)
 
 
 def parse_yaml(text: str) -> dict[str, Any]:
     """As `load_yaml`, of a text."""
+    try:
+        value = _parse(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(_syntax_message(error)) from None
+    # Of PyYAML, where a tag promises what the text is not, and where brackets never end.
+    except (ValueError, AttributeError, RecursionError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"not valid YAML: {_first_line(error)}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"the file must hold a mapping but holds {reprlib.repr(value)}")
+    return value
+
+
+def _parse(text: str) -> Any:
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
+        if node is None:
+            return None
+        _check_size(node)
         errors: list[str] = []
-        if node is not None:
-            _find_twice_given(node, "", errors)
+        _find_twice_given(node, "", errors)
         if errors:
             raise ConfigError(errors)
-        value = loader.construct_document(node) if node is not None else None
-    except yaml.YAMLError as error:
-        raise ConfigError(_syntax_message(error)) from None
+        return loader.construct_document(node)
     finally:
         loader.dispose()
-    if not isinstance(value, dict):
-        raise ConfigError(f"the file must hold a mapping but holds {value!r}")
-    return value
+
+
+def _check_size(root: yaml.Node) -> None:
+    """Refuse what would not end, before it is walked: aliases make much out of little."""
+    level, count = [root], 0
+    for _ in range(DEEPEST):
+        level = [child for node in level for child in _children(node)]
+        count += len(level)
+        if count > MOST:
+            raise ConfigError(f"holds more than {MOST} values; write out its aliases (*name)")
+        if not level:
+            return
+    raise ConfigError(f"is nested more than {DEEPEST} levels deep; it may hold itself (*name)")
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def _syntax_message(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{where}not valid YAML: {getattr(error, 'problem', None) or error}"
+    told = [getattr(error, name, None) for name in ("context", "problem")]
+    return f"{where}not valid YAML: {', '.join(filter(None, told)) or _first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _find_twice_given(node: yaml.Node, path: str, errors: list[str]) -> None:
@@ -84,10 +143,11 @@ def _find_twice_given(node: yaml.Node, path: str, errors: list[str]) -> None:
     elif isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
         for key, item in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # construction refuses it
             name = f"{path}.{key.value}" if path else str(key.value)
             line = key.start_mark.line + 1
             if key.value in lines:
                 errors.append(f"{name}: given twice (lines {lines[key.value]} and {line})")
-            elif isinstance(key, yaml.ScalarNode):
-                lines[key.value] = line
+            lines.setdefault(key.value, line)
             _find_twice_given(item, name, errors)
