@@ -8,13 +8,14 @@ from typing import Literal
 from sweeps.table import Estimate
 
 CONFIDENCE = 0.95
+MIN_SEEDS = 3  # with two, the interval is so wide that everything would match
 
 Verdict = Literal["matches", "below", "above", "unknown"]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Ours minus theirs, with a confidence interval; None where one side has no SEM."""
+    """Ours minus theirs, with a confidence interval; None where too little is known for one."""
 
     mean: float
     interval: tuple[float, float] | None
@@ -31,7 +32,7 @@ class Difference:
 def difference(ours: Estimate, theirs: Estimate) -> Difference:
     """Welch's interval of the difference of two means from their SEMs (unequal variances)."""
     mean = ours.mean - theirs.mean
-    if ours.sem is None or theirs.sem is None or theirs.n < 2:
+    if ours.sem is None or theirs.sem is None or min(ours.n, theirs.n) < MIN_SEEDS:
         return Difference(mean, None)
     from scipy import stats
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sweeps.reproduction.results import CellResult, Collected
 from sweeps.reproduction.spec import TableSpec
-from sweeps.statistics import CONFIDENCE, Difference, Verdict, difference, paired_tests
+from sweeps.statistics import CONFIDENCE, MIN_SEEDS, Difference, Verdict, difference, paired_tests
 from sweeps.table import Cell, Estimate, Table
 
 SIGNS: dict[Verdict, str] = {"matches": "=", "below": "<", "above": ">", "unknown": "?"}
@@ -74,7 +74,7 @@ def _legend(spec: TableSpec, found: Collected) -> list[str]:
     if papers and spec.budget == "paper":
         notes.append(
             f"after it the paper's mean; = no difference at {CONFIDENCE:.0%} (Welch),"
-            " < ours is below, > above, ? no SEM to tell"
+            f" < ours is below, > above, ? no SEM or fewer than {MIN_SEEDS} seeds"
         )
         if any(paper.mark == "RECALLED" for paper in papers):
             notes.append(f"{DAGGER} recalled from memory, seen in no source: no confirmation")

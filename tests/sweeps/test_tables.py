@@ -1,0 +1,239 @@
+"""Table files, and tables made from real records of tiny trainings."""
+
+import csv
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hcl.config import ConfigError
+from sweeps.folder import SweepFolder
+from sweeps.reproduction import code
+from sweeps.reproduction.code import code_digest
+from sweeps.reproduction.output import write_all
+from sweeps.reproduction.results import cell_label
+from sweeps.reproduction.run import Request, missing, read_cells
+from sweeps.reproduction.spec import TableSpec, load_table, names, parse_table
+from sweeps.reproduction.tables import Provenance
+from sweeps.seed_run import Place, train_seed
+from sweeps.tracking import Store
+from sweeps.yaml_file import parse_yaml
+
+pytestmark = [
+    pytest.mark.timeout(60),  # the first test to record pays for the database
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+TINY = """
+title: A tiny table
+seeds: 2
+columns: {si: SI, hnet_ent: HNET+ENT, hnet_tir: HNET+TIR}
+bases:
+  digits:
+    benchmark: {name: split_digits, num_tasks: 2}
+    target: {hidden_sizes: [8]}
+    train: {iterations: 20, batch_size: 16}
+  hnet:
+    method: {name: hnet, chunk_size: 100, embedding_size: 4, chunk_embedding_size: 4}
+rows:
+  CL1:
+    base: digits
+    cells:
+      si: {trial: {method/name: si}, paper: {mean: 12.0, sem: 0.5, mark: CONFIRMED}}
+      hnet_ent:
+        base: hnet
+        trial: {eval_scenarios: [task, class]}
+        paper: {mean: 99.0, mark: RECALLED}
+  CL3:
+    base: digits
+    trial: {scenario: class}
+    scored: class
+    cells:
+      hnet_ent: {base: hnet, trial: {scenario: task, eval_scenarios: [task, class]}}
+"""
+
+
+def tiny(text: str = TINY) -> TableSpec:
+    return parse_table(parse_yaml(text), "tiny")
+
+
+def errors_of(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        tiny(text)
+    return caught.value.errors
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_table_file_is_valid(name: str) -> None:
+    table = load_table(name)
+    assert table.head.title and table.cells
+    assert len(table.trainings([1, 2])) == 2 * len(table.trainings([1]))
+    for cell in table.at_budget("smoke").cells:
+        assert cell.config.train.iterations >= 1
+
+
+def test_there_are_tables() -> None:
+    assert "table1" in names()
+
+
+def test_cells_of_one_training_share_it() -> None:
+    assert len(tiny().cells) == 3
+    assert len(tiny().trainings([1, 2])) == 4
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    text = TINY.replace("base: digits\n    cells", "base: digit\n    cells")
+    text = text.replace("title: A tiny table", "titel: A tiny table").replace(
+        "sem: 0.5", "sm: 0.5"
+    )
+    text = text.replace("      si: {trial", "      sii: {trial")
+    found = "\n".join(errors_of(text))
+    assert "titel: unknown key" in found and "title: is missing" in found
+    assert "rows.CL1.base: there is no base 'digit'; did you mean digits?" in found
+    assert "rows.CL1.cells.sii: is no column; did you mean si?" in found
+    assert "rows.CL1.cells.sii.paper.sm: unknown key" in found
+
+
+def test_a_cell_must_be_scored_where_its_row_is() -> None:
+    assert any("is not scored in 'class'" in e for e in errors_of(TINY.replace("[task, class]}}", "[task]}}")))  # fmt: skip # noqa: E501
+
+
+@pytest.mark.parametrize("budget, iterations", [("paper", 20), ("quick", 2), ("smoke", 1)])
+def test_a_budget_is_a_share_of_the_iterations(budget: str, iterations: int) -> None:
+    table = tiny().at_budget(budget)
+    assert {cell.config.train.iterations for cell in table.cells} == {iterations}
+
+
+def test_only_takes_rows_and_columns() -> None:
+    assert [c.column for c in tiny().only(["CL1", "si"]).cells] == ["si"]
+    assert [c.row for c in tiny().only(["CL3"]).cells] == ["CL3"]
+    with pytest.raises(ConfigError, match="--only 'CL9': is no row or column"):
+        tiny().only(["CL9"])
+    with pytest.raises(ConfigError, match="no such cell"):
+        tiny().only(["CL3", "si"])
+
+
+# --- the code's digest ---------------------------------------------------------------------------
+
+
+def test_the_digest_follows_the_code_and_not_its_comments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    si, hnet = (tiny().only(["CL1", name]).cells[0].config for name in ("si", "hnet_ent"))
+    before = code_digest(si), code_digest(hnet)
+    shutil.copytree(code.ROOT, tmp_path / "hcl")
+    monkeypatch.setattr(code, "ROOT", tmp_path / "hcl")
+
+    def digests() -> tuple[str, str]:
+        for cached in (code._path, code._tree, code._imports, code._meaning):
+            cached.cache_clear()
+        return code_digest(si), code_digest(hnet)
+
+    try:
+        path = tmp_path / "hcl" / "methods" / "si.py"
+        text = path.read_text()
+        path.write_text(f"# a comment\n{text}\n\n# another\n")
+        assert digests() == before
+        path.write_text(text + "\nSTRENGTH = 2\n")
+        changed = digests()
+        assert changed[0] != before[0] and changed[1] == before[1]
+    finally:
+        monkeypatch.undo()
+        assert digests() == before
+
+
+# --- from records to tables ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def made(storage: Path) -> Request:
+    """Two of the four trainings of the tiny table, recorded as `hcl reproduce` would."""
+    from sweeps.driver import store_of
+    from sweeps.tracking import prepare
+
+    folder = SweepFolder(storage, "tiny-table")
+    request = Request(tiny(), (1, 2), folder, store_of(folder, None))
+    prepare(request.store)
+    for config in missing(request, read_cells(request))[:3]:
+        _train(request, config)
+    return request
+
+
+def _train(request: Request, config) -> None:  # noqa: ANN001
+    label = cell_label(config)
+    place = Place(request.folder.name, request.store, phase="table", threads=1)
+    train_seed(config, place, request.folder.seed_folder(label, config.seed), label)
+
+
+def test_what_is_there_is_not_missing(made: Request) -> None:
+    found = read_cells(made)
+    assert sorted(found.cells["CL1", "si"].runs) == [1, 2]
+    assert sorted(found.cells["CL1", "hnet_ent"].runs) == [1]
+    assert sorted(found.cells["CL3", "hnet_ent"].runs) == [1]
+    (left,) = missing(made, found)
+    assert left.method_name == "hnet" and left.seed == 2
+
+
+def test_cells_hold_what_the_runs_recorded(made: Request) -> None:
+    from sweeps.cells import read_result
+
+    found = read_cells(made)
+    for key, result in found.cells.items():
+        for seed, run in result.runs.items():
+            config = replace(result.cell.config, seed=seed)
+            recorded = read_result(made.folder.seed_folder(cell_label(config), seed), config)
+            assert recorded is not None
+            assert run.value == pytest.approx(recorded.metrics[result.cell.metric]), key
+
+
+def test_other_code_does_not_count_unless_asked(
+    made: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.reproduction.results.code_digest", lambda config: "0" * 8)
+    strict = read_cells(made)
+    assert not strict.cells["CL1", "si"].runs and strict.num_other_code == 3
+    every = read_cells(replace(made, any_code=True))
+    assert all(run.is_other_code for run in every.cells["CL1", "si"].runs.values())
+    assert sorted(every.cells["CL1", "si"].runs) == [1, 2]
+
+
+def test_runs_of_other_sweeps_count_when_named(made: Request) -> None:
+    folder = SweepFolder(made.folder.storage, "another-table")
+    other = replace(made, folder=folder, store=replace(made.store, experiment="another-table"))
+    assert not read_cells(other).cells["CL1", "si"].runs
+    assert read_cells(replace(other, runs_from=("tiny-table",))).cells["CL1", "si"].runs
+
+
+def test_every_form_says_what_its_numbers_are(made: Request) -> None:
+    tables = write_all(made, read_cells(made), Provenance("hcl reproduce tiny", "abc"))
+    grid = tables[0].rows
+    assert str(grid[0][1]).endswith("(2) ? 12.00")
+    assert "(n = 1) of 2 ? 99.00†" in str(grid[0][2])
+    assert grid[0][3] is None
+    out = made.output
+    for form in ("md", "tex", "html"):
+        text = (out / f"tiny-table.{form}").read_text()
+        assert "hcl reproduce tiny" in text and "not complete" in text, form
+    rows = list(csv.DictReader((out / "tiny-table.csv").open()))
+    assert [row["verdict"] for row in rows] == ["unknown", "unknown", ""]
+    assert float(rows[0]["ours mean"]) == pytest.approx(float(rows[0]["difference [95% CI]"]) + 12, abs=0.01)  # fmt: skip # noqa: E501
+    assert "<script" not in (out / "tiny-table.html").read_text()
+
+
+def test_a_budget_is_said_and_not_compared(made: Request) -> None:
+    quick = replace(made, spec=made.spec.at_budget("quick"))
+    tables = write_all(quick, read_cells(quick), Provenance("hcl", "abc"))
+    assert "budget quick: 0.1 of the iterations" in tables[0].title
+    assert all("12.00" not in str(cell) for row in tables[0].rows for cell in row)
+
+
+def test_a_store_that_nobody_made_holds_nothing(tmp_path: Path) -> None:
+    from sweeps.driver import store_of
+
+    folder = SweepFolder(tmp_path, "nothing")
+    store: Store = store_of(folder, None)
+    request = Request(tiny(), (1,), folder, store)
+    assert len(missing(request, read_cells(request))) == 2
+    assert not list(tmp_path.iterdir())
