@@ -6,10 +6,10 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from hcl.config import ConfigError, TrialConfig
-from hcl.results import Progress, TaskReport
+from hcl.config import ConfigError, TrialConfig, flatten
+from hcl.results import Progress, TaskReport, config_of
 
 EXAMPLES = """examples:
   python -m hcl --config trial.json --out result.json
@@ -25,20 +25,27 @@ exit codes: 0 done, 1 training diverged, 2 a mistake in the command, the file or
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = _parser()
-    args = parser.parse_args(argv)
-    if args.config is None and not args.set:
-        parser.print_help(sys.stderr)  # not a long training that nobody asked for
-        return 2
     try:
+        args = parser.parse_args(argv)
+        if args.config is None and not args.set:
+            parser.print_help(sys.stderr)  # not a long training that nobody asked for
+            return 2
         config = TrialConfig.from_dict({**_read(args.config), **_overrides(args.set)})
         return _run(config, args)
     except ConfigError as error:
-        print(f"hcl: {error}", file=sys.stderr)
+        for message in error.errors:
+            print(f"hcl: {message}", file=sys.stderr)
         return 2
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line like every other mistake, not five of usage."""
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m hcl",
         description="Run one continual-learning trial and write its result as JSON.",
         epilog=EXAMPLES,
@@ -65,16 +72,14 @@ def _read(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold a JSON object but holds {values!r:.40}")
-    from hcl.config import flatten
-
-    return flatten(values)
+    return flatten(config_of(values))
 
 
 def _overrides(pairs: list[str]) -> dict[str, Any]:

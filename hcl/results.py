@@ -67,3 +67,10 @@ class Result:
     def from_dict(cls, values: dict[str, Any]) -> "Result":
         """Inverse of `to_dict`."""
         return cls(**values)
+
+
+def config_of(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings in what a file holds: a `Result` is taken for the trial that it is of."""
+    if "accuracy" in values and isinstance(values.get("config"), dict):
+        return values["config"]
+    return values

@@ -193,9 +193,24 @@ def test_help_and_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert stopped.value.code == 0
     text = capsys.readouterr().out
     assert "python -m hcl --config trial.json" in text and "exit codes" in text
-    with pytest.raises(SystemExit) as stopped:
-        main(["--speed"])
-    assert stopped.value.code == 2
+    assert main(["--speed"]) == 2
+    assert capsys.readouterr().err == (
+        "hcl: unrecognized arguments: --speed; see python -m hcl --help\n"
+    )
+
+
+def test_a_result_is_a_configuration_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, again = tmp_path / "first.json", tmp_path / "again.json"
+    small = ["benchmark/name=split_digits", "benchmark/num_tasks=2", "train/iterations=2"]
+    options = ["--set", *small, "method/name=finetune", "train/lr=0.02", "--out", str(first)]
+    assert main(options) == 0
+    assert main(["--config", str(first), "--out", str(again)]) == 0
+    results = [json.loads(path.read_text()) for path in (first, again)]
+    assert results[0]["config"] == results[1]["config"]
+    assert results[0]["accuracy"] == results[1]["accuracy"]
+    capsys.readouterr()
 
 
 def test_nothing_asked_is_help_and_no_training(capsys: pytest.CaptureFixture[str]) -> None:

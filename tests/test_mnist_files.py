@@ -114,12 +114,15 @@ def test_offline_and_missing_says_which_file_where_and_what_to_do(
     assert "\n" not in message
     for words in ("mnist.npz", "t10k-labels-idx1-ubyte", str(tmp_path), "HCL_DATA", "refused"):
         assert words in message
-    assert [p.name for p in tmp_path.iterdir()] == [".mnist.lock"]
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DataError, match="MNIST is missing"):
+        load(config("split_mnist"), tmp_path / "new" / "folder")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_root_that_cannot_be_made_gives_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="MNIST is missing: .* put the files there"):
+    with pytest.raises(DataError, match="--data-root .*file is a file; name the folder"):
         load(config("split_mnist"), tmp_path / "file")
 
 

@@ -7,11 +7,12 @@ the checksum of the official ones.
 import gzip
 import hashlib
 import os
+import re
 import socket
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -116,17 +117,17 @@ def parse_idx(content: bytes, path: Path) -> np.ndarray:
 
 def _download(root: Path) -> None:
     """Fetch with torchvision, once for all processes that ask at the same time."""
+    check_is_folder(root)
     try:
-        root.mkdir(parents=True, exist_ok=True)
         with locked(root / ".mnist.lock"):
             if missing_files(root):  # else another process fetched them while we waited
                 _fetch(root)
     except (ImportError, RuntimeError, OSError, HTTPException, EOFError, zlib.error) as error:
         missing = ", ".join(missing_files(root))
         raise DataError(
-            f"MNIST is missing: no {NPZ} and no {missing} (plain or .gz) under {root} (looked in"
-            f" {RAW}), and the download failed ({_reason(error)}); put the files there, or name a"
-            " folder that has them with --data-root or HCL_DATA"
+            f"MNIST is missing: no {NPZ} in {root} and no {missing} (or .gz) in its {RAW}, and the"
+            f" download failed ({_reason(error)}); put the files there or give their --data-root"
+            " (HCL_DATA)"
         ) from error
 
 
@@ -152,18 +153,41 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
+def check_is_folder(root: Path) -> None:
+    """Refuse a file where a folder with data should be.
+
+    Raises:
+        DataError: it is one.
+    """
+    if root.exists() and not root.is_dir():
+        raise DataError(f"--data-root {root} is a file; name the folder that has the data")
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Be the only process that holds the file `path`; waits for the one that does."""
+    """Be the only process that holds the file `path`; waits for the one that does.
+
+    Its folder is made if need be. A failure leaves neither the file nor folders behind.
+    """
     import fcntl  # POSIX only, so not needed by who has the files
 
-    # flock, because the kernel lets go of it when the holder is killed.
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    made = [folder for folder in path.parents if not folder.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # flock, because the kernel lets go of it when the holder is killed.
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        for folder in made:
+            with suppress(OSError):  # somebody else uses it by now
+                folder.rmdir()
+        raise
 
 
 def _reason(error: BaseException) -> str:
     # torchvision lists every mirror it tried; the last line is the last one's failure.
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else first_line(error)
+    last = lines[-1].strip() if lines else first_line(error)
+    return re.sub(r"<urlopen error (?:\[Errno -?\d+\] )?(.*)>", r"\1", last)

@@ -48,8 +48,8 @@ def prepare(benchmark: str, data_root: Path | str | None = None) -> Prepared:
         return Prepared(None)
     if path.is_file():  # looked at first: the folder may be one that cannot be written to
         return check(benchmark, data_root)
+    mnist.check_is_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with mnist.locked(path.with_name(f".{path.name}.lock")):
             if path.is_file():
                 return check(benchmark, data_root)

@@ -52,10 +52,10 @@ def _read_archive(path: Path) -> RawArrays:
                 raise ValueError("it is a single array")
             # Only KEYS are read: `classes` may hold text, and nothing here needs it.
             return {key: archive[key] for key in KEYS if key in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
-            f"{path} cannot be read as an .npz of plain arrays ({first_line(error)});"
-            " write it again with numpy.savez"
+            f"{path} cannot be read as an .npz of plain arrays ({first_line(error)}); delete it"
+            " and prepare it again, or write it again with numpy.savez"
         ) from error
 
 
