@@ -4,7 +4,7 @@ import os
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -19,6 +19,9 @@ def save(folder: Path, number: int, state: dict[str, Any]) -> Path:
         folder: made if it does not exist.
         number: rises with training; orders the checkpoints.
         state: tensors, numbers, strings, dicts, lists.
+
+    Raises:
+        OSError: the disk did not take it, e.g. because it is full; the older ones are as before.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{number:012d}{_SUFFIX}"
@@ -27,7 +30,7 @@ def save(folder: Path, number: int, state: dict[str, Any]) -> Path:
     draft = folder / f".{path.name}.{os.getpid()}"
     try:
         with draft.open("wb") as file:
-            torch.save(state, file)
+            _write(state, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
@@ -35,6 +38,16 @@ def save(folder: Path, number: int, state: dict[str, Any]) -> Path:
         draft.unlink(missing_ok=True)
     trim(folder, KEEP)
     return path
+
+
+def _write(state: dict[str, Any], file: BinaryIO) -> None:
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        # What the disk said is hidden behind an assertion of the zip writer, which then closes.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def load_latest(folder: Path) -> dict[str, Any] | None:

@@ -157,11 +157,14 @@ def _write_owner(file: TextIO) -> None:
 def write_atomically(path: Path, text: str) -> None:
     """The old file or the new one, never half of it, whatever is killed."""
     draft = path.with_suffix(f"{path.suffix}.{os.getpid()}.tmp")
-    with open(draft, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)
+    try:
+        with open(draft, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def git_tags() -> dict[str, Any]:

@@ -43,10 +43,9 @@ class Journal:
         self._cut_torn_line()
         # One unbuffered write of the whole line: a second writer cannot land inside it.
         with open(self.path, "ab", buffering=0) as file:
-            written = file.write(data)
+            while data:  # a disk that is nearly full takes a part; the next write says why
+                data = data[file.write(data) :]
             os.fsync(file.fileno())
-        if written != len(data):
-            raise OSError(f"{self.path}: only {written} of {len(data)} bytes were written")
         if is_new:
             _sync_folder(self.path.parent)
 
