@@ -4,29 +4,29 @@ Started again on the same folder, it goes on: the study knows which trials are d
 were running are handed out again, and each finds its checkpoints and its MLflow runs.
 """
 
-import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcl.config import ConfigError, TrialConfig
 from sweeps import folder as folders
+from sweeps.again import reopen_failed
+from sweeps.ending import end
 from sweeps.folder import SweepFolder
+from sweeps.full_disk import is_full, no_space
 from sweeps.gpu_probe import settle
 from sweeps.interrupt import Interrupt
-from sweeps.outcome import Outcome, explain, finished_trials, note_death, note_stop
+from sweeps.outcome import Outcome, explain, finished_trials, note_stop
 from sweeps.ray_cluster import cluster, set_environment
 from sweeps.resources import gpus, needs
 from sweeps.search_space import SearchSpace
 from sweeps.seed_run import Place
 from sweeps.tracking import (
     Store,
-    close_runs,
     deliver,
-    end_sweep,
     local_store,
     prepare,
     redact,
@@ -88,6 +88,8 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
         space = settle(request.space, request.address, request.data_root, console.out)
         request = replace(request, space=space)
         url, why = _study_url(request), explain(request.folder)
+        if request.folder.space_file.exists():
+            reopen_failed(request.folder, url)
         ratio = _ratio_of(input_shape)
         search = OptunaSearch(request.space, request.folder.name, url, why, ratio)
         parent_run_id = _begin(request)
@@ -97,10 +99,20 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
                     _run_trials(request, search, parent_run_id, console, interrupt)
             except KeyboardInterrupt:
                 pass  # the second Ctrl-C: what is on disk is enough to go on
-            except Exception:
-                _end(request, search, parent_run_id, interrupted=True)  # no run stays RUNNING
+            except Exception as error:
+                with suppress(Exception):  # the first error is the one that explains
+                    end(request, search, parent_run_id, interrupted=True)  # no run stays RUNNING
+                if is_full(error):
+                    raise _full(request) from error
                 raise
-            return _end(request, search, parent_run_id, interrupt.requested)
+            return end(request, search, parent_run_id, interrupt.requested)
+
+
+def _full(request: SweepRequest) -> ConfigError:
+    return ConfigError(
+        f"{no_space(request.folder.path)}; nothing is lost: free some, then go on with the same"
+        " command"
+    )
 
 
 def _study_url(request: SweepRequest) -> str:
@@ -243,50 +255,3 @@ def _counts(search: "OptunaSearch") -> Any:
         refused=search.refused,
         best=(best["value"], best["number"]) if best else None,
     )
-
-
-def _end(
-    request: SweepRequest, search: "OptunaSearch", parent_run_id: str, interrupted: bool
-) -> Outcome:
-    """Deliver what is left, close the sweep's runs, say how it went."""
-    folder, store = request.folder, request.store
-    ended = finished_trials(search)
-    for number, reason in ended["failed"].items():
-        note_death(folder, number, reason)
-    for number in ended["stopped"]:
-        note_stop(folder, number)
-    status = "KILLED" if interrupted else "FINISHED"
-    undelivered = sum(not deliver(store, path, parent_run_id) for path in folder.journals())
-    best, failed, stopped = ended["best"], ended["failed"], len(ended["stopped"])
-    refused = len(ended["refused"])
-    done = ended["done"]
-    num_trials = len(done) + stopped + refused + len(failed)
-    outcome = Outcome(status, best, failed, num_trials, undelivered, stopped, refused)
-    metrics = {"trials_done": float(len(done)), "trials_failed": float(len(failed))}
-    metrics |= {"trials_stopped_early": float(stopped)} if stopped else {}
-    metrics |= {"trials_refused": float(refused)} if refused else {}
-    artifacts = [folder.space_file]
-    if best and len(request.space.sweep.modes) > 1:
-        artifacts.append(_draw_front(request, done, [trial["number"] for trial in best]))
-    elif best:
-        metrics["best_objective"] = best[0]["value"]
-    try:
-        close_runs(store, folder.name)
-        end_sweep(store, parent_run_id, status, metrics, artifacts)
-    except ConfigError:
-        pass  # an outage at the end: `hcl sync` repeats the deliveries
-    folder.write_info(status=status)
-    if not failed and not interrupted:
-        shutil.rmtree(folder.path / "ray", ignore_errors=True)  # kept where it may explain
-    return outcome
-
-
-def _draw_front(
-    request: SweepRequest, values: dict[int, tuple[float, ...]], front: list[int]
-) -> Path:
-    """The sweep's picture pareto_front.png."""
-    from sweeps.plots import pareto_front, png
-
-    path = request.folder.path / "pareto_front.png"
-    path.write_bytes(png(pareto_front(values, front, request.space.sweep.objectives)))
-    return path

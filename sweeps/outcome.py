@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.folder import SweepFolder
-from sweeps.journal import Journal
+from sweeps.journal import Journal, JournalError
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 ENDS = ("end", "failed", "stopped")  # kinds of a journal's last record
+DEATHS = "killed, out of memory or a lost node"
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,10 @@ def best_trials(study: "Study", modes: Sequence[str]) -> list["FrozenTrial"]:
 
 def note_death(folder: SweepFolder, number: int, reason: str) -> None:
     """A killed process could not write its end; the driver does, so that no run stays RUNNING."""
-    for path in folder.seed_folder(number, 0).parent.glob("seed_*"):
-        records = Journal(path).records()
+    for path in seed_folders(folder, number):
+        records = readable_records(path)
         if records and records[-1]["kind"] not in ENDS:
-            Journal(path).append("failed", reason=reason, status="FAILED")
+            Journal(path).append("failed", reason=reason, status="FAILED", again=True)
 
 
 def note_stop(folder: SweepFolder, number: int) -> list[Path]:
@@ -108,9 +109,9 @@ def note_stop(folder: SweepFolder, number: int) -> list[Path]:
     Returns:
         Folders of the seeds that had begun.
     """
-    paths = sorted(folder.seed_folder(number, 0).parent.glob("seed_*"))
+    paths = seed_folders(folder, number)
     for path in paths:
-        records = Journal(path).records()
+        records = readable_records(path)
         if records and records[-1]["kind"] not in ENDS:
             learned = max([0, *(r["tasks_learned"] for r in records if r["kind"] == "task")])
             Journal(path).append("stopped", tasks_learned=learned, status="KILLED")
@@ -118,13 +119,38 @@ def note_stop(folder: SweepFolder, number: int) -> list[Path]:
 
 
 def explain(folder: SweepFolder) -> Callable[[int], str | None]:
-    """Why a trial ended with an error: what its journal says last, if that is a failure."""
+    """Why a trial ended with an error: a failure that its journals hold, or how often it died."""
 
     def reason(number: int) -> str | None:
-        for path in sorted(folder.seed_folder(number, 0).parent.glob("seed_*")):
-            records = Journal(path).records()
+        died = 0
+        for path in seed_folders(folder, number):
+            records = readable_records(path)
             if records and records[-1]["kind"] == "failed":
                 return records[-1]["reason"]
-        return None
+            died += _deaths(records)
+        return f"its process died {died} times ({DEATHS})" if died > 1 else None
 
     return reason
+
+
+def seed_folders(folder: SweepFolder, number: int) -> list[Path]:
+    """Of a trial's seeds that have begun."""
+    return sorted(folder.seed_folder(number, 0).parent.glob("seed_*"))
+
+
+def readable_records(path: Path) -> list[dict[str, Any]]:
+    """A journal for the driver: what is wrong with it is the trial's failure, not the sweep's."""
+    try:
+        return Journal(path).records()
+    except JournalError:
+        return []
+
+
+def _deaths(records: list[dict[str, Any]]) -> int:
+    """Processes that began after the last end and wrote none of their own."""
+    begun = 0
+    for record in records:
+        if record["kind"] in ENDS:
+            begun = 0
+        begun += record["kind"] in ("start", "resume")
+    return begun

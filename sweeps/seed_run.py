@@ -13,6 +13,7 @@ from typing import Any
 from hcl.config import ConfigError, TrialConfig
 from hcl.results import Progress, Result, TaskReport
 from sweeps.folder import only_process, trial_label, write_atomically
+from sweeps.full_disk import is_full, no_space
 from sweeps.journal import Journal
 from sweeps.samples import save_samples
 from sweeps.tracking import Store, deliver
@@ -23,7 +24,7 @@ DELIVER_AGAIN = 60.0
 
 
 class TrialFailed(RuntimeError):
-    """This configuration cannot be trained; trying again would end the same way."""
+    """This seed cannot be trained; trying again at once would end the same way."""
 
 
 @dataclass(frozen=True)
@@ -74,39 +75,73 @@ def train_seed(
         progress: as `hcl.run`'s.
 
     Raises:
-        TrialFailed: diverged, out of memory, or the data are missing; it is in the journal.
+        TrialFailed: diverged, out of memory, no space left, or the data are missing; it is in
+            the journal, unless that did not fit either.
     """
-    with only_process(folder, timeout=60):
-        if (result := read_result(folder, config)) is not None:
-            return result
-        journal = Journal(folder)
-        courier = _Courier(place, folder)
-        _open_journal(journal, config, place, trial)
-        courier.send(now=True)  # the run is seen from its start, and MLflow imported untimed
-        try:
-            report = _reporter(journal, courier, on_task)
-            result = _train(config, place, folder, report, progress)
-        except Exception as error:
-            reason = _reason(error)
-            journal.append("failed", reason=reason or f"{type(error).__name__}: {error}",
-                           status="FAILED")  # fmt: skip
-            courier.send(now=True)
-            if reason is None:
-                raise
-            raise TrialFailed(reason) from error
-        journal.append(
-            "end",
-            metrics=result.metrics,
-            accuracy=result.accuracy,
-            status="FINISHED",
-            data_digest=result.data_digest,
-            versions=result.versions,
-        )
-        # Last: whoever sees it need not train or record anything again.
+    try:
+        with only_process(folder, timeout=60):
+            if (result := read_result(folder, config)) is not None:
+                return result
+            return _train_seed(config, place, folder, trial, on_task, progress)
+    except OSError as error:
+        if is_full(error):
+            raise TrialFailed(no_space(folder)) from error
+        raise
+
+
+def _train_seed(
+    config: TrialConfig,
+    place: Place,
+    folder: Path,
+    trial: int | str,
+    on_task: Callable[[TaskReport], None] | None,
+    progress: Callable[[Progress], None] | None,
+) -> Result:
+    journal, courier = Journal(folder), _Courier(place, folder)
+    _open_journal(journal, config, place, trial)
+    courier.send(now=True)  # the run is seen from its start, and MLflow imported untimed
+    try:
+        result = _train(config, place, folder, _reporter(journal, courier, on_task), progress)
+        # The result is last: whoever sees it need not train or record anything again.
+        _close_journal(journal, result)
         write_atomically(folder / "result.json", json.dumps(result.to_dict()))
-        _keep_last_state(folder)
+    except Exception as error:
+        reason = _reason(error, folder)
+        _note_failure(journal, error, reason)
         courier.send(now=True)
-        return result
+        if reason is None:
+            raise
+        raise TrialFailed(reason) from error
+    _keep_last_state(folder)
+    courier.send(now=True)
+    return result
+
+
+def _close_journal(journal: Journal, result: Result) -> None:
+    journal.append(
+        "end",
+        metrics=result.metrics,
+        accuracy=result.accuracy,
+        status="FINISHED",
+        data_digest=result.data_digest,
+        versions=result.versions,
+    )
+
+
+def _note_failure(journal: Journal, error: Exception, reason: str | None) -> None:
+    """`again`: the next start tries again, for a person may have mended the cause."""
+    from hcl import TrainingDiverged
+
+    try:
+        journal.append(
+            "failed",
+            reason=reason or f"{type(error).__name__}: {error}",
+            status="FAILED",
+            again=not isinstance(error, TrainingDiverged),
+        )
+    except OSError as full:
+        if not is_full(full):  # else the driver is told the reason, and keeps it
+            raise
 
 
 def _keep_last_state(folder: Path) -> None:
@@ -218,12 +253,14 @@ class _Courier:
             self.not_before = time.monotonic() + pause
 
 
-def _reason(error: Exception) -> str | None:
+def _reason(error: Exception, folder: Path) -> str | None:
     """One sentence for an end that would come again, None for one that may not."""
     import torch
 
     from hcl import TrainingDiverged
 
+    if is_full(error):
+        return no_space(folder)
     if isinstance(error, TrainingDiverged | ConfigError):
         return str(error)
     # torch has no exception class of its own for the CPU's memory.

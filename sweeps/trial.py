@@ -5,7 +5,7 @@ What Ray is told, per trial:
   so far (NaN where it is only known at the end);
 - once all seeds are done: `tasks_learned == num_tasks` and the mean of the seeds' objectives
   (`values` has all of several objectives, `objective` the first);
-- or `failure` with its reason, when trying again would end the same way.
+- or `failure` with its reason, when trying again at once would end the same way.
 Only a died process and unexpected errors are raised, which Ray then retries.
 """
 
@@ -15,8 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from hcl.config import ConfigError
 from hcl.results import Result, TaskReport
 from sweeps.folder import SweepFolder
+from sweeps.journal import JournalError
 from sweeps.search import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED, VALUES
 from sweeps.search_space import SearchSpace
 from sweeps.seed_run import Place, TrialFailed, train_seed
@@ -77,7 +79,7 @@ def run_trial(
             folder = plan.folder.seed_folder(number, config.seed)
             rows = on_task if config is configs[0] else None
             results.append(train_seed(config, plan.place, folder, number, on_task=rows))
-    except TrialFailed as error:
+    except (TrialFailed, ConfigError, JournalError) as error:  # or its records are damaged
         failure = f"seed {config.seed}: {error}"
         report({OBJECTIVE: math.nan, TASKS_LEARNED: learned, NUM_TASKS: num_tasks,
                 FAILURE: failure})  # fmt: skip

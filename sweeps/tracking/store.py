@@ -27,8 +27,10 @@ _ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for every run that ends
 }
 _SQLITE = "sqlite:///"
-# MLflow tells about every migration step of a fresh database; to a user that is noise.
-_CHATTY = ("alembic", "mlflow.store.db.utils")
+_KNOWN = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
+# MLflow tells about every migration step of a fresh database, and logs a stack trace of every
+# error beside raising it; to a user that is noise.
+_CHATTY = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,12 @@ class Store:
     experiment: str
 
     def __post_init__(self) -> None:
+        scheme, slashes, _ = self.tracking_uri.partition("://")
+        if not slashes or scheme.partition("+")[0] not in _KNOWN:
+            raise ConfigError(
+                f"--tracking-uri {redact(self.tracking_uri)}: must begin with http://, https://,"
+                " sqlite:/// or postgresql://"
+            )
         # A trial runs in a folder of its own, where a relative path means another file.
         if (database := _sqlite_file(self.tracking_uri)) is not None:
             query = self.tracking_uri.partition("?")[1:]
@@ -112,11 +120,13 @@ def connect(store: Store, create: bool = False) -> MlflowClient:
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    for name in _CHATTY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in _CHATTY.items():
+        logging.getLogger(name).setLevel(level)
     database = _sqlite_file(store.tracking_uri)
-    if database is not None and not create and not database.exists():
-        raise FileNotFoundError(f"there is no MLflow database {database}")
+    if database is not None:
+        check_sqlite(database)
+        if not create and not database.exists():
+            raise FileNotFoundError(f"there is no MLflow database {database}")
     from mlflow import MlflowClient
 
     return MlflowClient(store.tracking_uri)
@@ -138,7 +148,7 @@ def told_as_config_error(store: Store) -> Iterator[None]:
     try:
         yield
     except outages() as error:
-        reason = redact(" ".join(str(error).split()))[:200]
+        reason = why(error)
         hint = (
             "start it, or check --tracking-uri"
             if store.tracking_uri.startswith("http")
@@ -149,9 +159,50 @@ def told_as_config_error(store: Store) -> Iterator[None]:
         ) from error
 
 
+def why(error: BaseException) -> str:
+    """What an outage comes down to: `Connection refused` out of a page of wrapped errors."""
+    text = redact(" ".join(str(getattr(error, "orig", None) or error).split()))
+    for pattern in (
+        r"\[Errno -?\d+\] ([^'\")]+)",  # of the operating system
+        r"port \d+ failed: (?:FATAL: )?(.*?)(?: Is the server running|$)",  # of PostgreSQL
+        r"failed with error code (\d+)",  # of an MLflow server
+        r"(timed out)",
+    ):
+        if found := re.search(pattern, text):
+            reason = found.group(1).strip()
+            return _HTTP.get(reason, f"it answers {reason}" if reason.isdigit() else reason)
+    return text[:150]
+
+
+_HTTP = {
+    "401": "it wants a user and a password: MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD",
+    "403": "it refuses this user or this host name (403)",
+}
+
+
 def redact(text: str) -> str:
-    """`text` without the credentials in any URI: `http://user:key@host` -> `http://***@host`."""
-    return re.sub(r"(?<=://)[^/\s'\"]*@", "***@", text)
+    """`text` without the credentials in any URI: `http://user:key@host` -> `http://***@host`.
+
+    Also where the slashes were forgotten, or the password is a parameter of the query.
+    """
+    text = re.sub(r"(?<=//)[^\s'\"]*@", "***@", text)
+    text = re.sub(r"(?<![^\s'\"=])[^\s'\":/@]+:[^\s'\"/@]+@", "***@", text)
+    return re.sub(r"(?<=[?&]password=)[^&\s'\"]+", "***", text)
+
+
+def check_sqlite(path: Path) -> None:
+    """Refuse a file that is something else, before anything is written beside it.
+
+    Raises:
+        OSError: it is.
+    """
+    if path.is_dir():
+        raise OSError("it is a folder")
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(16)
+        if start and start != b"SQLite format 3\0":  # an empty one is a new one
+            raise OSError("it is not an SQLite database")
 
 
 def _sqlite_file(uri: str) -> Path | None:
@@ -180,6 +231,7 @@ def _one_at_a_time(store: Store) -> Iterator[None]:
     if database is None:
         yield
         return
+    check_sqlite(database)
     database.parent.mkdir(parents=True, exist_ok=True)
     with open(database.with_suffix(".lock"), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -6,11 +6,27 @@ from pathlib import Path
 
 import pytest
 import torch
+from optuna.trial import TrialState
 from small_disk import SmallDisk, small_disk
+from whole_sweeps import (
+    NAME,
+    check_same,
+    check_whole,
+    finish,
+    rows_of,
+    runs,
+    start,
+    study_trials,
+    wait_for,
+)
 
-from hcl import checkpoint
-from sweeps.folder import write_atomically
+from hcl import checkpoint, run
+from hcl.config import TrialConfig
+from sweeps.folder import SweepFolder, write_atomically
+from sweeps.full_disk import is_full
 from sweeps.journal import Journal
+from sweeps.seed_run import Place, TrialFailed, train_seed
+from sweeps.tracking import Store, runs_frame
 
 pytestmark = [
     pytest.mark.timeout(60),  # the first one imports MLflow
@@ -31,7 +47,7 @@ def test_a_checkpoint_that_does_not_fit_says_so_and_costs_nothing(disk: SmallDis
         full = disk.fill()
         with pytest.raises(OSError) as caught:
             checkpoint.save(disk.path, 2, {"x": torch.zeros(size)})
-        assert caught.value.errno == errno.ENOSPC
+        assert caught.value.errno == errno.ENOSPC and is_full(caught.value)
         full.unlink()
         assert [path.name for path in disk.path.iterdir()] == ["000000000001.pt"]
 
@@ -58,3 +74,78 @@ def test_a_file_that_does_not_fit_is_the_old_one(disk: SmallDisk) -> None:
         write_atomically(path, "new" * 10_000)
     full.unlink()
     assert path.read_text() == "old" and list(disk.path.iterdir()) == [path]
+
+
+def config() -> TrialConfig:
+    return TrialConfig.from_dict(
+        {"benchmark/name": "split_digits", "benchmark/num_tasks": 3, "benchmark/val_fraction": 0.2,
+         "target/hidden_sizes": [8], "method/name": "si", "train/iterations": 5}
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", ["4k", "8k", "12k", "16k", "24k", "32k", "48k"])
+def test_wherever_the_space_ends_the_seed_fails_and_later_goes_on(
+    disk: SmallDisk, store: Store, size: str
+) -> None:
+    folder, place = disk.path / "seed_1", Place(f"full-{size}", store, threads=1)
+    disk.resize(size)
+    with pytest.raises(TrialFailed, match=f"^no space left on device: {folder}$"):
+        train_seed(config(), place, folder, 0)
+    assert not (folder / "result.json").exists()
+    disk.resize("1m")
+    result = train_seed(config(), place, folder, 0)
+    assert result.accuracy == run(config()).accuracy
+    frame = runs_frame(store, f"full-{size}")
+    assert list(frame["status"]) == ["FINISHED"]
+    assert "tags.failure" not in frame or frame["tags.failure"].isna().all()
+
+
+# --- whole sweeps ------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_trial_without_space_fails_and_the_same_command_finishes_it_later(
+    files: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    storage = tmp_path / "storage"
+    with small_disk(SweepFolder(storage, NAME).seed_folder(1, 1).parent, "16k") as disk:
+        out = finish(start(files, storage), status=1)
+        reason = f"seed 1: no space left on device: {disk.path / 'seed_1'}"
+        assert f"trial 1 failed: {reason}" in out.splitlines()
+        assert out.splitlines()[-1] == "4 of 4 trials ended, 1 of them failed"
+        check_failed(storage, 1, reason)
+        check_same(storage, undisturbed, but=(1,))
+        disk.resize("10m")
+        finish(start(files, storage))
+        check_whole(storage)
+        check_same(storage, undisturbed)
+
+
+def check_failed(storage: Path, number: int, reason: str) -> None:
+    trials = study_trials(storage)
+    failed = [t.number for t in trials if t.state == TrialState.FAIL]
+    assert len(trials) == 4 and failed == [number]
+    assert trials[number].user_attrs["reason"] == reason
+    frame = runs(storage).set_index("tags.trial")
+    assert len(frame) == 4 and frame["status"].to_dict() == {
+        n: "FAILED" if n == number else "FINISHED" for n in range(4)
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_storage_that_is_full_ends_the_sweep_in_order_and_it_goes_on(
+    files: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "storage", "40m") as disk:
+        process = start(files, disk.path)
+        wait_for(lambda: rows_of(disk.path, 1) >= 1)
+        full = disk.fill()
+        out, err = process.communicate(timeout=300)
+        assert process.returncode in (1, 2) and "Traceback" not in out + err, out + err
+        assert "no space left on device" in (out + err).splitlines()[-1]
+        full.unlink()
+        finish(start(files, disk.path))
+        check_whole(disk.path)
+        check_same(disk.path, undisturbed)

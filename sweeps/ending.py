@@ -1,0 +1,60 @@
+"""The end of a sweep: what is left is delivered, its runs are closed, and how it went is said."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcl.config import ConfigError
+from sweeps.outcome import Outcome, finished_trials, note_death, note_stop
+from sweeps.tracking import close_runs, deliver, end_sweep
+
+if TYPE_CHECKING:
+    from sweeps.driver import SweepRequest
+    from sweeps.search import OptunaSearch
+
+
+def end(
+    request: "SweepRequest", search: "OptunaSearch", parent_run_id: str, interrupted: bool
+) -> Outcome:
+    """Deliver what is left, close the sweep's runs, say how it went."""
+    folder, store = request.folder, request.store
+    ended = finished_trials(search)
+    for number, reason in ended["failed"].items():
+        note_death(folder, number, reason)
+    for number in ended["stopped"]:
+        note_stop(folder, number)
+    status = "KILLED" if interrupted else "FINISHED"
+    undelivered = sum(not deliver(store, path, parent_run_id) for path in folder.journals())
+    best, failed, stopped = ended["best"], ended["failed"], len(ended["stopped"])
+    refused = len(ended["refused"])
+    done = ended["done"]
+    num_trials = len(done) + stopped + refused + len(failed)
+    outcome = Outcome(status, best, failed, num_trials, undelivered, stopped, refused)
+    metrics = {"trials_done": float(len(done)), "trials_failed": float(len(failed))}
+    metrics |= {"trials_stopped_early": float(stopped)} if stopped else {}
+    metrics |= {"trials_refused": float(refused)} if refused else {}
+    artifacts = [folder.space_file]
+    if best and len(request.space.sweep.modes) > 1:
+        artifacts.append(_draw_front(request, done, [trial["number"] for trial in best]))
+    elif best:
+        metrics["best_objective"] = best[0]["value"]
+    try:
+        close_runs(store, folder.name)
+        end_sweep(store, parent_run_id, status, metrics, artifacts)
+    except ConfigError:
+        pass  # an outage at the end: `hcl sync` repeats the deliveries
+    folder.write_info(status=status)
+    if not failed and not interrupted:
+        shutil.rmtree(folder.path / "ray", ignore_errors=True)  # kept where it may explain
+    return outcome
+
+
+def _draw_front(
+    request: "SweepRequest", values: dict[int, tuple[float, ...]], front: list[int]
+) -> Path:
+    """The sweep's picture pareto_front.png."""
+    from sweeps.plots import pareto_front, png
+
+    path = request.folder.path / "pareto_front.png"
+    path.write_bytes(png(pareto_front(values, front, request.space.sweep.objectives)))
+    return path
