@@ -19,6 +19,8 @@ ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # sweeps.driver has its own
+    # Ray writes all its trials to disk again and again, to restore what we resume from the study.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
     "RAY_AIR_NEW_OUTPUT": "0",  # its banner comes even with verbose=0; sweeps.progress reports
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # Else every worker of `uv run hcl sweep` builds the environment anew.
@@ -61,6 +63,29 @@ def cluster(address: str | None, sweep: SweepSettings) -> Iterator[int]:
             ray.shutdown()
 
 
+@contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Hold the connection to the cluster at `address`, for a sweep to find; None = not yet.
+
+    Raises:
+        ConfigError: no answer there, told before anything is made.
+    """
+    if address is None:
+        yield
+        return
+    set_environment()
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    start(address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
 def start(address: str | None) -> None:
     """Connect this process to the cluster at `address`, or start Ray on this machine alone.
 
@@ -77,7 +102,7 @@ def start(address: str | None) -> None:
         _knock(address)
         ray.init(address, **quiet)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        why = str(error).strip().splitlines()[0][:200]
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ConfigError(
             f"no Ray cluster answers at --address {address} ({why}); start one with"
             " `ray start --head`, or leave --address out to use this machine"

@@ -1,6 +1,7 @@
 """The search: an Optuna study in a database is its truth, Ray only asks and tells.
 
-Everything is keyed by Optuna's trial number. Ray's own OptunaSearch crashes when it is restored
+Everything is keyed by Optuna's trial number. All trials are read at the start alone: afterwards
+an event costs the same however many there were. Ray's own OptunaSearch crashes when it is restored
 with a database study, leaves NaN trials RUNNING for ever, and tells trials that were stopped
 early as COMPLETE with a value that was easy to reach; hence this one.
 """
@@ -57,14 +58,16 @@ class OptunaSearch(Searcher):
         self.space, self.name, self.storage_url, self.explain = space, name, storage_url, explain
         self.ratio = ratio
         self.study = open_study(space, name, storage_url)
-        self.refused = [t.number for t in self._frozen() if is_refused(t)]
-        self._leftover = [t for t in self._frozen() if t.state == TrialState.RUNNING]
-        self._live: dict[str, Trial] = {}
+        trials = self.study.get_trials(deepcopy=False)
+        self.refused = [t.number for t in trials if is_refused(t)]
+        self._leftover = [t for t in trials if t.state == TrialState.RUNNING]
+        self._num_started = sum(trial.state != TrialState.WAITING for trial in trials)
+        self._live: dict[str, Trial] = {}  # handed out and not told yet
         self._reported: dict[str, set[int]] = {}
 
     def remaining(self) -> int:
         """Trials that this searcher will still hand out."""
-        return len(self._leftover) + max(0, self.space.sweep.num_trials - self._num_started())
+        return len(self._leftover) + max(0, self.space.sweep.num_trials - self._num_started)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Next trial as `{"number": 7, "params": {...}}`; FINISHED when there is none."""
@@ -80,7 +83,7 @@ class OptunaSearch(Searcher):
             trial.set_user_attr("ray_trial_id", trial_id)
             trial.set_user_attr("config_id", config.digest(without_seed=True))
             self._live[trial_id] = trial
-            self._reported[trial_id] = set(self._frozen()[trial.number].intermediate_values)
+            self._reported[trial_id] = set(self._stored(trial).intermediate_values)
             return {"number": trial.number, "params": trial.params}
         return Searcher.FINISHED  # type: ignore[return-value]
 
@@ -92,7 +95,7 @@ class OptunaSearch(Searcher):
         if len(self.space.sweep.objectives) > 1:
             return
         trial, step = self._live.get(trial_id), result.get(TASKS_LEARNED)
-        if trial is None or step is None or FAILURE in result or self._is_finished(trial):
+        if trial is None or step is None or FAILURE in result:
             return
         value = _finite(result.get(OBJECTIVE))
         if value is not None and step not in self._reported[trial_id]:
@@ -106,22 +109,23 @@ class OptunaSearch(Searcher):
         """
         self.on_trial_result(trial_id, result)
         trial, step = self._live.get(trial_id), result.get(TASKS_LEARNED)
-        if trial is None or step is None or step >= result[NUM_TASKS]:
+        if trial is None or step is None or step >= result[NUM_TASKS] or FAILURE in result:
             return False
-        frozen = self._frozen()[trial.number]
-        if frozen.state.is_finished() or frozen.last_step != step or FAILURE in result:
+        if self.space.sweep.early_stopping == "none":
             return False
-        if self.study.pruner.prune(self.study, frozen):
-            self._tell_pruned(trial)
-            return True
-        return False
+        stored = self._stored(trial)
+        if stored.last_step != step or not self.study.pruner.prune(self.study, stored):
+            return False
+        self._tell_pruned(trial)
+        self._forget(trial_id)
+        return True
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Tell the study how the trial ended, once; later tells change nothing."""
         trial = self._live.get(trial_id)
-        if trial is None or self._is_finished(trial):
+        if trial is None:
             return
         if error:
             died = "its process died (killed, out of memory or a lost node)"
@@ -137,6 +141,7 @@ class OptunaSearch(Searcher):
         else:
             self.on_trial_result(trial_id, result)
             self._tell_values(trial, result.get(VALUES, [result.get(OBJECTIVE)]))
+        self._forget(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the study is in its database."""
@@ -152,11 +157,13 @@ class OptunaSearch(Searcher):
     def _next_trial(self) -> Trial | None:
         if self._leftover:
             return self._take_up(self._leftover.pop(0))
-        number = self._num_started()
+        number = self._num_started
         if number >= self.space.sweep.num_trials:
             return None
         self.study.sampler = make_sampler(self.space, number)
-        return self._choose(self.study.ask())
+        asked = self.study.ask()
+        self._num_started += 1
+        return self._choose(asked)
 
     def _take_up(self, left: FrozenTrial) -> Trial:
         """A trial that was being run when the driver died, with the same values."""
@@ -177,7 +184,7 @@ class OptunaSearch(Searcher):
         if not bound or self.ratio is None:
             return False
         ratio = self.ratio(config)
-        if not self._frozen()[trial.number].constraints:  # a killed driver may have set it
+        if not self._stored(trial).constraints:  # a killed driver may have set it
             trial.set_constraint("compression_ratio", ratio - bound)
         if ratio <= bound:
             return False
@@ -201,14 +208,12 @@ class OptunaSearch(Searcher):
         trial.set_user_attr("reason", reason)
         self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
-    def _is_finished(self, trial: Trial) -> bool:
-        return self._frozen()[trial.number].state.is_finished()
+    def _forget(self, trial_id: str) -> None:
+        del self._live[trial_id], self._reported[trial_id]
 
-    def _num_started(self) -> int:
-        return sum(trial.state != TrialState.WAITING for trial in self._frozen())
-
-    def _frozen(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False)
+    def _stored(self, trial: Trial) -> FrozenTrial:
+        """This trial alone, from the database."""
+        return trial.storage.get_trial(trial._trial_id)
 
 
 def _suggest(trial: Trial, key: str, distribution: BaseDistribution) -> None:
