@@ -4,11 +4,11 @@ Started again on the same folder, it goes on: the study knows which trials are d
 were running are handed out again, and each finds its checkpoints and its MLflow runs.
 """
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hcl.config import ConfigError, TrialConfig
@@ -23,7 +23,7 @@ from sweeps.outcome import Outcome, explain, finished_trials, note_stop
 from sweeps.ray_cluster import cluster, set_environment
 from sweeps.resources import gpus, needs
 from sweeps.search_space import SearchSpace
-from sweeps.seed_run import Place
+from sweeps.seed_run import TOO_LARGE, Place
 from sweeps.tracking import (
     Store,
     deliver,
@@ -90,7 +90,7 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
         url, why = _study_url(request), explain(request.folder)
         if request.folder.space_file.exists():
             reopen_failed(request.folder, url)
-        ratio = _ratio_of(input_shape)
+        ratio = ratio_of(input_shape)
         search = OptunaSearch(request.space, request.folder.name, url, why, ratio)
         parent_run_id = _begin(request)
         with Interrupt() as interrupt:
@@ -139,10 +139,19 @@ def _check_data(request: SweepRequest) -> tuple[int, ...]:
     return benchmarks.load(request.space.example().benchmark, request.data_root).input_shape
 
 
-def _ratio_of(input_shape: tuple[int, ...]) -> Callable[[TrialConfig], float]:
+def ratio_of(input_shape: tuple[int, ...]) -> Callable[[TrialConfig], float]:
+    """The compression ratio of a configuration; infinite where no computer can count it."""
     from hcl.sizes import compression_ratio  # imports torch
 
-    return partial(compression_ratio, input_shape=input_shape)
+    def ratio(config: TrialConfig) -> float:
+        try:
+            return compression_ratio(config, input_shape)
+        except RuntimeError as error:
+            if TOO_LARGE not in str(error):
+                raise
+            return math.inf
+
+    return ratio
 
 
 def _begin(request: SweepRequest) -> str:

@@ -21,6 +21,7 @@ from sweeps.tracking import Store, deliver
 # Per-task deliveries: not more often than this, and rarer while the server does not answer.
 DELIVER_EVERY = 2.0  # seconds
 DELIVER_AGAIN = 60.0
+TOO_LARGE = "Storage size calculation overflowed"  # torch, of more than 2^63 bytes
 
 
 class TrialFailed(RuntimeError):
@@ -264,8 +265,7 @@ def _reason(error: Exception, folder: Path) -> str | None:
     if isinstance(error, TrainingDiverged | ConfigError):
         return str(error)
     # torch has no exception class of its own for the CPU's memory.
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(
-        error
-    ):
+    told = any(words in str(error) for words in ("can't allocate memory", TOO_LARGE))
+    if told or isinstance(error, torch.OutOfMemoryError | MemoryError):
         return f"out of memory: {str(error).splitlines()[0] if str(error) else 'no details'}"
     return None
