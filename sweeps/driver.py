@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hcl.config import ConfigError, TrialConfig
 from sweeps import folder as folders
+from sweeps import preflight
 from sweeps.again import reopen_failed
 from sweeps.ending import end
 from sweeps.folder import SweepFolder
@@ -20,7 +21,7 @@ from sweeps.full_disk import is_full, no_space
 from sweeps.gpu_probe import settle
 from sweeps.interrupt import Interrupt
 from sweeps.outcome import Outcome, explain, finished_trials, note_stop
-from sweeps.ray_cluster import cluster, set_environment
+from sweeps.ray_cluster import cluster, connected, set_environment
 from sweeps.resources import gpus, needs
 from sweeps.search_space import SearchSpace
 from sweeps.seed_run import TOO_LARGE, Place
@@ -81,8 +82,8 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
         ConfigError: anything a user can fix, before the first trial.
     """
     set_environment()
-    input_shape = _check_data(request)
-    with request.folder.lock():
+    input_shape = check_start(request)
+    with connected(request.address), request.folder.lock():
         from sweeps.search import OptunaSearch
 
         space = settle(request.space, request.address, request.data_root, console.out)
@@ -128,15 +129,23 @@ def _study_url(request: SweepRequest) -> str:
     return url or request.folder.study_url
 
 
-def _check_data(request: SweepRequest) -> tuple[int, ...]:
-    """Load the benchmark once here: a missing file is one line before any trial starts.
+def check_start(request: SweepRequest) -> tuple[int, ...]:
+    """Look at everything that a user can fix, before anything is made.
 
     Returns:
         The shape of one sample.
-    """
-    from hcl import benchmarks
 
-    return benchmarks.load(request.space.example().benchmark, request.data_root).input_shape
+    Raises:
+        ConfigError: the first thing to fix.
+    """
+    return preflight.check_start(
+        request.space,
+        request.folder,
+        request.store,
+        _study_url(request),
+        request.data_root,
+        is_local=request.address is None,
+    )
 
 
 def ratio_of(input_shape: tuple[int, ...]) -> Callable[[TrialConfig], float]:

@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -105,6 +106,36 @@ def prepare(store: Store) -> None:
                 f"the MLflow experiment {store.experiment!r} was deleted; "
                 "restore it, or give the sweep another --name"
             )
+
+
+def check_store(store: Store) -> None:
+    """Ask whether the store can be used, without making anything.
+
+    Raises:
+        ConfigError: it cannot; one sentence.
+    """
+    with told_as_config_error(store):
+        if store.tracking_uri.startswith("http"):
+            connect(store).search_experiments(max_results=1)
+        elif (database := _sqlite_file(store.tracking_uri)) is None:
+            check_answers(store.tracking_uri)
+        else:
+            check_sqlite(database)
+            nearest = next(path for path in database.parents if path.exists())
+            with tempfile.TemporaryFile(dir=nearest):
+                pass
+
+
+def check_answers(url: str) -> None:
+    """Connect to a database, and leave it as it is.
+
+    Raises:
+        SQLAlchemyError, ImportError: it does not answer, or its driver is missing.
+    """
+    from sqlalchemy import NullPool, create_engine
+
+    limit = {"connect_timeout": 10} if url.startswith("postgresql") else {}
+    create_engine(url, poolclass=NullPool, connect_args=limit).connect().close()
 
 
 def connect(store: Store, create: bool = False) -> MlflowClient:
