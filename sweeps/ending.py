@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hcl.config import ConfigError
 from sweeps.outcome import Outcome, finished_trials, note_death, note_stop
-from sweeps.tracking import close_runs, deliver, end_sweep
+from sweeps.tracking import close_runs, deliver_all, end_sweep
 
 if TYPE_CHECKING:
     from sweeps.driver import SweepRequest
@@ -24,7 +24,7 @@ def end(
     for number in ended["stopped"]:
         note_stop(folder, number)
     status = "KILLED" if interrupted else "FINISHED"
-    undelivered = sum(not deliver(store, path, parent_run_id) for path in folder.journals())
+    undelivered = deliver_all(store, folder.journals(), parent_run_id).count(False)
     best, failed, stopped = ended["best"], ended["failed"], len(ended["stopped"])
     refused = len(ended["refused"])
     done = ended["done"]

@@ -2,7 +2,7 @@
 
 from hcl.config import ConfigError
 from sweeps.folder import SweepFolder
-from sweeps.tracking import Store, deliver, prepare, start_sweep
+from sweeps.tracking import Store, deliver_all, prepare, start_sweep
 
 
 def sync_sweep(folder: SweepFolder, store: Store) -> tuple[int, int]:
@@ -19,7 +19,7 @@ def sync_sweep(folder: SweepFolder, store: Store) -> tuple[int, int]:
     if folder.space_file.exists():  # not for single runs
         parent_run_id = start_sweep(store, folder.name, params={}, tags={})
         _close(store, folder, parent_run_id)
-    arrived = [deliver(store, path, parent_run_id) for path in folder.journals()]
+    arrived = deliver_all(store, folder.journals(), parent_run_id)
     return sum(arrived), len(arrived) - sum(arrived)
 
 

@@ -4,7 +4,7 @@ Everything goes through MlflowClient. The fluent `mlflow.start_run` keeps a stac
 per thread, which trials that share a process would inherit from each other.
 """
 
-from sweeps.tracking.delivery import deliver
+from sweeps.tracking.delivery import deliver, deliver_all
 from sweeps.tracking.frame import accuracy_matrices, runs_frame, sweep_settings
 from sweeps.tracking.store import Store, is_made, local_store, prepare, redact
 from sweeps.tracking.sweep_run import close_runs, end_sweep, start_sweep
@@ -14,6 +14,7 @@ __all__ = [
     "accuracy_matrices",
     "close_runs",
     "deliver",
+    "deliver_all",
     "end_sweep",
     "is_made",
     "local_store",

@@ -1,6 +1,7 @@
 """What tracking does when a store is gone, half gone, old or secret."""
 
 import logging
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,16 @@ from stored import artifacts, points, the_run
 
 from hcl.config import ConfigError
 from sweeps.journal import Journal
-from sweeps.tracking import Store, deliver, delivery, local_store, prepare, redact, start_sweep
+from sweeps.tracking import (
+    Store,
+    deliver,
+    deliver_all,
+    delivery,
+    local_store,
+    prepare,
+    redact,
+    start_sweep,
+)
 from sweeps.tracking.store import _migrate, connect
 
 pytestmark = [
@@ -48,6 +58,37 @@ def test_an_unreachable_server_is_one_sentence_within_seconds(tmp_path: Path) ->
         prepare(away)
     assert not deliver(away, write_journal(tmp_path), None)
     assert time.monotonic() - began < 8
+
+
+def test_all_journals_at_once_send_only_what_is_missing(store: Store, tmp_path: Path) -> None:
+    sweep = store.experiment
+    whole, part, damaged = (
+        write_journal(tmp_path / str(n), f"{sweep}/000{n}/seed_1", tasks=3) for n in range(3)
+    )
+    journals = [whole, part, damaged]
+    assert deliver_all(store, journals, None) == [True, True, True]
+    before = [the_run(store, f"{sweep}/000{n}/seed_1").to_dictionary() for n in range(3)]
+    Journal(part).append("failed", reason="out of memory", status="FAILED")
+    with open(damaged / "journal.jsonl", "ab") as file:
+        file.write(b"no JSON\n")
+    (whole / ".deliver.lock").unlink()
+    assert deliver_all(store, journals, None) == [True, True, False]
+    assert not (whole / ".deliver.lock").exists()  # it was left in peace
+    after = [the_run(store, f"{sweep}/000{n}/seed_1").to_dictionary() for n in range(3)]
+    assert after[0] == before[0]
+    assert after[1]["info"]["status"] == "FAILED"
+
+
+def test_all_journals_wait_once_for_a_server_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    folders = [write_journal(tmp_path / str(n), f"demo/{n:04d}/seed_1") for n in range(8)]
+    with socket.create_server(("127.0.0.1", 0), backlog=8) as silent:  # takes calls, says nothing
+        away = Store(f"http://127.0.0.1:{silent.getsockname()[1]}", None, "demo")
+        began = time.monotonic()
+        assert deliver_all(away, folders, None) == [False] * 8
+    assert time.monotonic() - began < 7  # two questions of a second, not nine
 
 
 def test_a_trial_never_makes_a_database(tmp_path: Path, storage: Path) -> None:

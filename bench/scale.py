@@ -1,0 +1,231 @@
+"""`python -m bench.scale [--trials 1000] [--slots 64]`: what a long sweep costs its driver.
+
+Trials learn nothing: five times they sleep, write a task's record and report it. All else is real:
+the driver, Ray Tune with a worker process for each slot, the study and MLflow's store in sqlite.
+The workers deliver nothing (64 processes with MLflow do not fit on a laptop); the driver delivers
+every run at the end, as after an outage, which is timed apart.
+"""
+
+import argparse
+import functools
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sweeps.ray_cluster import set_environment
+
+set_environment()  # before Ray is imported
+
+import optuna  # noqa: E402
+
+import sweeps.search  # noqa: E402
+import sweeps.trial  # noqa: E402
+from sweeps.driver import SweepRequest, run_sweep  # noqa: E402
+from sweeps.folder import SweepFolder  # noqa: E402
+from sweeps.report import report  # noqa: E402
+from sweeps.search_space import parse  # noqa: E402
+from sweeps.study import open_storage  # noqa: E402
+from sweeps.sync import sync_sweep  # noqa: E402
+from sweeps.tracking import runs_frame  # noqa: E402
+from sweeps.yaml_file import parse_yaml  # noqa: E402
+
+HERE = Path(__file__).parent
+RESULTS, PLOT = HERE / "scale.json", HERE.parent / "docs" / "scale.png"
+NUM_TASKS, TASK_SECONDS = 5, 4.0  # shorter than this, Ray would start a process for each trial
+EVERY = 100  # trials between two readings
+SPACE = """
+description: trials that learn nothing
+trial:
+  benchmark: {name: split_digits, val_fraction: 0.2}
+  method: {name: hnet}
+search:
+  method/beta: {type: float, low: 1.0e-4, high: 1.0, log: true}
+  method/embedding_size: {type: int, low: 4, high: 32, step: 4}
+  method/chunk_embedding_size: {type: int, low: 4, high: 32, step: 4}
+  method/chunk_size: {type: int, low: 200, high: 4000, log: true}
+  method/hidden_sizes: {type: choice, values: [[10, 10], [25, 25], [50, 50]]}
+  train/lr: {type: float, low: 3.0e-4, high: 1.0e-2, log: true}
+"""
+
+
+class Meter:
+    """Reads the driver's clocks and memory whenever another EVERY trials have ended."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.ended, self.searching, self._depth = 0, 0.0, 0
+        self.began, self.last_end = time.monotonic(), 0.0
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Around a question to the search; questions within questions count once."""
+        self._depth += 1
+        start = time.thread_time()
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self.searching += time.thread_time() - start
+
+    def end(self) -> None:
+        """A trial ended."""
+        self.ended += 1
+        self.last_end = time.monotonic()
+        if self.ended % EVERY == 0 or self.ended == 1:
+            self.read()
+
+    def read(self) -> None:
+        """Write down where the driver is."""
+        row = {
+            "trials": self.ended,
+            "wall_s": time.monotonic() - self.began,
+            "driver_cpu_s": time.process_time(),
+            "search_cpu_s": self.searching,
+            "driver_mb": _resident_mb(),
+            "load": os.getloadavg()[0],
+        }
+        self.rows.append({key: round(value, 3) for key, value in row.items()})
+        print(json.dumps(self.rows[-1]), flush=True)
+
+
+METER = Meter()
+
+
+def main() -> None:
+    """Run the sweep, ask the records afterwards, write bench/scale.json and docs/scale.png."""
+    parser = argparse.ArgumentParser(prog="python -m bench.scale", description=__doc__)
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--slots", type=int, default=64)
+    parser.add_argument("--sampler", default="tpe")
+    args = parser.parse_args()
+    space = parse(parse_yaml(SPACE), "scale").with_sweep(
+        num_trials=args.trials, sampler=args.sampler, max_concurrent_trials=args.slots
+    )
+    with tempfile.TemporaryDirectory() as storage:
+        request = SweepRequest(space, SweepFolder(Path(storage), space.name))
+        timings = {**run(request, args.slots), **ask(request)}
+    about = {
+        "command": f"python -m bench.scale --trials {args.trials} --slots {args.slots}"
+        f" --sampler {args.sampler}",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, shared with other work",
+        "measured": time.strftime("%F %T%z"),
+    }
+    RESULTS.write_text(json.dumps({**about, "rows": METER.rows, **timings}, indent=1) + "\n")
+    draw(METER.rows, PLOT)
+    print(json.dumps(timings, indent=1))
+
+
+def run(request: SweepRequest, slots: int) -> dict[str, float]:
+    """The sweep; how many seconds its end took, which delivers all runs."""
+    import ray
+    from rich.console import Console
+
+    sweeps.trial.make_trainable = no_op  # the driver looks both up when it starts
+    sweeps.search.OptunaSearch = metered(sweeps.search.OptunaSearch)
+    ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False)
+    METER.began = time.monotonic()
+    try:
+        outcome = run_sweep(request, Console(stderr=True))
+    finally:
+        ray.shutdown()
+    delivered = time.monotonic() - METER.last_end
+    assert (outcome.num_trials, outcome.undelivered) == (request.space.sweep.num_trials, 0)
+    return {"end_s": round(delivered, 3)}
+
+
+def ask(request: SweepRequest) -> dict[str, float]:
+    """How long the records take to answer, in seconds."""
+    name, store = request.folder.name, request.store
+    study = optuna.load_study(study_name=name, storage=open_storage(request.folder.study_url))
+    questions: dict[str, Callable[[], Any]] = {
+        "study_get_trials_s": study.get_trials,
+        "runs_frame_s": lambda: runs_frame(store, name),
+        "report_s": lambda: report(name, store),
+        "sync_again_s": lambda: sync_sweep(request.folder, store),
+    }
+    found = {}
+    for question, answer in questions.items():
+        start = time.monotonic()
+        answer()
+        found[question] = round(time.monotonic() - start, 3)
+    return found
+
+
+def no_op(plan: Any) -> Callable[[dict[str, Any]], None]:
+    """As `sweeps.trial.make_trainable`, of trials that write and report and do nothing else."""
+    space, folder = plan.space, plan.folder  # what a worker can load without torch or Optuna
+
+    def trainable(suggestion: dict[str, Any]) -> None:
+        from ray import tune
+
+        from sweeps.journal import Journal
+
+        number = suggestion["number"]
+        config = space.trial_config(suggestion["params"], seed=1).to_dict()
+        accuracy = 1 / (1 + config["method/beta"] + config["train/lr"])
+        journal = Journal(folder.seed_folder(number, 1))
+        key = f"{folder.name}/{number:04d}/seed_1"
+        journal.append("start", run_key=key, sweep=folder.name, trial=number, seed=1,
+                       phase="search", params=config)  # fmt: skip
+        for learned in range(1, NUM_TASKS + 1):
+            time.sleep(TASK_SECONDS)
+            metrics = {"val/task/average_accuracy": accuracy, "test/task/average_accuracy": 0.5}
+            journal.append("task", tasks_learned=learned, metrics=metrics, seconds=0.1)
+            if learned == NUM_TASKS:
+                journal.append("end", metrics=metrics, status="FINISHED")
+            tune.report({"objective": accuracy, "tasks_learned": learned, "num_tasks": NUM_TASKS})
+
+    return trainable
+
+
+def metered(kind: type[Any]) -> type[Any]:
+    """The search with a meter around what Ray asks it."""
+
+    def timed(name: str) -> Callable[..., Any]:
+        method = getattr(kind, name)
+
+        @functools.wraps(method)
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            with METER.asked():
+                answer = method(self, *args, **kwargs)
+            if name == "on_trial_complete":
+                METER.end()
+            return answer
+
+        return call
+
+    names = ("suggest", "on_trial_result", "should_stop", "on_trial_complete")
+    return type("MeteredSearch", (kind,), {name: timed(name) for name in names})
+
+
+def draw(rows: list[dict[str, float]], path: Path) -> None:
+    """Driver seconds per trial of each hundred trials, and its memory, over the sweep."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    seconds, memory = figure.subplots(1, 2)
+    pairs = list(zip(rows, rows[1:], strict=False))
+    for key, label in (("driver_cpu_s", "driver"), ("search_cpu_s", "of that, search")):
+        per_trial = [(b[key] - a[key]) / (b["trials"] - a["trials"]) for a, b in pairs]
+        seconds.plot([b["trials"] for _, b in pairs], per_trial, marker="o", label=label)
+    seconds.set(xlabel="trials ended", ylabel="CPU seconds per trial", ylim=(0, None))
+    seconds.legend()
+    memory.plot([row["trials"] for row in rows], [row["driver_mb"] for row in rows], marker="o")
+    memory.set(xlabel="trials ended", ylabel="resident memory of the driver, MB", ylim=(0, None))
+    figure.savefig(path, dpi=100)
+
+
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+if __name__ == "__main__":
+    main()
