@@ -17,7 +17,7 @@ from sweeps import preflight
 from sweeps.again import reopen_failed
 from sweeps.ending import end
 from sweeps.folder import SweepFolder
-from sweeps.full_disk import is_full, no_space
+from sweeps.full_disk import causes, is_full, no_space
 from sweeps.gpu_probe import settle
 from sweeps.interrupt import Interrupt
 from sweeps.outcome import Outcome, explain, finished_trials, note_stop
@@ -103,17 +103,20 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
             except Exception as error:
                 with suppress(Exception):  # the first error is the one that explains
                     end(request, search, parent_run_id, interrupted=True)  # no run stays RUNNING
-                if is_full(error):
-                    raise _full(request) from error
+                if told := _told(request, error):
+                    raise told from error
                 raise
             return end(request, search, parent_run_id, interrupt.requested)
 
 
-def _full(request: SweepRequest) -> ConfigError:
-    return ConfigError(
-        f"{no_space(request.folder.path)}; nothing is lost: free some, then go on with the same"
-        " command"
-    )
+def _told(request: SweepRequest, error: Exception) -> BaseException | None:
+    """What ended the sweep, without what Ray wraps it in, where a person can mend it."""
+    if is_full(error):
+        return ConfigError(
+            f"{no_space(request.folder.path)}; nothing is lost: free some, then go on with the"
+            " same command"
+        )
+    return next((one for one in causes(error) if isinstance(one, ConfigError)), None)
 
 
 def _study_url(request: SweepRequest) -> str:

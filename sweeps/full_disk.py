@@ -1,6 +1,7 @@
 """A full disk, however it is told: it is no fault of a trial's, and ends when a person acts."""
 
 import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 _ERRORS = (errno.ENOSPC, errno.EDQUOT)
@@ -9,17 +10,22 @@ _SQLITE = "database or disk is full"
 
 def is_full(error: BaseException) -> bool:
     """Whether an error, or what it came from, is a disk without space."""
+    return any(
+        isinstance(one, OSError) and one.errno in _ERRORS or _SQLITE in str(one)
+        for one in causes(error)
+    )
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that it came from."""
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
     while todo:
         one = todo.pop()
-        if one is None or id(one) in seen:
-            continue
-        seen.add(id(one))
-        if isinstance(one, OSError) and one.errno in _ERRORS or _SQLITE in str(one):
-            return True
-        todo += [one.__cause__, one.__context__]
-    return False
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            todo += [one.__cause__, one.__context__]
+            yield one
 
 
 def no_space(folder: Path) -> str:

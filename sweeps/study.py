@@ -6,6 +6,7 @@ from optuna.trial import FrozenTrial
 
 from hcl.config import ConfigError
 from sweeps.early_stopping import make_pruner
+from sweeps.patient_storage import PatientStorage
 from sweeps.search_space import SearchSpace
 
 
@@ -45,7 +46,7 @@ def is_refused(trial: FrozenTrial) -> bool:
     return trial.state.is_finished() and "refused" in trial.user_attrs
 
 
-def open_storage(url: str) -> optuna.storages.RDBStorage:
+def open_storage(url: str) -> PatientStorage:
     """The database of studies at `url`.
 
     Raises:
@@ -56,7 +57,7 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
 
     try:
         # No pool: nothing stays open between two questions, so nothing has to be closed.
-        return optuna.storages.RDBStorage(url, engine_kwargs={"poolclass": NullPool})
+        return PatientStorage(url, engine_kwargs={"poolclass": NullPool})
     except (SQLAlchemyError, ImportError, RuntimeError) as error:
         try:
             shown = make_url(url).render_as_string(hide_password=True)

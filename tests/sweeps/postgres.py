@@ -40,6 +40,26 @@ class Postgres:
         secret = quote(PASSWORD, safe="")
         return f"postgresql+psycopg2://hcl:{secret}@127.0.0.1:{self.port}/{database}"
 
+    def restart(self) -> None:
+        """As after a crash: connections break, what was committed stays."""
+        self._control("restart")
+
+    def stop(self) -> None:
+        """At once, for good."""
+        self._control("stop")
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        self._control("start")
+
+    def _control(self, what: str) -> None:
+        assert (bin_folder := programs()) is not None
+        options = ["--pgdata", self.folder / "data", "--wait", "--log", self.folder / "log"]
+        options += [] if what == "start" else ["--mode", "immediate"]
+        settings = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c fsync=off"
+        settings += f" -c unix_socket_directories={self.folder}"
+        _run(bin_folder, ["pg_ctl", *options, "--options", settings, what], _other_user())
+
     def query(self, database: str, text: str) -> list[tuple]:
         """Rows of a query."""
         import psycopg2
@@ -82,17 +102,14 @@ def running_postgres() -> Iterator[Postgres]:
                 os.chown(path, user.pw_uid, user.pw_gid)
         init = ["initdb", "--pgdata", data, "--username", "hcl", "--auth", "scram-sha-256"]
         init += ["--pwfile", folder / "secret", "--no-sync", "--encoding", "UTF8"]
-        options = f"-c listen_addresses=127.0.0.1 -c port={port} -c fsync=off"
-        options += f" -c unix_socket_directories={folder}"
-        start = ["pg_ctl", "--pgdata", data, "--wait", "--log", folder / "log"]
         _run(bin_folder, init, user)
-        _run(bin_folder, [*start, "--options", options, "start"], user)
+        postgres = Postgres(folder, port)
+        postgres.start()
         try:
-            postgres = Postgres(folder, port)
             _write_pgpass(postgres)
             yield postgres
         finally:
-            _run(bin_folder, ["pg_ctl", "--pgdata", data, "--mode", "immediate", "stop"], user)
+            postgres.stop()
 
 
 def _other_user() -> pwd.struct_passwd | None:

@@ -164,7 +164,9 @@ def check_whole(storage: Path, tracking_uri: str | None = None, url: str | None 
     assert mlflow_matrices(storage, tracking_uri) == matrices(storage)
 
 
-def check_same(storage: Path, undisturbed: Path, but: tuple[int, ...] = ()) -> None:
+def check_same(
+    storage: Path, undisturbed: Path, but: tuple[int, ...] = (), url: str | None = None
+) -> None:
     """Matrices and values equal to the bit, but for some trials that failed."""
     theirs = {
         where: found
@@ -172,7 +174,7 @@ def check_same(storage: Path, undisturbed: Path, but: tuple[int, ...] = ()) -> N
         if not any(f"/{number:04d}/" in where for number in but)
     }
     assert matrices(storage) == theirs
-    mine = {t.number: t for t in study_trials(storage) if t.number not in but}
+    mine = {t.number: t for t in study_trials(storage, url) if t.number not in but}
     for trial in study_trials(undisturbed):
         if trial.number not in but:
             assert mine[trial.number].params == trial.params
