@@ -31,6 +31,7 @@ from sweeps.tracking import (
     local_store,
     prepare,
     redact,
+    space_params,
     start_sweep,
 )
 
@@ -170,15 +171,10 @@ def _begin(request: SweepRequest) -> str:
     """Make MLflow and the folder ready; the id of the sweep's run."""
     folder, space, store = request.folder, request.space, request.store
     prepare(store)
-    git = folders.git_tags()
-    settings = space.to_dict()["sweep"]
-    parent_run_id = start_sweep(
-        store,
-        folder.name,
-        params={**space.constants, **{f"sweep/{key}": value for key, value in settings.items()}},
-        tags={**git, "description": space.description, "command": redact(request.command)},
-    )
-    folder.write_space(space.to_dict())
+    git, document = folders.git_tags(), space.to_dict()
+    tags = {**git, "description": space.description, "command": redact(request.command)}
+    parent_run_id = start_sweep(store, folder.name, space_params(document), tags)
+    folder.write_space(document)
     started = {"created": folder.read_info().get("created") or time.strftime("%F %T%z")}
     folder.write_info(
         **started,

@@ -1,16 +1,19 @@
 """The end of a sweep: what is left is delivered, its runs are closed, and how it went is said."""
 
 import shutil
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hcl.config import ConfigError
+from sweeps.folder import SweepFolder
 from sweeps.outcome import Outcome, finished_trials, note_death, note_stop
-from sweeps.tracking import close_runs, deliver_all, end_sweep
+from sweeps.tracking import Store, close_runs, deliver_all, end_sweep
 
 if TYPE_CHECKING:
     from sweeps.driver import SweepRequest
     from sweeps.search import OptunaSearch
+
+FRONT = "pareto_front.png"
 
 
 def end(
@@ -33,28 +36,37 @@ def end(
     metrics = {"trials_done": float(len(done)), "trials_failed": float(len(failed))}
     metrics |= {"trials_stopped_early": float(stopped)} if stopped else {}
     metrics |= {"trials_refused": float(refused)} if refused else {}
-    artifacts = [folder.space_file]
     if best and len(request.space.sweep.modes) > 1:
-        artifacts.append(_draw_front(request, done, [trial["number"] for trial in best]))
+        _draw_front(request, done, [trial["number"] for trial in best])
     elif best:
         metrics["best_objective"] = best[0]["value"]
-    try:
-        close_runs(store, folder.name)
-        end_sweep(store, parent_run_id, status, metrics, artifacts)
-    except ConfigError:
-        pass  # an outage at the end: `hcl sync` repeats the deliveries
-    folder.write_info(status=status)
+    folder.write_info(status=status, metrics=metrics)
+    with suppress(ConfigError):  # an outage at the end: `hcl sync` does it then
+        close_sweep(folder, store, parent_run_id)
     if not failed and not interrupted:
         shutil.rmtree(folder.path / "ray", ignore_errors=True)  # kept where it may explain
     return outcome
 
 
+def close_sweep(folder: SweepFolder, store: Store, parent_run_id: str) -> None:
+    """Tell MLflow how a sweep that is not being run has ended, by what its folder says.
+
+    Raises:
+        ConfigError: the store is not reachable.
+    """
+    info = folder.read_info()
+    status = info.get("status", "FINISHED")
+    if status == "RUNNING":  # its driver was killed
+        status = "KILLED"
+    artifacts = [path for path in (folder.space_file, folder.path / FRONT) if path.exists()]
+    close_runs(store, folder.name)
+    end_sweep(store, parent_run_id, status, info.get("metrics", {}), artifacts)
+
+
 def _draw_front(
     request: "SweepRequest", values: dict[int, tuple[float, ...]], front: list[int]
-) -> Path:
-    """The sweep's picture pareto_front.png."""
+) -> None:
     from sweeps.plots import pareto_front, png
 
-    path = request.folder.path / "pareto_front.png"
-    path.write_bytes(png(pareto_front(values, front, request.space.sweep.objectives)))
-    return path
+    picture = png(pareto_front(values, front, request.space.sweep.objectives))
+    (request.folder.path / FRONT).write_bytes(picture)

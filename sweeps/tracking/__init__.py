@@ -7,7 +7,7 @@ per thread, which trials that share a process would inherit from each other.
 from sweeps.tracking.delivery import deliver, deliver_all
 from sweeps.tracking.frame import accuracy_matrices, runs_frame, sweep_settings
 from sweeps.tracking.store import Store, is_made, local_store, prepare, redact
-from sweeps.tracking.sweep_run import close_runs, end_sweep, start_sweep
+from sweeps.tracking.sweep_run import close_runs, end_sweep, space_params, start_sweep
 
 __all__ = [
     "Store",
@@ -21,6 +21,7 @@ __all__ = [
     "prepare",
     "redact",
     "runs_frame",
+    "space_params",
     "start_sweep",
     "sweep_settings",
 ]

@@ -10,6 +10,11 @@ from sweeps.tracking.frame import all_runs
 from sweeps.tracking.store import Store, connect, told_as_config_error
 
 
+def space_params(space: dict[str, Any]) -> dict[str, Any]:
+    """Params of the sweep's run: the constants and settings of a search space file."""
+    return {**space["trial"], **{f"sweep/{key}": value for key, value in space["sweep"].items()}}
+
+
 def start_sweep(store: Store, name: str, params: dict[str, Any], tags: dict[str, Any]) -> str:
     """Find the sweep's run by its name, or create it; it is RUNNING afterwards.
 
@@ -65,8 +70,10 @@ def end_sweep(
     """
     with told_as_config_error(store):
         client = connect(store)
+        known = client.get_run(parent_run_id).data.metrics
         for key, value in metrics.items():
-            client.log_metric(parent_run_id, key, value)
+            if known.get(key) != value:
+                client.log_metric(parent_run_id, key, value)
         for path in artifacts:
             client.log_artifact(parent_run_id, str(path))
         client.set_terminated(parent_run_id, status)
