@@ -13,6 +13,7 @@ from sweeps.search import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 LIVE_EVERY = 0.5
+NAMED = 8  # running trials in a line
 
 
 @dataclass
@@ -82,9 +83,7 @@ class Counts:
     def line(self, now: float) -> str:
         """All of it in one line."""
         parts = [f"{self.done}/{self.total} trials done"]
-        of = self.num_tasks
-        tasks = ", ".join(f"trial {n}: {k}/{of} tasks" for n, k in self.running.items())
-        parts.append(f"{len(self.running)} running" + (f" ({tasks})" if tasks else ""))
+        parts.append(f"{len(self.running)} running" + self._tasks())
         parts += [f"{self.stopped} stopped early"] if self.stopped else []
         parts += [f"{len(self.refused)} refused"] if self.refused else []
         parts.append(f"{self.failed} failed")
@@ -93,6 +92,17 @@ class Counts:
         if self.running and (left := self.seconds_left(now)) is not None:
             parts.append(f"about {duration(left)} left")
         return ", ".join(parts)
+
+    def _tasks(self) -> str:
+        """What the running trials have learned: of each, or of all where they are many."""
+        if not self.running:
+            return ""
+        of = self.num_tasks
+        if len(self.running) > NAMED:
+            learned = sum(self.running.values())
+            return f" ({learned} of their {len(self.running) * of} tasks learned)"
+        named = (f"trial {number}: {k}/{of} tasks" for number, k in self.running.items())
+        return f" ({', '.join(named)})"
 
 
 class ProgressCallback(Callback):

@@ -33,6 +33,11 @@ def test_nothing_is_promised_before_the_first_task() -> None:
     assert state.line(100.0) == "4/10 trials done, 1 running (trial 4: 0/5 tasks), 0 failed"
 
 
+def test_many_running_trials_are_one_number() -> None:
+    line = counts(running={number: 2 for number in range(64)}).line(1.0)
+    assert "64 running (128 of their 320 tasks learned), 0 failed" in line
+
+
 @pytest.mark.parametrize(("mode", "best"), [("max", 0.9), ("min", 0.1)])
 def test_the_best_follows_the_mode(mode: str, best: float) -> None:
     state = Counts(total=3, num_tasks=5, mode=mode)
