@@ -16,6 +16,7 @@ from hcl.benchmarks.arrays import TaskData, TaskSplits
 from hcl.config import TrialConfig
 from hcl.methods import Setup
 from hcl.methods.hnet import Hnet
+from hcl.products import fastest_float32
 from hcl.task import OutputLayout
 
 BATCH = 128
@@ -78,7 +79,12 @@ def steppers(name: str, num_past: int) -> dict[str, Callable[[], Callable[[], ob
     def build_ours() -> Callable[[], object]:
         method = ours(sizes, num_past)
         target = y + num_past * sizes.classes
-        return lambda: method.train_step(x, target)
+
+        def step() -> object:
+            with fastest_float32():  # as the learner does; the reference is plain torch
+                return method.train_step(x, target)
+
+        return step
 
     def build_reference() -> Callable[[], object]:
         reference = Reference(sizes, num_past)

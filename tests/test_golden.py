@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hcl.benchmarks.arrays import TaskData, TaskSplits
 from hcl.config import TrialConfig
+from hcl.hypernets.hypernet import output_layer
 from hcl.methods import Setup
 from hcl.methods.hnet import Hnet
 from hcl.task import OutputLayout
@@ -39,8 +40,14 @@ def load(method: Hnet, prefix: str) -> None:
 
 
 def values(prefix: str) -> list[Tensor]:
-    names = ["chunk_embeddings", *(f"theta_{i}" for i in range(6))]
-    return [*golden(f"{prefix}_task_embeddings"), *(golden(f"{prefix}_{n}") for n in names)]
+    names = [f"{prefix}_{n}" for n in ("chunk_embeddings", *(f"theta_{i}" for i in range(6)))]
+    return [*golden(f"{prefix}_task_embeddings"), *as_theta(names)]
+
+
+def as_theta(names: list[str]) -> list[Tensor]:
+    """The authors' seven tensors as `Hypernet.theta` lists them."""
+    *hidden, weight, bias = (golden(name) for name in names)
+    return [*hidden, output_layer(weight, bias)]
 
 
 def state(method: Hnet) -> list[Tensor]:
@@ -109,9 +116,10 @@ def test_sixth_step_in_detail(method: Hnet) -> None:
     grads = list(torch.autograd.grad(loss, learned.hypernet.theta()))
     candidate = learned.optimizer.candidate(grads)
     _, extra = learned.penalty_and_grads(grads)
-    for i in range(7):
-        torch.testing.assert_close(grads[i], golden(f"last_taskgrad_{i}"), rtol=1e-3, atol=1e-6)
-        theirs = golden(f"last_lookahead_{i}")
-        torch.testing.assert_close(candidate[i], theirs, rtol=0, atol=1e-5)
-        total = golden(f"last_totalgrad_{i}")
-        torch.testing.assert_close(grads[i] + extra[i], total, rtol=1e-3, atol=1e-5)
+    theirs = {kind: as_theta([f"last_{kind}_{i}" for i in range(7)]) for kind in
+              ("taskgrad", "lookahead", "totalgrad")}  # fmt: skip
+    for i in range(6):
+        torch.testing.assert_close(grads[i], theirs["taskgrad"][i], rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(candidate[i], theirs["lookahead"][i], rtol=0, atol=1e-5)
+        total = grads[i] + extra[i]
+        torch.testing.assert_close(total, theirs["totalgrad"][i], rtol=1e-3, atol=1e-5)

@@ -32,9 +32,9 @@ def word_by_word(hypernet: Hypernet, embedding: Tensor) -> Tensor:
     pieces = []
     for chunk in hypernet.chunk_embeddings:
         hidden = torch.cat([embedding, chunk])
-        for i, layer in enumerate(hypernet.layers):
-            hidden = layer(hidden if i == 0 else hypernet.activation(hidden))
-        pieces.append(hidden)
+        for layer in hypernet.layers:
+            hidden = hypernet.activation(layer(hidden))
+        pieces.append(hidden @ hypernet.output[:-1] + hypernet.output[-1])
     return torch.cat(pieces)[: hypernet.num_weights]
 
 
@@ -78,6 +78,10 @@ def test_initialisation_is_the_papers() -> None:
         bound = (6 / sum(layer.weight.shape)) ** 0.5
         assert 0.95 * bound < layer.weight.abs().max().item() <= bound
         assert layer.bias.abs().max() == 0
+    weight, bias = hypernet.output[:-1], hypernet.output[-1]
+    bound = (6 / (60 + 100)) ** 0.5
+    assert 0.95 * bound < weight.abs().max().item() <= bound
+    assert bias.abs().max() == 0
 
 
 def split(scenario: str) -> TrialConfig:

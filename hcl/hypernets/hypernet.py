@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import ceil
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,56 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
 }
 Theta = list[Tensor]
+
+
+def output_layer(weight: Tensor, bias: Tensor) -> Tensor:
+    """A linear layer, (C, H) and (C,), as `Hypernet.output` holds it: (H + 1, C), bias last.
+
+    Outputs lie in a row: products with a few hidden units are twice as fast so, and the bias
+    needs no code of its own.
+    """
+    return torch.cat([weight.T, bias[None]])
+
+
+class GenerateWeights(torch.autograd.Function):
+    """Features of every task and chunk times the output layer, cut to the weights that are needed.
+
+    Written out because the cut is in the middle of a chunk: autograd would pad the gradient back
+    to whole chunks and multiply the padding.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, output: Tensor, num_weights: int) -> Tensor:
+        """(T, K, H + 1), (H + 1, C) -> (T, num_weights)"""
+        ctx.save_for_backward(features, output)
+        whole, rest = divmod(num_weights, output.shape[1])
+        weights = features.new_empty(len(features), num_weights)
+        body = weights[:, : num_weights - rest].unflatten(1, (whole, -1)) if whole else None
+        if body is not None:
+            torch.matmul(features[:, :whole], output, out=body)
+        if rest:
+            torch.matmul(features[:, whole], output[:, :rest], out=weights[:, -rest:])
+        return weights
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        features, output = ctx.saved_tensors
+        whole, rest = divmod(grad.shape[1], output.shape[1])
+        parts, grad_output = [], None
+        if whole:
+            body = grad[:, : grad.shape[1] - rest].unflatten(1, (whole, -1))
+            parts.append(body @ output.T)
+            grad_output = features[:, :whole].flatten(0, 1).T @ body.flatten(0, 1)
+        if rest:
+            cut = grad[:, -rest:]
+            parts.append((cut @ output[:, :rest].T)[:, None])
+            by_rest = features[:, whole].T @ cut
+            if grad_output is None:
+                grad_output = F.pad(by_rest, (0, output.shape[1] - rest))
+            else:
+                grad_output[:, :rest] += by_rest
+        assert grad_output is not None
+        return torch.cat(parts, dim=1), grad_output, None
 
 
 class Hypernet(nn.Module):
@@ -54,14 +105,17 @@ class Hypernet(nn.Module):
         for layer in layers:
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
-        self.layers = nn.ModuleList(layers)
+        last = layers.pop()
+        self.layers = nn.ModuleList(layers)  # hidden ones
+        self.output = nn.Parameter(output_layer(last.weight, last.bias).detach())
 
     def theta(self) -> Theta:
-        """All parameters shared by the tasks: chunk embeddings, then weight, bias of each layer.
+        """All parameters shared by the tasks: chunk embeddings, then weight, bias of each hidden
+        layer, then the output layer.
 
         Every method here takes such a list, so that it can run at other values than its own.
         """
-        return [self.chunk_embeddings, *self.layers.parameters()]
+        return [self.chunk_embeddings, *self.layers.parameters(), self.output]
 
     def features(self, embeddings: Tensor, theta: Theta | None = None) -> Tensor:
         """Last hidden layer for every task and chunk.
@@ -71,20 +125,20 @@ class Hypernet(nn.Module):
 
         Args:
             embeddings: (T, embedding_size).
-            theta: parameters to use instead of the own ones.
+            theta: parameters to use instead of the own ones (the output layer is not read).
 
         Returns:
             (T, num_chunks, H); for a linear hypernetwork the inputs themselves.
         """
-        chunks, *layers = self.theta() if theta is None else theta
+        chunks, *layers, _ = self.theta() if theta is None else theta
         tasks, chunks = embeddings[:, None], chunks[None]
-        if len(layers) == 2:
+        if not layers:
             shape = (len(embeddings), self.num_chunks, -1)
             return torch.cat([tasks.expand(shape), chunks.expand(shape)], dim=2)
         by_task, by_chunk = layers[0].split([self.embedding_size, chunks.shape[-1]], dim=1)
         hidden = F.linear(tasks, by_task, layers[1]) + F.linear(chunks, by_chunk)
         hidden = self.activation(hidden)
-        for weight, bias in zip(layers[2:-2:2], layers[3:-2:2], strict=True):
+        for weight, bias in zip(layers[2::2], layers[3::2], strict=True):
             hidden = self.activation(F.linear(hidden, weight, bias))
         return hidden
 
@@ -99,5 +153,5 @@ class Hypernet(nn.Module):
             (T, num_weights)
         """
         theta = self.theta() if theta is None else theta
-        chunks = F.linear(self.features(embeddings, theta), theta[-2], theta[-1])
-        return chunks.flatten(1)[:, : self.num_weights]
+        features = F.pad(self.features(embeddings, theta), (0, 1), value=1.0)
+        return GenerateWeights.apply(features, theta[-1], self.num_weights)

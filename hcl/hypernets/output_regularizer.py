@@ -1,89 +1,83 @@
-"""The output regularizer of von Oswald et al. (2020), eq. 2, without generating any weights."""
+"""The output regularizer of von Oswald et al. (2020), eq. 2, without generating any weights.
 
+With features A = [phi, 1] (a row per task and chunk) and the output layer V (H + 1, C), the chunks
+are A V. Against the values at the start of the task, A* and V*, with D = A - A* and E = V - V*,
+
+    A V - A* V* = D V + A* E
+    ||.||^2 = <D'D, V V'> + 2 <D'A*, V E'> + <A*'A*, E E'>        (' = transposed)
+
+so that the penalty and its gradient need (H + 1) x (H + 1) products alone. Every term is a product
+of small differences: nothing cancels (DESIGN.md, section 4).
+"""
+
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from hcl.hypernets.hypernet import Hypernet, Theta
 
 
-class GramPenalty(torch.autograd.Function):
-    """||A V^T + 1 b^T - A* V*^T - 1 b*^T||_F^2 from H x H products alone.
+@dataclass(frozen=True)
+class _Columns:
+    """Products of the output layer over some of its columns, (H + 1, H + 1) each."""
 
-    With D = A - A*, E = V - V*, f = b - b* the difference is D V^T + A* E^T + 1 f^T, so its square
-    needs D^T D, D^T A*, A*^T A* (all tasks and chunks) and V^T V, V^T E, E^T E (all outputs).
-    Every term is a product of small differences: nothing cancels (DESIGN.md, section 4).
-    """
+    outer: Tensor  # V V'
+    mixed: Tensor  # V E'
+    change: Tensor  # E E'
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        diff: Tensor,  # D (M, H), M = tasks x chunks
-        start: Tensor,  # A* (M, H)
-        weight: Tensor,  # V (C, H), C = chunk size
-        weight_diff: Tensor,  # E (C, H); its gradient goes to `weight`
-        bias_diff: Tensor,  # f (C,)
-        start_gram: Tensor,  # A*^T A* (H, H)
-        start_sum: Tensor,  # sum of A*'s rows (H,)
-    ) -> Tensor:
-        gram, cross, diff_sum = diff.T @ diff, diff.T @ start, diff.sum(0)
-        outer, mixed = weight.T @ weight, weight.T @ weight_diff
-        by_bias = bias_diff @ weight
-        total = (gram * outer).sum() + 2 * (cross * mixed).sum()
-        total = total + (start_gram * (weight_diff.T @ weight_diff)).sum()
-        total = total + 2 * (diff_sum @ by_bias + start_sum @ (bias_diff @ weight_diff))
-        ctx.save_for_backward(
-            diff,
-            start,
-            weight,
-            weight_diff,
-            bias_diff,
-            gram,
-            cross,
-            outer,
-            mixed,
-            by_bias,
-            diff_sum,
-            start_gram,
-            start_sum,
+    def __add__(self, other: "_Columns") -> "_Columns":
+        return _Columns(
+            self.outer + other.outer, self.mixed + other.mixed, self.change + other.change
         )
-        return total + len(diff) * bias_diff.dot(bias_diff)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Products of the features over some tasks and chunks, (H + 1, H + 1) each."""
+
+    diff: Tensor  # D without its last column, which is 0 (M, H)
+    start: Tensor  # A* without its last column, which is 1 (M, H)
+    gram: Tensor  # D'D
+    cross: Tensor  # D'A*
+    kept: Tensor  # A*'A*
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
-        (
-            diff,
-            start,
-            weight,
-            weight_diff,
-            bias_diff,
-            gram,
-            cross,
-            outer,
-            mixed,
-            by_bias,
-            diff_sum,
-            start_gram,
-            start_sum,
-        ) = ctx.saved_tensors
-        twice = 2 * scale
-        grad_diff = torch.addmm(by_bias.expand(len(diff), -1), diff, outer)
-        grad_diff = grad_diff.addmm_(start, mixed.T).mul_(twice)
-        grad_weight = weight @ (gram + cross) + weight_diff @ (cross.T + start_gram)
-        grad_weight = grad_weight.addr_(bias_diff, diff_sum + start_sum).mul_(twice)
-        grad_bias = weight @ diff_sum + weight_diff @ start_sum + len(diff) * bias_diff
-        return grad_diff, None, grad_weight, None, grad_bias.mul_(twice), None, None
+    def of(diff: Tensor, start: Tensor, kept: Tensor) -> "_Rows":
+        """From D and A* as (t, k, H), and the products of A* by task (t, H + 1, H + 1)."""
+        diff, start = diff.flatten(0, 1), start.flatten(0, 1)
+        cross = torch.cat([diff.T @ start, diff.sum(0)[:, None]], dim=1)
+        gram = F.pad(diff.T @ diff, (0, 1, 0, 1))
+        return _Rows(diff, start, gram, F.pad(cross, (0, 0, 0, 1)), kept.sum(0))
+
+    def value(self, columns: _Columns) -> Tensor:
+        """||D V + A* E||^2 over these rows and those columns."""
+        total = (self.gram * columns.outer).sum() + 2 * (self.cross * columns.mixed).sum()
+        return total + (self.kept * columns.change).sum()
+
+    def grad(self, columns: _Columns, factor: float) -> Tensor:
+        """`factor` times the value's gradient for D (M, H)."""
+        outer, mixed = 2 * factor * columns.outer, 2 * factor * columns.mixed
+        grad = torch.addmm(mixed[:-1, -1], self.start, mixed[:-1, :-1].T)
+        return grad.addmm_(self.diff, outer[:-1, :-1])
+
+    def factors(self, factor: float) -> Tensor:
+        """K (H + 1, 2 (H + 1)): K @ (V* over E) is `factor` times the value's gradient for V.
+
+        dV = 2 ((D'D + D'A*)' V + (D'A* + A*'A*) E), with V = V* + E.
+        """
+        moved = self.gram + self.cross
+        return torch.cat([moved.T, moved + self.cross.T + self.kept], dim=1).mul_(2 * factor)
 
 
 class OutputRegularizer:
     """Mean over past tasks of the squared distance between their weights now and at task start.
 
-    Chunks whose every output counts ("body") go through GramPenalty; the few others ("tail": the
-    cut last chunk and, where other tasks' heads are masked, the chunks that hold heads) are
-    compared directly, where a 0/1 mask is simple.
+    Where other tasks' heads are masked, the chunks that hold heads ("tail") are compared directly,
+    where a 0/1 mask is simple; everything else goes through the products above.
 
     Args:
         hypernet: the hypernetwork, at the parameters to keep.
@@ -104,58 +98,149 @@ class OutputRegularizer:
         self.hypernet = hypernet
         self.embeddings = embeddings.detach()
         self.theta_start = theta_start or [p.detach().clone() for p in hypernet.theta()]
-        end = hypernet.num_weights if keep is None or first_masked is None else first_masked
-        self.num_body = end // hypernet.chunk_size
-        self.keep = self._tail_mask(keep)
+        is_masked = keep is not None and first_masked is not None
+        end = first_masked if is_masked and first_masked is not None else hypernet.num_weights
+        self.tail_start = end
+        # `whole` chunks count wholly, `cut` columns of the next (the cut last one, or heads).
+        self.whole, self.cut = divmod(end, hypernet.chunk_size)
+        kept = self.theta_start[-1]
+        self.kept_and_change = torch.cat([kept, torch.zeros_like(kept)])  # V* over E
         with torch.no_grad():
             self.start = hypernet.features(self.embeddings, self.theta_start)  # (t, K, H)
-            body = self.start[:, : self.num_body]
-            self.start_grams = body.transpose(1, 2) @ body  # (t, H, H)
-            self.start_sums = body.sum(1)  # (t, H)
-            self.total_gram, self.total_sum = self.start_grams.sum(0), self.start_sums.sum(0)
+            self.kept_rows = [self._gram_of(chunks) for chunks in self._chunks()]
+            self.kept_columns = [kept[:, c] @ kept[:, c].T for c in self._columns()]
+        self.keep = self._tail_mask(keep) if end < hypernet.num_weights else None
 
-    def _tail_mask(self, keep: Tensor | None) -> Tensor | None:
-        """(t or 1, tail chunks * chunk size): 1 where a tail output counts; None without tail."""
-        hypernet = self.hypernet
-        first, last = self.num_body * hypernet.chunk_size, hypernet.num_weights
-        if first >= last:
-            return None
-        size = (hypernet.num_chunks - self.num_body) * hypernet.chunk_size
+    def _chunks(self) -> tuple[slice, slice]:
+        """Those that count wholly, and the one that is cut (if any)."""
+        return slice(0, self.whole), slice(self.whole, self.whole + (self.cut > 0))
+
+    def _columns(self) -> tuple[slice, slice]:
+        """Of the output layer: those before the cut, and those from it on."""
+        return slice(0, self.cut), slice(self.cut, None)
+
+    def _gram_of(self, chunks: slice) -> Tensor:
+        """A*'A* of every past task, (t, H + 1, H + 1)."""
+        features = F.pad(self.start[:, chunks], (0, 1), value=1.0)
+        return features.transpose(1, 2) @ features
+
+    def _tail_mask(self, keep: Tensor | None) -> Tensor:
+        """(t, tail chunks * chunk size): 1 where a weight of the tail's chunks counts."""
+        assert keep is not None
+        hypernet, size = self.hypernet, self.hypernet.chunk_size
+        first = self.tail_start // size * size
         like = self.theta_start[0]
-        mask = torch.zeros(1 if keep is None else len(keep), size, dtype=like.dtype)
-        mask[:, : last - first] = 1.0 if keep is None else keep[:, first:last].to(mask)
+        mask = torch.zeros(len(keep), hypernet.num_chunks * size - first, dtype=like.dtype)
+        tail = slice(self.tail_start - first, hypernet.num_weights - first)
+        mask[:, tail] = keep[:, self.tail_start :].to(mask)
         return mask.to(like.device)
 
     def __call__(self, theta: Theta, tasks: Tensor | None = None) -> Tensor:
-        """The penalty at `theta` (without beta).
+        """The penalty at `theta` (without beta), differentiable once.
 
         Args:
             theta: parameters as `Hypernet.theta()` lists them, e.g. own ones + candidate step.
             tasks: int64, past tasks to regularize; None for all. The mean is over these.
         """
-        if tasks is None:
-            embeddings, start, keep = self.embeddings, self.start, self.keep
-            gram, total = self.total_gram, self.total_sum
-        else:
-            embeddings, start, keep = self.embeddings[tasks], self.start[tasks], self.keep
-            gram, total = self.start_grams[tasks].sum(0), self.start_sums[tasks].sum(0)
-            keep = keep[tasks] if keep is not None and len(keep) > 1 else keep
-        weight, bias = theta[-2:]
-        weight_diff = (weight - self.theta_start[-2]).detach()
-        bias_diff = bias - self.theta_start[-1]
-        diff = self.hypernet.features(embeddings, theta) - start  # (t, K, H)
-        body = slice(0, self.num_body)
-        penalty = GramPenalty.apply(
-            diff[:, body].flatten(0, 1),
-            start[:, body].flatten(0, 1),
-            weight,
-            weight_diff,
-            bias_diff,
-            gram,
-            total,
+        return _Penalty.apply(self, tasks, *theta)
+
+    def value_and_grads(
+        self, theta: Theta, tasks: Tensor | None = None, strength: float = 1.0
+    ) -> tuple[Tensor, list[Tensor]]:
+        """`strength` times the penalty, and its gradient for each of `theta`; see `__call__`."""
+        factor = strength / (len(self.embeddings) if tasks is None else len(tasks))
+        every = tasks is None
+        embeddings = self.embeddings if every else self.embeddings[tasks]
+        start = self.start if every else self.start[tasks]
+        with torch.enable_grad():
+            lower = [p.detach().requires_grad_() for p in theta[:-1]]
+            features = self.hypernet.features(embeddings, [*lower, theta[-1]])
+        diff = features.detach() - start  # (t, K, H)
+        moved = theta[-1].detach()
+        torch.sub(moved, self.theta_start[-1], out=self.kept_and_change[len(moved) :])
+        rows = [
+            _Rows.of(diff[:, chunks], start[:, chunks], kept if every else kept[tasks])
+            for chunks, kept in zip(self._chunks(), self.kept_rows, strict=True)
+        ]
+        value, grad_diff, grad_output = self._grads_of(rows, diff, factor)
+        if self.keep is not None:
+            keep = self.keep if every else self.keep[tasks]
+            value += self._add_tail(diff, start, moved, keep, factor, grad_diff, grad_output)
+        grads = torch.autograd.grad(features, lower, grad_diff, allow_unused=True)
+        filled = (
+            torch.zeros_like(p) if g is None else g for p, g in zip(lower, grads, strict=True)
         )
-        if keep is not None:
-            tail = diff[:, self.num_body :] @ weight.T + bias_diff
-            tail = tail + start[:, self.num_body :] @ (weight - self.theta_start[-2]).T
-            penalty = penalty + (tail.flatten(1) * keep).square().sum()
-        return penalty / len(embeddings)
+        return factor * value, [*filled, grad_output]
+
+    def _grads_of(
+        self, rows: list[_Rows], diff: Tensor, factor: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The value without `factor`; its gradient for the features and the output layer with."""
+        before, after = (
+            _column_products(self.kept_and_change[:, columns], kept)
+            for columns, kept in zip(self._columns(), self.kept_columns, strict=True)
+        )
+        whole, cut = rows
+        value = whole.value(before + after) + cut.value(before)
+        grad_diff = torch.zeros_like(diff)
+        for chunks, part, columns in zip(
+            self._chunks(), rows, (before + after, before), strict=True
+        ):
+            grad_diff[:, chunks] = part.grad(columns, factor).view_as(diff[:, chunks])
+        grad_output = torch.empty_like(self.kept_and_change[: len(before.outer)])
+        factors = whole.factors(factor)
+        first, rest = self._columns()
+        torch.mm(factors, self.kept_and_change[:, rest], out=grad_output[:, rest])
+        if self.cut:
+            factors = factors + cut.factors(factor)
+            torch.mm(factors, self.kept_and_change[:, first], out=grad_output[:, first])
+        return value, grad_diff, grad_output
+
+    def _add_tail(
+        self,
+        diff: Tensor,
+        start: Tensor,
+        moved: Tensor,
+        keep: Tensor,
+        factor: float,
+        grad_diff: Tensor,
+        grad_output: Tensor,
+    ) -> Tensor:
+        """The chunks with masked heads, weight by weight; adds to the gradients."""
+        first = self.tail_start // self.hypernet.chunk_size
+        change = self.kept_and_change[len(moved) :]
+        diff_tail = F.pad(diff[:, first:], (0, 1))
+        start_tail = F.pad(start[:, first:], (0, 1), value=1.0)
+        # 0 too for the columns of the first of them that are in a segment.
+        gap = (diff_tail @ moved + start_tail @ change).mul_(
+            keep.view(len(keep), -1, moved.shape[1])
+        )
+        now = (diff_tail + start_tail).flatten(0, 1)
+        grad_output += 2 * factor * (now.T @ gap.flatten(0, 1))
+        grad_diff[:, first:] += 2 * factor * (gap @ moved.T)[..., :-1]
+        return gap.square().sum()
+
+
+class _Penalty(torch.autograd.Function):
+    """Value and gradient come from the same products, so both are computed at once."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, regularizer: OutputRegularizer, tasks: Tensor | None, *theta: Tensor
+    ) -> Tensor:
+        value, grads = regularizer.value_and_grads(list(theta), tasks)
+        ctx.save_for_backward(*grads)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(scale * grad for grad in ctx.saved_tensors)
+
+
+def _column_products(stack: Tensor, kept: Tensor) -> _Columns:
+    """From V* over E (2 (H + 1), columns) and V* V*'."""
+    size = len(kept)
+    both = stack @ stack[size:].T
+    by_change, change = both[:size], both[size:]
+    return _Columns(kept + by_change + by_change.T + change, by_change + change, change)

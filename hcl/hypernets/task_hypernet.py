@@ -86,7 +86,8 @@ class TaskHypernet(nn.Module):
 
     def current(self) -> Tensor:
         """(num_weights,) of the task being learned."""
-        return self.hypernet(self.embeddings[self.task_id][None])[0]
+        # Not `[0]`: the gradient of a selection is padded with zeros first.
+        return self.hypernet(self.embeddings[self.task_id][None]).squeeze(0)
 
     def update(self, loss: Tensor, others: list[Tensor]) -> tuple[Tensor | None, list[Tensor]]:
         """One Adam step on `loss` + beta * regularizer.
@@ -105,7 +106,8 @@ class TaskHypernet(nn.Module):
         penalty = None
         if self.regularizer is not None:
             penalty, extra = self.penalty_and_grads(grads)
-            grads = list(torch._foreach_add([g.detach() for g in grads], extra[:-1]))
+            torch._foreach_add_(extra[:-1], [g.detach() for g in grads])
+            grads = extra[:-1]
             grad_embedding = grad_embedding.detach() + extra[-1]
         self.optimizer.step(grads)
         self.embedding_optimizer.step([grad_embedding])
@@ -122,23 +124,20 @@ class TaskHypernet(nn.Module):
             lookahead is differentiated through).
         """
         assert self.regularizer is not None
+        regularizer, tasks, beta = self.regularizer, self._draw_past_tasks(), self.config.beta
         embedding, theta = self.embeddings[self.task_id], self.hypernet.theta()
-        if self.config.lookahead == "full":
-            steps = self.optimizer.differentiable_candidate(grads)
-            at = [p + step for p, step in zip(theta, steps, strict=True)]
-            inputs = [*theta, embedding]
-        else:
+        if self.config.lookahead != "full":
             is_off = self.config.lookahead == "off"
             ahead = self.optimizer.params if is_off else self.optimizer.after_step(grads)
-            inputs = at = [p.detach().requires_grad_() for p in ahead]
-        penalty = self.config.beta * self.regularizer(at, self._draw_past_tasks())
+            penalty, extra = regularizer.value_and_grads(ahead, tasks, beta)
+            return penalty, [*extra, torch.zeros_like(embedding)]
+        steps = self.optimizer.differentiable_candidate(grads)
+        penalty = beta * regularizer([p + d for p, d in zip(theta, steps, strict=True)], tasks)
+        inputs = [*theta, embedding]
         found = torch.autograd.grad(penalty, inputs, allow_unused=True)
-        extra = [
+        return penalty.detach(), [
             torch.zeros_like(p) if g is None else g for p, g in zip(inputs, found, strict=True)
         ]
-        if self.config.lookahead != "full":
-            extra.append(torch.zeros_like(embedding))
-        return penalty.detach(), extra
 
     def _draw_past_tasks(self) -> Tensor | None:
         """A random subset of past tasks, or None for all (PAPER.md, section 3)."""
