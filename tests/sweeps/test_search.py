@@ -8,6 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
+from sqlalchemy import event
 
 from hcl.config import ConfigError
 from sweeps.search import OptunaSearch
@@ -198,6 +199,28 @@ def test_what_gives_no_value_fails_with_its_reason(
     assert failed.state == TrialState.FAIL
     assert failed.user_attrs["reason"] == reason
     assert search(tmp_path).remaining() == 3  # it counts as tried
+
+
+def test_an_event_costs_the_same_however_many_trials_there_are(tmp_path: Path) -> None:
+    searcher = search(tmp_path, space(num_trials=30))
+    asked: list[str] = []
+    event.listen(
+        searcher.study._storage._backend.engine,  # type: ignore[attr-defined]
+        "before_cursor_execute",
+        lambda connection, cursor, statement, *more: asked.append(statement),
+    )
+    costs = []
+    for number in range(24):
+        ask(searcher, f"t{number}")
+        if number in (1, 23):
+            del asked[:]
+            searcher.on_trial_result(f"t{number}", row(0.9, 1))
+            assert not searcher.should_stop(f"t{number}", row(0.8, 2))
+            searcher.on_trial_complete(f"t{number}", row(0.7, 5))
+            costs.append(len(asked))
+    assert costs[0] == costs[1] > 0
+    assert trials(tmp_path)[23].intermediate_values == {1: 0.9, 2: 0.8, 5: 0.7}
+    assert len(searcher._live) == len(searcher._reported) == 22
 
 
 def test_the_driver_can_explain_an_error(tmp_path: Path) -> None:
