@@ -21,6 +21,7 @@ from sweeps.tracking import Store, deliver
 # Per-task deliveries: not more often than this, and rarer while the server does not answer.
 DELIVER_EVERY = 2.0  # seconds
 DELIVER_AGAIN = 60.0
+WAIT = 120.0  # for another process in a seed's folder: NFS frees a dead machine's locks after 90 s
 TOO_LARGE = "Storage size calculation overflowed"  # torch, of more than 2^63 bytes
 
 
@@ -80,7 +81,7 @@ def train_seed(
             the journal, unless that did not fit either.
     """
     try:
-        with only_process(folder, timeout=60):
+        with only_process(folder, timeout=WAIT):
             if (result := read_result(folder, config)) is not None:
                 return result
             return _train_seed(config, place, folder, trial, on_task, progress)
