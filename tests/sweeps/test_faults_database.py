@@ -13,6 +13,8 @@ from servers import Server
 from whole_sweeps import check_same, check_whole, finish, rows_of, start, wait_for
 
 from hcl.config import ConfigError
+from sweeps.again import reopen_failed
+from sweeps.folder import SweepFolder
 from sweeps.patient_storage import PatientStorage
 from sweeps.study import open_storage
 
@@ -83,6 +85,21 @@ def test_a_database_that_stays_away_is_told_and_asked_no_longer(
     finally:
         postgres.start()
     assert len(study.trials) == 0
+
+
+def test_a_failed_trial_is_tried_again_here_too(postgres: Postgres, tmp_path: Path) -> None:
+    url = postgres.url("many")
+    study = optuna.create_study(study_name="again", storage=open_storage(url))
+    trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+    trial.set_user_attr("ray_trial_id", "a")
+    trial.set_user_attr("reason", "no space left on device")
+    study.tell(trial.number, state=TrialState.FAIL)
+    folder = SweepFolder(tmp_path, "again")
+    assert reopen_failed(folder, url) == [0]
+    (opened,) = optuna.load_study(study_name="again", storage=url).trials
+    assert opened.state == TrialState.RUNNING and opened.params == trial.params
+    assert opened.datetime_complete is None and opened.user_attrs == {"ray_trial_id": "a"}
+    assert reopen_failed(folder, url) == []
 
 
 def test_a_sweep_outlives_restarts_of_its_database(
