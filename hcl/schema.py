@@ -153,7 +153,7 @@ def _convert_scalar(value: Any, hint: type) -> Any:
     if hint is int and is_number and isinstance(value, int):
         if abs(value) <= LARGEST:
             return value
-        return _Problem(f"must be at most {LARGEST} (2^63 - 1) but has {_digits(value)} digits")
+        return _Problem(f"must be at most {LARGEST} (2^63 - 1) but got {_spelled(value)}")
     if hint in (bool, str) and isinstance(value, hint):
         return value
     names = {float: "a number", int: "a whole number", bool: "true or false", str: "a string"}
@@ -163,9 +163,11 @@ def _convert_scalar(value: Any, hint: type) -> Any:
     return _Problem(f"must be {names[hint]} but got {value!r}{fix}")
 
 
-def _digits(value: int) -> int:
-    # Not len(str(value)): Python refuses to write more than 4300 digits.
-    return int(abs(value).bit_length() * math.log10(2)) + 1
+def _spelled(value: int) -> str:
+    try:
+        return f"{value!s:.30}"
+    except ValueError:  # Python writes no more than 4300 digits
+        return "a longer one"
 
 
 def _is_number(text: str) -> bool:

@@ -4,6 +4,7 @@ import sys
 from typing import NoReturn
 
 import typer
+from typer.exceptions import TyperException
 
 from hcl.config import ConfigError
 from sweeps.commands import confirm, data, records, reproduce, single, sweep
@@ -50,15 +51,31 @@ def main() -> NoReturn:
     Exit status: 0 ok, 1 some trials failed, 2 something to correct, 130 interrupted.
     """
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
     except ConfigError as error:
         for message in error.errors:
             typer.echo(f"hcl: {message}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("hcl: interrupted", err=True)
-        sys.exit(130)
-    sys.exit(0)
+    except TyperException as error:
+        typer.echo(_usage(error), err=True)
+    sys.exit(2)
+
+
+def _usage(error: TyperException) -> str:
+    """A wrong option in one line, with the value that was given."""
+    text = error.format_message()
+    if "\n" in text:  # the help, where nothing was asked
+        return text
+    option = next((name for name in getattr(getattr(error, "param", None), "opts", [])), None)
+    if option in sys.argv[:-1]:
+        text += f", but got {sys.argv[sys.argv.index(option) + 1]!r}"
+    command = " ".join(word for word in sys.argv[1:2] if word in COMMANDS)
+    return f"hcl: {text.rstrip('.')}; see hcl {command + ' ' if command else ''}--help"
+
+
+COMMANDS = tuple(
+    [str(group.name) for group in app.registered_groups]
+    + [str(getattr(command.callback, "__name__", "")) for command in app.registered_commands]
+)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ from hcl.config import ConfigError, TrialConfig
 from hcl.results import Result
 from sweeps.cells import run_cells
 from sweeps.folder import SweepFolder, git_tags
+from sweeps.preflight import check_study
 from sweeps.resources import gpus
 from sweeps.search_space import SearchSpace, load
 from sweeps.seed_run import Place
 from sweeps.table import Cell, Estimate, Table
-from sweeps.tracking import Store, prepare
+from sweeps.tracking import Store, prepare, redact
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,8 +85,15 @@ def best_of(folder: SweepFolder, space: SearchSpace, top: int, url: str | None) 
     known = folder.read_info().get("study_url")
     if url is None and known and "***" in known:
         raise ConfigError(f"the study is in {known}; give its --study-url, passwords are not kept")
-    storage = open_storage(url or known or folder.study_url)
-    study = optuna.load_study(study_name=folder.name, storage=storage)
+    url = url or known or folder.study_url
+    check_study(url, must_exist=True)
+    try:
+        study = optuna.load_study(study_name=folder.name, storage=open_storage(url))
+    except KeyError:
+        raise ConfigError(
+            f"there is no study {folder.name!r} in {redact(url)}; give the --study-url it was"
+            " searched with"
+        ) from None
     chosen: dict[str, Chosen] = {}
     for trial in best_trials(study, space.sweep.modes):
         config = space.trial_config(trial.params, seed=0).digest(without_seed=True)

@@ -53,6 +53,7 @@ class SweepRequest:
         study_url: database of the study; None = a file in the sweep's folder.
         data_root: folder with the data sets.
         command: how a person started it.
+        ship_code: whether this code is sent to the cluster's workers.
     """
 
     space: SearchSpace
@@ -62,6 +63,7 @@ class SweepRequest:
     study_url: str | None = None
     data_root: str | None = None
     command: str = ""
+    ship_code: bool = False
 
     @property
     def store(self) -> Store:
@@ -84,7 +86,7 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
     """
     set_environment()
     input_shape = check_start(request)
-    with connected(request.address), request.folder.lock():
+    with connected(request.address, request.ship_code), request.folder.lock():
         from sweeps.search import OptunaSearch
 
         space = settle(request.space, request.address, request.data_root, console.out)
@@ -266,6 +268,7 @@ def _counts(search: "OptunaSearch") -> Any:
         total=done + failed + stopped + len(search.refused) + search.remaining(),
         num_tasks=search.space.example().benchmark.num_tasks,
         mode=modes[0] if len(modes) == 1 else "",
+        objective=search.space.sweep.objectives[0],
         done=done,
         failed=failed,
         stopped=stopped,

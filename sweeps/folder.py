@@ -74,11 +74,14 @@ class SweepFolder:
         """
         path = self.path / "sweep.json"
         try:
-            return json.loads(path.read_text())
-        except FileNotFoundError:
+            info = json.loads(path.read_text())
+            if not isinstance(info, dict):
+                raise ValueError("it holds no JSON object")
+        except (FileNotFoundError, NotADirectoryError):
             return {}
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path} is damaged ({error}); restore it from a copy") from None
+        return info
 
     def write_info(self, **changes: Any) -> None:
         """Change entries of sweep.json."""

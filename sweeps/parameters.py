@@ -31,6 +31,11 @@ class FloatParameter:
 
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
+    def spelled(self) -> str:
+        """The range as a person writes it."""
+        step = f" in steps of {self.step:g}" if self.step else ""
+        return f"{self.low:g} to {self.high:g}" + step + (", log" if self.log else "")
+
     def corners(self) -> dict[str, float]:
         """Where a range can be wrong for the trial: name in the file -> value."""
         return {"low": self.low, "high": self.high}
@@ -107,6 +112,11 @@ class ChoiceParameter:
         from optuna.distributions import CategoricalDistribution
 
         return CategoricalDistribution(self.grid())
+
+    def spelled(self) -> str:
+        """The values as a person writes them."""
+        plain = [list(value) if isinstance(value, tuple) else value for value in self.values]
+        return f"one of {', '.join(map(str, plain))}"
 
     def corners(self) -> dict[str, Any]:
         """Every value can be wrong for the trial: name in the file -> value."""

@@ -9,6 +9,7 @@ from ray.tune import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from sweeps.report import shown
 from sweeps.search import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
@@ -24,6 +25,7 @@ class Counts:
         total: trials of the whole sweep.
         num_tasks: of every trial.
         mode: "max" or "min"; "" where no value is better than another.
+        objective: name of the value, which says how it is shown.
         done: trials with a value, of earlier starts too.
         failed: trials without one.
         stopped: trials given up early.
@@ -36,6 +38,7 @@ class Counts:
     total: int
     num_tasks: int
     mode: str
+    objective: str = ""
     done: int = 0
     failed: int = 0
     stopped: int = 0
@@ -88,7 +91,7 @@ class Counts:
         parts += [f"{len(self.refused)} refused"] if self.refused else []
         parts.append(f"{self.failed} failed")
         if self.best:
-            parts.append(f"best {self.best[0]:.4f} (trial {self.best[1]})")
+            parts.append(f"best {shown(self.objective, self.best[0])} (trial {self.best[1]})")
         if self.running and (left := self.seconds_left(now)) is not None:
             parts.append(f"about {duration(left)} left")
         return ", ".join(parts)

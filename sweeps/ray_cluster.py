@@ -11,6 +11,7 @@ from typing import Any
 from hcl.config import ConfigError
 from sweeps.resources import check_fits, trials_that_fit
 from sweeps.search_space import SweepSettings
+from sweeps.shipping import check_option, shipped
 
 ENVIRONMENT = {
     # Half-default since Ray 2.59: a driver with an address must be told what the cluster uses.
@@ -64,12 +65,17 @@ def cluster(address: str | None, sweep: SweepSettings) -> Iterator[int]:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str | None, ship_code: bool = False) -> Iterator[None]:
     """Hold the connection to the cluster at `address`, for a sweep to find; None = not yet.
+
+    Args:
+        address: of the cluster.
+        ship_code: send this code to its workers (see `sweeps.shipping`).
 
     Raises:
         ConfigError: no answer there, told before anything is made.
     """
+    check_option(ship_code, address)
     if address is None:
         yield
         return
@@ -79,15 +85,23 @@ def connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    start(address)
+    if ship_code:
+        with shipped() as environment:
+            start(address, environment)
+    else:
+        start(address)
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def start(address: str | None) -> None:
+def start(address: str | None, environment: dict[str, Any] | None = None) -> None:
     """Connect this process to the cluster at `address`, or start Ray on this machine alone.
+
+    Args:
+        address: of the cluster.
+        environment: Ray's runtime environment for the workers of a cluster.
 
     Raises:
         ConfigError: no answer at the address.
@@ -100,7 +114,7 @@ def start(address: str | None) -> None:
         return
     try:
         _knock(address)
-        ray.init(address, **quiet)
+        ray.init(address, runtime_env=environment or None, **quiet)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ConfigError(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from hcl.config import ConfigError
-from sweeps.table import Cell, Estimate, Table
+from sweeps.table import Cell, Estimate, Table, numbers_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,7 +83,7 @@ def report(sweep: str, store: Store, form: str = "markdown") -> str:
     tables = [best, method_table(frame)] if best.rows else [method_table(frame)]
     text = "\n".join(FORMS[form](table) for table in tables)
     if form == "csv":
-        return text
+        return numbers_csv(tables)
     comment = "% " if form == "latex" else ""
     origin = [f"Sweep {sweep}"]
     origin += [f"command: {settings['command']}"] if settings.get("command") else []
@@ -139,7 +139,7 @@ def method_table(frame: pd.DataFrame, metric: str = "average_accuracy") -> Table
     """
     runs = complete_runs(frame)
     rows: dict[tuple[str, int, str], dict[str, Estimate | None]] = {}
-    unselected = 0
+    how: list[str] = []  # each cell's configuration was chosen
     for scenario in SCENARIOS:
         name, selector = (f"{split}/{scenario}/{metric}" for split in ("test", "val"))
         if name not in runs:
@@ -148,16 +148,17 @@ def method_table(frame: pd.DataFrame, metric: str = "average_accuracy") -> Table
         keys = [scored["benchmark/name"], scored["num_tasks"], scored["method/name"]]
         for key, group in scored.groupby(keys):
             benchmark, num_tasks, method = cast(tuple[str, float, str], key)
-            chosen, is_selected = _choose(group, selector)
-            unselected += not is_selected
+            chosen, by = _choose(group, selector)
+            how.append(by)
             row = rows.setdefault((benchmark, int(num_tasks), scenario), {})
             row[label(method, scenario)] = estimate(chosen, name)
-    notes = [
-        UNITS,
-        "of several configurations a cell shows the best on its scenario's validation data",
-    ]
-    if unselected:
-        notes.append(f"{unselected} of the cells had no validation data: first configuration")
+    notes = [UNITS]
+    if "validation" in how:
+        notes.append(
+            "of several configurations a cell shows the best on its scenario's validation data"
+        )
+    if blind := how.count("place"):
+        notes.append(f"{blind} of the cells had no validation data: first configuration")
     return _layout(rows, heading(f"test {metric}"), (*notes, *left_out(frame)))
 
 
@@ -194,18 +195,18 @@ def complete_runs(frame: pd.DataFrame) -> pd.DataFrame:
     return runs
 
 
-def _choose(group: pd.DataFrame, selector: str) -> tuple[pd.DataFrame, bool]:
-    """The runs of one configuration, and False where nothing but its place selected it."""
+def _choose(group: pd.DataFrame, selector: str) -> tuple[pd.DataFrame, str]:
+    """The runs of one configuration; it is "alone", or chosen by "validation" or its "place"."""
     group = one_run_per_seed(group)
     counts = group.groupby("config", sort=False).size()
     group = group[group["config"].isin(counts[counts == counts.max()].index)]
     configs = list(dict.fromkeys(group["config"]))
     if len(configs) == 1:
-        return group, True
+        return group, "alone"
     if selector not in group or group[selector].isna().all():
-        return group[group["config"] == configs[0]], False
+        return group[group["config"] == configs[0]], "place"
     best = group.groupby("config")[selector].mean().idxmax()
-    return group[group["config"] == best], True
+    return group[group["config"] == best], "validation"
 
 
 def one_run_per_seed(group: pd.DataFrame) -> pd.DataFrame:
@@ -231,6 +232,11 @@ def heading(name: str) -> str:
 def is_fraction(name: str) -> bool:
     """Whether a metric is an accuracy or a difference of two, shown in percent."""
     return any(word in name for word in ("accuracy", "forgetting", "transfer"))
+
+
+def shown(name: str, value: float) -> str:
+    """A metric's value as tables show it: accuracies in percent."""
+    return f"{100 * value:.2f} %" if is_fraction(name) else f"{value:.4f}"
 
 
 def spell(params: pd.Series) -> str:

@@ -132,6 +132,23 @@ class Table:
         return any(isinstance(row[column], Estimate) for row in self.rows)
 
 
+def numbers_csv(tables: Iterable[Table]) -> str:
+    """Every number of several tables on a line of its own, with its unit, in full precision."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(("table", "row", "column", "unit", "mean", "SEM", "n"))
+    for table in tables:
+        for row in table.rows:
+            texts = [cell for cell in row if isinstance(cell, str)]
+            for name, cell in zip(table.columns, row, strict=True):
+                if isinstance(cell, Estimate):
+                    unit = "%" if "(%)" in f"{table.title} {name}" else ""
+                    plain = [text.replace(" (%)", "") for text in (table.title, name)]
+                    place = (plain[0], " | ".join(texts), plain[1], unit)
+                    writer.writerow([*place, *_csv_cells(cell)])
+    return buffer.getvalue()
+
+
 def _number(value: float) -> str:
     """Two decimals; four significant digits where two decimals would show nothing."""
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.005 else f"{value:.2g}"

@@ -7,8 +7,11 @@ import typer
 from hcl.config import ConfigError
 from sweeps.commands.options import (
     STORAGE,
+    Address,
     DataRoot,
+    ShipCode,
     Storage,
+    StudyUrl,
     TrackingUri,
     absolute,
     console,
@@ -27,24 +30,11 @@ def confirm(
     seeds: Annotated[
         str, typer.Option(help="Seeds that the search did not use: 101..105 or 101,102.")
     ] = "101..105",
-    address: Annotated[
-        str | None,
-        typer.Option(
-            envvar="RAY_ADDRESS",
-            show_default="this machine",
-            help="Ray cluster: HOST:PORT, or auto for the one this machine belongs to.",
-        ),
-    ] = None,
+    address: Address = None,
+    ship_code: ShipCode = False,
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
-    study_url: Annotated[
-        str | None,
-        typer.Option(
-            envvar="HCL_STUDY_URL",
-            show_default="where the sweep put it",
-            help="Database of the Optuna study.",
-        ),
-    ] = None,
+    study_url: StudyUrl = None,
     data_root: DataRoot = None,
 ) -> None:
     """Train a sweep's best configurations on fresh seeds: the numbers to report.
@@ -60,19 +50,21 @@ def confirm(
     \b
     Exit status: 0 all trained, 1 some failed, 2 something to correct, 130 interrupted.
     """
-    from hcl import benchmarks
     from sweeps import confirm as confirming
+    from sweeps.preflight import check_start
+    from sweeps.ray_cluster import connected
 
-    folder = SweepFolder(storage, sweep)
+    folder, data = SweepFolder(storage, sweep), absolute(data_root)
     space = confirming.read_space(folder)
     chosen_seeds = parse_seeds(seeds)
     confirming.check_seeds(space, chosen_seeds)
     chosen = confirming.best_of(folder, space, top, study_url)
-    benchmarks.load(space.example().benchmark, absolute(data_root))  # missing: told here, at once
     store = find_store(storage, tracking_uri, sweep)
-    table, failed = confirming.confirm(
-        folder, space, chosen, chosen_seeds, store, console(), address, absolute(data_root)
-    )
+    check_start(space, folder, store, study_url, data, is_local=address is None)
+    with connected(address, ship_code):
+        table, failed = confirming.confirm(
+            folder, space, chosen, chosen_seeds, store, console(), address, data
+        )
     say(table.terminal())
     raise typer.Exit(1 if failed else 0)
 

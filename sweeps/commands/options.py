@@ -39,6 +39,31 @@ DataRoot = Annotated[
         help="Folder with the data sets; missing files are downloaded there.",
     ),
 ]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        envvar="RAY_ADDRESS",
+        show_default="this machine",
+        help="Ray cluster: HOST:PORT, or auto for the one this machine belongs to.",
+    ),
+]
+ShipCode = Annotated[
+    bool,
+    typer.Option(
+        "--ship-code",
+        help="Send this code to the cluster's workers, which need its dependencies alone.",
+    ),
+]
+StudyUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--study-url",
+        envvar="HCL_STUDY_URL",
+        show_default="a sqlite file in the sweep's folder",
+        help="Database of the Optuna study.",
+    ),
+]
 STORAGE = Path("storage")
 
 

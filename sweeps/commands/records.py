@@ -84,15 +84,17 @@ def ui(
       hcl ui
       hcl ui --port 5001 --storage /shared/hcl
     """
-    from sweeps.tracking import local_store, redact
+    from sweeps.tracking import Store, local_store
+    from sweeps.tracking.store import check_store
 
-    if tracking_uri and tracking_uri.startswith("http"):
-        say(f"the runs are on a server of their own: {redact(tracking_uri)}")
-        return
     folder = SweepFolder(storage, "any").storage
-    uri = tracking_uri or local_store(folder, "any").tracking_uri
+    store = Store(tracking_uri, None, "any") if tracking_uri else local_store(folder, "any")
+    if store.tracking_uri.startswith("http"):
+        say(f"the runs are on a server of their own: {store.shown_uri}")
+        return
     if tracking_uri is None and not (folder / "mlflow.db").exists():
         raise ConfigError(f"no run has been recorded in {folder}; give its --storage, or sweep")
+    check_store(store)
     _check_port(port)
     say(f"MLflow UI: http://127.0.0.1:{port}    (Ctrl-C ends it)")
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
@@ -100,7 +102,7 @@ def ui(
     command += ["--default-artifact-root", str(folder / "artifacts")]
     environment = {
         **os.environ,
-        "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument: it may hold a password
+        "MLFLOW_BACKEND_STORE_URI": store.tracking_uri,  # not an argument: it may hold a password
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hcl.config import ConfigError, TrialConfig, flatten
+from hcl.results import config_of
 from sweeps.commands.options import (
     STORAGE,
     DataRoot,
@@ -17,10 +18,12 @@ from sweeps.commands.options import (
     say,
 )
 from sweeps.folder import SweepFolder, git_tags
-from sweeps.yaml_file import load_yaml, parse_yaml
+from sweeps.report import shown
+from sweeps.yaml_file import load_yaml, parse_yaml, read_text
 
 if TYPE_CHECKING:
     from hcl.results import Progress, Result
+    from sweeps.seed_run import Place
 
 
 def run(
@@ -54,20 +57,13 @@ def run(
     values = _changed(_read(config), change or [])
     chosen = numbers(seeds, "--seeds") or [values.get("seed", 1)]
     configs = [TrialConfig.from_dict({**values, "seed": seed}) for seed in chosen]
-    if device not in ("cpu", "cuda") and not device.startswith("cuda:"):
-        raise ConfigError(f"--device {device!r}: use cpu, cuda or cuda:NUMBER")
-    if device != "cpu":
-        from hcl.learner import check_device
-
-        check_device(device)
+    _check_device(device)
     from sweeps.driver import store_of
-    from sweeps.journal import Journal, JournalError
-    from sweeps.seed_run import Place, TrialFailed, train_seed
-    from sweeps.tracking import deliver, prepare
+    from sweeps.seed_run import Place
+    from sweeps.tracking import prepare
 
     folder = SweepFolder(storage, name)
     store = store_of(folder, tracking_uri)
-    prepare(store)
     place = Place(
         name,
         store,
@@ -77,21 +73,63 @@ def run(
         data_root=absolute(data_root),
         checkpoint_every=1000,
     )
+    _check_start(configs, folder, place)
+    prepare(store)
     for one in configs:
-        trial = one.digest(without_seed=True)
-        path = folder.seed_folder(trial, one.seed)
+        _train(one, folder, place)
+
+
+def _check_device(device: str) -> None:
+    if device not in ("cpu", "cuda") and not device.startswith("cuda:"):
+        raise ConfigError(f"--device {device!r}: use cpu, cuda or cuda:NUMBER")
+    if device != "cpu":
+        from hcl.learner import check_device
+
+        check_device(device)
+
+
+def _check_start(configs: list[TrialConfig], folder: SweepFolder, place: "Place") -> None:
+    """Look at everything that a user can fix, before anything is made."""
+    from hcl import benchmarks
+    from sweeps.journal import Journal, JournalError
+    from sweeps.preflight import check_writable
+    from sweeps.seed_run import read_result
+    from sweeps.tracking.store import check_store
+
+    check_writable(folder)
+    for one in configs:
+        path = _seed_folder(folder, one)
         try:
-            result = train_seed(one, place, path, trial, progress=_show_progress)
-        except TrialFailed as error:
-            say(f"seed {one.seed} failed: {error}", stderr=True)
-            raise typer.Exit(1) from None
+            is_done = read_result(path, one) is not None
+            Journal(path).records()
         except JournalError as error:
             raise ConfigError(f"{error}; remove {path} to train this seed again") from None
-        except KeyboardInterrupt:
-            Journal(path).append("failed", reason="interrupted", status="KILLED")
-            deliver(store, path, None)
-            raise
-        _show_result(one.seed, result, path)
+        if not is_done:
+            benchmarks.load(one.benchmark, place.data_root)
+    check_store(place.store)
+
+
+def _seed_folder(folder: SweepFolder, config: TrialConfig) -> Path:
+    return folder.seed_folder(config.digest(without_seed=True), config.seed)
+
+
+def _train(config: TrialConfig, folder: SweepFolder, place: "Place") -> None:
+    """Train one seed and show its result, or why there is none."""
+    from sweeps.journal import Journal
+    from sweeps.seed_run import TrialFailed, train_seed
+    from sweeps.tracking import deliver
+
+    path, trial = _seed_folder(folder, config), config.digest(without_seed=True)
+    try:
+        result = train_seed(config, place, path, trial, progress=_show_progress)
+    except TrialFailed as error:
+        say(f"seed {config.seed} failed: {error}", stderr=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        Journal(path).append("failed", reason="interrupted", status="KILLED")
+        deliver(place.store, path, None)
+        raise
+    _show_result(config.seed, result, path)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -99,14 +137,14 @@ def _read(path: Path) -> dict[str, Any]:
     if path.suffix != ".json":
         return flatten(load_yaml(path))
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or f"not valid JSON: {error}"
-        raise ConfigError(f"{path}: cannot be read: {why}") from None
+        values = json.loads(read_text(path))
+    except ConfigError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read: not valid JSON: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must hold a JSON object but holds {type(values).__name__}")
-    is_result = isinstance(values.get("config"), dict) and "accuracy" in values
-    return flatten(values["config"] if is_result else values)
+    return flatten(config_of(values))
 
 
 def _changed(values: dict[str, Any], changes: list[str]) -> dict[str, Any]:
@@ -132,5 +170,5 @@ def _show_progress(progress: "Progress") -> None:
 def _show_result(seed: int, result: "Result", folder: Path) -> None:
     say(f"seed {seed}:")
     for key, value in sorted(result.metrics.items()):
-        say(f"  {key} {value:.4f}")
+        say(f"  {key} {shown(key, value)}")
     say(f"  in {folder / 'result.json'}")

@@ -11,8 +11,11 @@ import typer
 from hcl.config import ConfigError
 from sweeps.commands.options import (
     STORAGE,
+    Address,
     DataRoot,
+    ShipCode,
     Storage,
+    StudyUrl,
     TrackingUri,
     absolute,
     console,
@@ -21,7 +24,9 @@ from sweeps.commands.options import (
     say,
 )
 from sweeps.folder import SweepFolder
+from sweeps.report import shown
 from sweeps.search_space import SearchSpace, load
+from sweeps.yaml_file import load_yaml
 
 if TYPE_CHECKING:
     from sweeps.outcome import Outcome
@@ -61,24 +66,11 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, show the first trials, stop.")
     ] = False,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            envvar="RAY_ADDRESS",
-            show_default="this machine",
-            help="Ray cluster: HOST:PORT, or auto for the one this machine belongs to.",
-        ),
-    ] = None,
+    address: Address = None,
+    ship_code: ShipCode = False,
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
-    study_url: Annotated[
-        str | None,
-        typer.Option(
-            envvar="HCL_STUDY_URL",
-            show_default="a sqlite file in the sweep's folder",
-            help="Database of the Optuna study.",
-        ),
-    ] = None,
+    study_url: StudyUrl = None,
     data_root: DataRoot = None,
 ) -> None:
     """Search hyperparameters: Ray Tune runs the trials, Optuna chooses, MLflow records.
@@ -109,10 +101,7 @@ def sweep(
     folder = SweepFolder(storage, space.name if name is None else name)
     if resume and not folder.space_file.exists():
         raise ConfigError(f"there is no sweep {folder.name!r} in {folder.storage} to resume")
-    if dry_run:
-        _show_plan(space, folder)
-        return
-    from sweeps.driver import SweepRequest, run_sweep
+    from sweeps.driver import SweepRequest, check_start, run_sweep
 
     request = SweepRequest(
         space=space,
@@ -122,7 +111,15 @@ def sweep(
         study_url=study_url,
         data_root=absolute(data_root),
         command=shlex.join(["hcl", *sys.argv[1:]]),
+        ship_code=ship_code,
     )
+    if dry_run:
+        from sweeps.ray_cluster import connected
+
+        check_start(request)
+        with connected(address, ship_code):
+            _show_plan(space, folder)
+        return
     outcome = run_sweep(request, console())
     show_outcome(request.folder, space, outcome)
     raise typer.Exit(outcome.exit_code)
@@ -145,16 +142,14 @@ def validate(
     wrong = 0
     for path in found:
         try:
-            space = load(path)
+            about = _about(path)
         except ConfigError as error:
             wrong += 1
             say(f"{path}: {len(error.errors)} to correct")
             for message in error.errors:
-                say(f"  {message}")
+                say(f"  {message.removeprefix(f'{path}: ')}")
         else:
-            config = space.example()
-            what = f"{config.method_name} on {config.benchmark.name}, {config.scenario} scenario"
-            say(f"{path}: ok, {what}, {len(space.parameters)} searched, {len(space.points)} given")
+            say(f"{path}: ok, {about}")
     if wrong:
         say(f"{wrong} of {len(found)} files are not valid", stderr=True)
         raise typer.Exit(2)
@@ -192,7 +187,8 @@ def _show_best(space: SearchSpace, outcome: "Outcome") -> None:
         # In the file's order, not the database's; without what was not searched.
         keys = [key for key in space.parameters if key in trial["params"]]
         values = ", ".join(f"{key} {_short(trial['params'][key])}" for key in keys)
-        reached = ", ".join(f"{value:.4f}" for value in trial["values"])
+        pairs = zip(names, trial["values"], strict=True)
+        reached = ", ".join(shown(name, value) for name, value in pairs)
         say(f"  trial {trial['number']}: {reached} with {values}")
 
 
@@ -208,9 +204,26 @@ def _show_plan(space: SearchSpace, folder: SweepFolder) -> None:
     for index, point in enumerate(space.points[: sweep.num_trials]):
         shown = ", ".join(f"{key} {_short(value)}" for key, value in point.items())
         say(f"trial {index} is given: {shown}")
-    for key, distribution in space.distributions().items():
+    for key, parameter in space.parameters.items():
         when = space.conditions.told(key)
-        say(f"{key}: {distribution}" + (f" when {when}" if when else ""))
+        say(f"{key}: {parameter.spelled()}" + (f" when {when}" if when else ""))
+
+
+def _about(path: Path) -> str:
+    """What a valid search space or table file holds.
+
+    Raises:
+        ConfigError: it is not valid.
+    """
+    if "rows" in load_yaml(path):
+        from sweeps.reproduction.spec import load_table
+
+        table = load_table(str(path))
+        return f"a table of {len(table.cells)} cells, {len(table.trainings([1]))} trainings a seed"
+    space = load(path)
+    config = space.example()
+    what = f"{config.method_name} on {config.benchmark.name}, {config.scenario} scenario"
+    return f"{what}, {len(space.parameters)} searched, {len(space.points)} given"
 
 
 def _yaml_files(path: Path) -> list[Path]:

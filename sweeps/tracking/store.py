@@ -217,7 +217,7 @@ def redact(text: str) -> str:
     Also where the slashes were forgotten, or the password is a parameter of the query.
     """
     text = re.sub(r"(?<=//)[^\s'\"]*@", "***@", text)
-    text = re.sub(r"(?<![^\s'\"=])[^\s'\":/@]+:[^\s'\"/@]+@", "***@", text)
+    text = re.sub(r"(?<![^\s'\"=])[^\s'\":/@=]+:[^\s'\"/@]+@", "***@", text)
     return re.sub(r"(?<=[?&]password=)[^&\s'\"]+", "***", text)
 
 

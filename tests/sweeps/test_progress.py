@@ -12,7 +12,8 @@ from sweeps.progress import Counts, ProgressCallback, duration
 
 
 def counts(**more: Any) -> Counts:
-    return Counts(total=10, num_tasks=5, mode="max", started=0.0, **more)
+    objective = "val/task/average_accuracy"
+    return Counts(total=10, num_tasks=5, mode="max", objective=objective, started=0.0, **more)
 
 
 def test_the_line_says_done_running_failed_best_and_time_left() -> None:
@@ -23,7 +24,7 @@ def test_the_line_says_done_running_failed_best_and_time_left() -> None:
     assert state.seconds_left(60.0) == pytest.approx(60 / 2.4 * 4.6)
     assert state.line(60.0) == (
         "3/10 trials done, 2 running (trial 4: 2/5 tasks, trial 5: 0/5 tasks), 2 failed,"
-        " best 0.9500 (trial 3), about 2 min left"
+        " best 95.00 % (trial 3), about 2 min left"
     )
 
 
@@ -73,7 +74,7 @@ def test_without_a_terminal_there_is_a_line_every_ten_seconds_and_failures_at_on
         "0/10 trials done, 2 running (trial 0: 2/5 tasks, trial 1: 0/5 tasks), 0 failed,"
         " about 4 min left",
         "trial 1 failed: lr [too] large",
-        "1/10 trials done, 0 running, 1 failed, best 0.5000 (trial 0)",
+        "1/10 trials done, 0 running, 1 failed, best 50.00 % (trial 0)",
     ]
 
 
