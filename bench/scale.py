@@ -18,26 +18,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sweeps.driver import SweepRequest, run_sweep
+from sweeps.folder import SweepFolder
 from sweeps.ray_cluster import set_environment
-
-set_environment()  # before Ray is imported
-
-import optuna  # noqa: E402
-
-import sweeps.search  # noqa: E402
-import sweeps.trial  # noqa: E402
-from sweeps.driver import SweepRequest, run_sweep  # noqa: E402
-from sweeps.folder import SweepFolder  # noqa: E402
-from sweeps.report import report  # noqa: E402
-from sweeps.search_space import parse  # noqa: E402
-from sweeps.study import open_storage  # noqa: E402
-from sweeps.sync import sync_sweep  # noqa: E402
-from sweeps.tracking import runs_frame  # noqa: E402
-from sweeps.yaml_file import parse_yaml  # noqa: E402
+from sweeps.search_space import parse
+from sweeps.yaml_file import parse_yaml
 
 HERE = Path(__file__).parent
 RESULTS, PLOT = HERE / "scale.json", HERE.parent / "docs" / "scale.png"
-NUM_TASKS, TASK_SECONDS = 5, 4.0  # shorter than this, Ray would start a process for each trial
+NUM_TASKS = 5
 EVERY = 100  # trials between two readings
 SPACE = """
 description: trials that learn nothing
@@ -104,30 +93,39 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--slots", type=int, default=64)
     parser.add_argument("--sampler", default="tpe")
+    # Much shorter, and Ray starts a process for each trial instead of using one again.
+    parser.add_argument("--task-seconds", type=float, default=4.0, help="that a task sleeps")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--plot", type=Path, default=PLOT)
     args = parser.parse_args()
     space = parse(parse_yaml(SPACE), "scale").with_sweep(
         num_trials=args.trials, sampler=args.sampler, max_concurrent_trials=args.slots
     )
     with tempfile.TemporaryDirectory() as storage:
         request = SweepRequest(space, SweepFolder(Path(storage), space.name))
-        timings = {**run(request, args.slots), **ask(request)}
+        timings = {**run(request, args.slots, args.task_seconds), **ask(request)}
     about = {
         "command": f"python -m bench.scale --trials {args.trials} --slots {args.slots}"
         f" --sampler {args.sampler}",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, shared with other work",
         "measured": time.strftime("%F %T%z"),
     }
-    RESULTS.write_text(json.dumps({**about, "rows": METER.rows, **timings}, indent=1) + "\n")
-    draw(METER.rows, PLOT)
+    args.out.write_text(json.dumps({**about, "rows": METER.rows, **timings}, indent=1) + "\n")
+    draw(METER.rows, args.plot)
     print(json.dumps(timings, indent=1))
 
 
-def run(request: SweepRequest, slots: int) -> dict[str, float]:
+def run(request: SweepRequest, slots: int, task_seconds: float) -> dict[str, float]:
     """The sweep; how many seconds its end took, which delivers all runs."""
+    set_environment()
     import ray
     from rich.console import Console
 
-    sweeps.trial.make_trainable = no_op  # the driver looks both up when it starts
+    import sweeps.search
+    import sweeps.trial
+
+    # The driver looks both up when it starts.
+    sweeps.trial.make_trainable = functools.partial(no_op, task_seconds=task_seconds)
     sweeps.search.OptunaSearch = metered(sweeps.search.OptunaSearch)
     ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False)
     METER.began = time.monotonic()
@@ -142,6 +140,13 @@ def run(request: SweepRequest, slots: int) -> dict[str, float]:
 
 def ask(request: SweepRequest) -> dict[str, float]:
     """How long the records take to answer, in seconds."""
+    import optuna
+
+    from sweeps.report import report
+    from sweeps.study import open_storage
+    from sweeps.sync import sync_sweep
+    from sweeps.tracking import runs_frame
+
     name, store = request.folder.name, request.store
     study = optuna.load_study(study_name=name, storage=open_storage(request.folder.study_url))
     questions: dict[str, Callable[[], Any]] = {
@@ -158,7 +163,7 @@ def ask(request: SweepRequest) -> dict[str, float]:
     return found
 
 
-def no_op(plan: Any) -> Callable[[dict[str, Any]], None]:
+def no_op(plan: Any, task_seconds: float) -> Callable[[dict[str, Any]], None]:
     """As `sweeps.trial.make_trainable`, of trials that write and report and do nothing else."""
     space, folder = plan.space, plan.folder  # what a worker can load without torch or Optuna
 
@@ -175,7 +180,7 @@ def no_op(plan: Any) -> Callable[[dict[str, Any]], None]:
         journal.append("start", run_key=key, sweep=folder.name, trial=number, seed=1,
                        phase="search", params=config)  # fmt: skip
         for learned in range(1, NUM_TASKS + 1):
-            time.sleep(TASK_SECONDS)
+            time.sleep(task_seconds)
             metrics = {"val/task/average_accuracy": accuracy, "test/task/average_accuracy": 0.5}
             journal.append("task", tasks_learned=learned, metrics=metrics, seconds=0.1)
             if learned == NUM_TASKS:
