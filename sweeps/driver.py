@@ -87,15 +87,9 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
     set_environment()
     input_shape = check_start(request)
     with connected(request.address, request.ship_code), request.folder.lock():
-        from sweeps.search import OptunaSearch
-
         space = settle(request.space, request.address, request.data_root, console.out)
         request = replace(request, space=space)
-        url, why = _study_url(request), explain(request.folder)
-        if request.folder.space_file.exists():
-            reopen_failed(request.folder, url)
-        ratio = ratio_of(input_shape)
-        search = OptunaSearch(request.space, request.folder.name, url, why, ratio)
+        search = make_search(request, input_shape)
         parent_run_id = _begin(request)
         with Interrupt() as interrupt:
             try:
@@ -110,6 +104,23 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
                     raise told from error
                 raise
             return end(request, search, parent_run_id, interrupt.requested)
+
+
+def make_search(request: SweepRequest, input_shape: tuple[int, ...]) -> "OptunaSearch":
+    """The study and what is left of it: failed trials too, where the cause may be mended.
+
+    Raises:
+        ConfigError: the study searches something else.
+    """
+    from sweeps.search import OptunaSearch
+    from sweeps.study import open_study
+
+    folder, url = request.folder, _study_url(request)
+    if folder.space_file.exists():
+        open_study(request.space, folder.name, url)  # another search changes nothing of it
+        reopen_failed(folder, url)
+    ratio = ratio_of(input_shape)
+    return OptunaSearch(request.space, folder.name, url, explain(folder), ratio)
 
 
 def _told(request: SweepRequest, error: Exception) -> BaseException | None:

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from whole_sweeps import GOOD, NAME, text_of
 
+from hcl.config import ConfigError
 from sweeps.again import reopen_failed
+from sweeps.driver import SweepRequest, make_search
 from sweeps.folder import SweepFolder
 from sweeps.journal import Journal
 from sweeps.search import OptunaSearch
 from sweeps.search_space import parse
-from sweeps.study import open_storage
+from sweeps.study import open_storage, open_study
 from sweeps.yaml_file import parse_yaml
 
 pytestmark = pytest.mark.timeout(60)  # the first one imports Ray
@@ -99,3 +102,17 @@ def test_the_next_start_tries_again_what_may_end_otherwise(tmp_path: Path) -> No
     again.on_trial_complete("d", end)
     assert again.study.trials[full].value == 0.9
     assert reopen_failed(folder, folder.study_url) == []  # one runs, one is done
+
+
+def test_another_search_is_refused_before_any_trial_is_touched(tmp_path: Path) -> None:
+    space = parse(parse_yaml(text_of([GOOD])), NAME).with_sweep(num_trials=1)
+    request = SweepRequest(space, SweepFolder(tmp_path, NAME))
+    request.folder.path.mkdir(parents=True)
+    failed(make_search(request, (64,)), "a", "no space left on device", again=True)
+    request.folder.write_space(space.to_dict())
+    other = parse(parse_yaml(text_of([GOOD], iterations=11)), NAME)
+    with pytest.raises(ConfigError, match="started with another trial"):
+        make_search(replace(request, space=other), (64,))
+    (trial,) = open_study(space, NAME, request.folder.study_url).trials
+    assert trial.state == TrialState.FAIL and "reason" in trial.user_attrs
+    assert make_search(request, (64,)).remaining() == 1
