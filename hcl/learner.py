@@ -132,7 +132,8 @@ def _evaluate(trial: Trial) -> dict[str, float]:
     """Add a row to every matrix; the row as named metrics."""
     scores: dict[str, float] = {}
     trial.method.eval()
-    for scenario in trial.config.eval_scenarios:
+    # The task scenario last: it can use the weights that the others generate for all tasks.
+    for scenario in sorted(trial.config.eval_scenarios, key=lambda name: name == "task"):
         rows = evaluate_row(
             trial.method, trial.benchmark, scenario, trial.config.train.eval_batch_size
         )

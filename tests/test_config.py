@@ -263,3 +263,13 @@ def test_reading_a_configuration_imports_no_torch() -> None:
     assert done.returncode == 0, done.stderr
     # The same in every process, whatever its string hashes.
     assert done.stdout.strip() == TrialConfig.from_dict({"seed": 3}).digest()
+
+
+def test_a_younger_setting_at_its_default_leaves_digests_as_they_were() -> None:
+    """Recorded before `reg_precision` existed: the results of that time must still be found."""
+    first = TrialConfig.from_dict({"method/name": "hnet", "eval_scenarios": ["task", "class"]})
+    assert first.digest(without_seed=True) == "0257eab02d02"
+    other = TrialConfig.from_dict({"method/name": "hnet", "method/reg_precision": "bfloat16"})
+    default = TrialConfig.from_dict({"method/name": "hnet", "method/reg_precision": "float32"})
+    assert default.digest() == TrialConfig.from_dict({"method/name": "hnet"}).digest()
+    assert other.digest() != default.digest()

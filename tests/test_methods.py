@@ -10,6 +10,8 @@ import torch
 from tiny import EVERY_CELL, VARIANTS, assert_same, batch, build, go, learn, trial, variant
 
 from hcl.config import ConfigError, TrialConfig
+from hcl.hypernets import TaskHypernet
+from hcl.learner import run
 from hcl.method_configs import METHOD_CONFIGS, ScenarioName
 from hcl.methods import METHODS
 
@@ -143,3 +145,18 @@ def test_predictions_follow_a_loaded_state(method: str) -> None:
         other.predict(x, 0)
         other.load_state_dict(one.state_dict())
         assert_same(tuple(other.predict(x, 0)), tuple(one.predict(x, 0)))
+
+
+def test_no_task_is_generated_twice_for_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both scenarios, both splits: each row of the matrix generates each task's weights once."""
+    config = trial("hnet", eval_scenarios=["task", "class"], benchmark__val_fraction=0.2)
+    generated: list[range] = []
+    plain = TaskHypernet.forward
+
+    def forward(self: TaskHypernet, task_ids: range) -> torch.Tensor:
+        generated.append(task_ids)
+        return plain(self, task_ids)
+
+    monkeypatch.setattr(TaskHypernet, "forward", forward)
+    run(config)
+    assert generated == [range(1), range(2), range(3)]

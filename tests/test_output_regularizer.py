@@ -144,6 +144,36 @@ def test_float32_agrees_with_the_direct_form() -> None:
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * b.abs().max().item())
 
 
+def test_rough_products_change_a_percent_at_most() -> None:
+    """bfloat16 has 8 bits: errors of 2^-9 each, in value and gradient, at any distance."""
+    torch.set_default_dtype(torch.float32)
+    case = Case(5, 4, 3000, chunk_size=500, hidden_sizes=(20, 30))
+    for distance in (1e-4, 1e-2):
+        theta = case.candidate(distance)
+        exact, rough = (
+            OutputRegularizer(case.hypernet, case.embeddings, is_rough=is_rough)
+            for is_rough in (False, True)
+        )
+        value, grads = exact.value_and_grads(theta)
+        rough_value, rough_grads = rough.value_and_grads(theta)
+        assert rough_value.item() == pytest.approx(value.item(), rel=0.01)
+        assert rough_value.item() != value.item()
+        for a, b in zip(rough_grads, grads, strict=True):
+            assert ((a - b).norm() / b.norm()).item() < 0.01
+
+
+def test_rough_products_train_about_the_same() -> None:
+    torch.set_default_dtype(torch.float32)
+    ends = []
+    for precision in ("float32", "bfloat16"):
+        method, data = build(trial("hnet", method__reg_precision=precision))
+        for task_id in range(3):
+            learn(method, data, task_id, steps=10)
+        ends.append(method.task_hypernet(range(3)).detach())
+    assert not torch.equal(*ends)
+    torch.testing.assert_close(*ends, rtol=0, atol=0.02 * ends[0].abs().max().item())
+
+
 def test_a_restart_keeps_what_the_task_began_with() -> None:
     case = Case(4, 2, 30, chunk_size=7)
     first = OutputRegularizer(case.hypernet, case.embeddings)

@@ -1,16 +1,5 @@
-"""The output regularizer of von Oswald et al. (2020), eq. 2, without generating any weights.
+"""The output regularizer of von Oswald et al. (2020), eq. 2, without generating any weights."""
 
-With features A = [phi, 1] (a row per task and chunk) and the output layer V (H + 1, C), the chunks
-are A V. Against the values at the start of the task, A* and V*, with D = A - A* and E = V - V*,
-
-    A V - A* V* = D V + A* E
-    ||.||^2 = <D'D, V V'> + 2 <D'A*, V E'> + <A*'A*, E E'>        (' = transposed)
-
-so that the penalty and its gradient need (H + 1) x (H + 1) products alone. Every term is a product
-of small differences: nothing cancels (DESIGN.md, section 4).
-"""
-
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,59 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hcl.hypernets.gram_form import Rows, column_products, rough_product
 from hcl.hypernets.hypernet import Hypernet, Theta
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """Products of the output layer over some of its columns, (H + 1, H + 1) each."""
-
-    outer: Tensor  # V V'
-    mixed: Tensor  # V E'
-    change: Tensor  # E E'
-
-    def __add__(self, other: "_Columns") -> "_Columns":
-        return _Columns(
-            self.outer + other.outer, self.mixed + other.mixed, self.change + other.change
-        )
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Products of the features over some tasks and chunks, (H + 1, H + 1) each."""
-
-    diff: Tensor  # D without its last column, which is 0 (M, H)
-    start: Tensor  # A* without its last column, which is 1 (M, H)
-    gram: Tensor  # D'D
-    cross: Tensor  # D'A*
-    kept: Tensor  # A*'A*
-
-    @staticmethod
-    def of(diff: Tensor, start: Tensor, kept: Tensor) -> "_Rows":
-        """From D and A* as (t, k, H), and the products of A* by task (t, H + 1, H + 1)."""
-        diff, start = diff.flatten(0, 1), start.flatten(0, 1)
-        cross = torch.cat([diff.T @ start, diff.sum(0)[:, None]], dim=1)
-        gram = F.pad(diff.T @ diff, (0, 1, 0, 1))
-        return _Rows(diff, start, gram, F.pad(cross, (0, 0, 0, 1)), kept.sum(0))
-
-    def value(self, columns: _Columns) -> Tensor:
-        """||D V + A* E||^2 over these rows and those columns."""
-        total = (self.gram * columns.outer).sum() + 2 * (self.cross * columns.mixed).sum()
-        return total + (self.kept * columns.change).sum()
-
-    def grad(self, columns: _Columns, factor: float) -> Tensor:
-        """`factor` times the value's gradient for D (M, H)."""
-        outer, mixed = 2 * factor * columns.outer, 2 * factor * columns.mixed
-        grad = torch.addmm(mixed[:-1, -1], self.start, mixed[:-1, :-1].T)
-        return grad.addmm_(self.diff, outer[:-1, :-1])
-
-    def factors(self, factor: float) -> Tensor:
-        """K (H + 1, 2 (H + 1)): K @ (V* over E) is `factor` times the value's gradient for V.
-
-        dV = 2 ((D'D + D'A*)' V + (D'A* + A*'A*) E), with V = V* + E.
-        """
-        moved = self.gram + self.cross
-        return torch.cat([moved.T, moved + self.cross.T + self.kept], dim=1).mul_(2 * factor)
 
 
 class OutputRegularizer:
@@ -85,6 +23,7 @@ class OutputRegularizer:
         keep: bool (t, num_weights), weights that count for each past task; None for all.
         first_masked: index of the first weight that `keep` may exclude.
         theta_start: parameters to keep instead of the hypernetwork's own (a restart).
+        is_rough: multiply large matrices in bfloat16; differences are taken in full before.
     """
 
     def __init__(
@@ -94,8 +33,11 @@ class OutputRegularizer:
         keep: Tensor | None = None,
         first_masked: int | None = None,
         theta_start: Theta | None = None,
+        is_rough: bool = False,
     ) -> None:
         self.hypernet = hypernet
+        self.is_rough = is_rough
+        self.multiply = rough_product if is_rough else torch.matmul
         self.embeddings = embeddings.detach()
         self.theta_start = theta_start or [p.detach().clone() for p in hypernet.theta()]
         is_masked = keep is not None and first_masked is not None
@@ -159,7 +101,9 @@ class OutputRegularizer:
         moved = theta[-1].detach()
         torch.sub(moved, self.theta_start[-1], out=self.kept_and_change[len(moved) :])
         rows = [
-            _Rows.of(diff[:, chunks], start[:, chunks], kept if every else kept[tasks])
+            Rows.of(
+                diff[:, chunks], start[:, chunks], kept if every else kept[tasks], self.multiply
+            )  # fmt: skip
             for chunks, kept in zip(self._chunks(), self.kept_rows, strict=True)
         ]
         value, grad_diff, grad_output = self._grads_of(rows, diff, factor)
@@ -173,28 +117,34 @@ class OutputRegularizer:
         return factor * value, [*filled, grad_output]
 
     def _grads_of(
-        self, rows: list[_Rows], diff: Tensor, factor: float
+        self, rows: list[Rows], diff: Tensor, factor: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The value without `factor`; its gradient for the features and the output layer with."""
         before, after = (
-            _column_products(self.kept_and_change[:, columns], kept)
+            column_products(self.kept_and_change[:, columns], kept, self.multiply)
             for columns, kept in zip(self._columns(), self.kept_columns, strict=True)
         )
         whole, cut = rows
         value = whole.value(before + after) + cut.value(before)
         grad_diff = torch.zeros_like(diff)
-        for chunks, part, columns in zip(
-            self._chunks(), rows, (before + after, before), strict=True
-        ):
-            grad_diff[:, chunks] = part.grad(columns, factor).view_as(diff[:, chunks])
+        everywhere = (before + after, before)
+        for chunks, part, columns in zip(self._chunks(), rows, everywhere, strict=True):
+            grad = part.grad(columns, factor, self.multiply)
+            grad_diff[:, chunks] = grad.view_as(diff[:, chunks])
         grad_output = torch.empty_like(self.kept_and_change[: len(before.outer)])
-        factors = whole.factors(factor)
         first, rest = self._columns()
-        torch.mm(factors, self.kept_and_change[:, rest], out=grad_output[:, rest])
+        factors = whole.factors(factor)
+        self._write_grad(grad_output, rest, factors)
         if self.cut:
-            factors = factors + cut.factors(factor)
-            torch.mm(factors, self.kept_and_change[:, first], out=grad_output[:, first])
+            self._write_grad(grad_output, first, factors + cut.factors(factor))
         return value, grad_diff, grad_output
+
+    def _write_grad(self, grad_output: Tensor, columns: slice, factors: Tensor) -> None:
+        target, stack = grad_output[:, columns], self.kept_and_change[:, columns]
+        if self.is_rough:
+            target.copy_(self.multiply(factors, stack))
+        else:
+            torch.mm(factors, stack, out=target)
 
     def _add_tail(
         self,
@@ -236,11 +186,3 @@ class _Penalty(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
         return None, None, *(scale * grad for grad in ctx.saved_tensors)
-
-
-def _column_products(stack: Tensor, kept: Tensor) -> _Columns:
-    """From V* over E (2 (H + 1), columns) and V* V*'."""
-    size = len(kept)
-    both = stack @ stack[size:].T
-    by_change, change = both[:size], both[size:]
-    return _Columns(kept + by_change + by_change.T + change, by_change + change, change)

@@ -66,7 +66,17 @@ class TaskHypernet(nn.Module):
         self.regularizer = None
         if task_id > 0 and self.config.beta > 0:
             past = self.stacked_embeddings(range(task_id)).detach()
-            self.regularizer = OutputRegularizer(self.hypernet, past, keep, first_masked)
+            self.regularizer = self._make_regularizer(past, keep, first_masked)
+
+    def _make_regularizer(
+        self,
+        past: Tensor,
+        keep: Tensor | None,
+        first_masked: int | None,
+        theta: Theta | None = None,
+    ) -> OutputRegularizer:
+        is_rough = self.config.reg_precision == "bfloat16"
+        return OutputRegularizer(self.hypernet, past, keep, first_masked, theta, is_rough)
 
     def _make_optimizers(self) -> None:
         lr, betas = (
@@ -179,4 +189,4 @@ class TaskHypernet(nn.Module):
             device = self.embeddings[0].device
             theta: Theta = [p.to(device) for p in state["kept_theta"]]
             past = state["kept_embeddings"].to(device)
-            self.regularizer = OutputRegularizer(self.hypernet, past, keep, first_masked, theta)
+            self.regularizer = self._make_regularizer(past, keep, first_masked, theta)

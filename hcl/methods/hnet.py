@@ -71,9 +71,10 @@ class Hnet(Method):
 
     def weights_for(self, task_ids: range) -> Tensor:
         """(T, num_weights) of the asked tasks; in evaluation mode generated once."""
-        if self._cached is None or self._cached[0] != task_ids:
-            self._cached = (task_ids, self.task_hypernet(task_ids))
-        return self._cached[1]
+        known, weights = self._cached or (range(0), None)
+        if weights is None or task_ids.start not in known or task_ids[-1] not in known:
+            known, weights = self._cached = (task_ids, self.task_hypernet(task_ids))
+        return weights[task_ids.start - known.start : task_ids.stop - known.start]
 
     def predict(self, x: Tensor, task_id: int | None) -> Prediction:
         if task_id is not None:

@@ -1,0 +1,85 @@
+"""||A V - A* V*||^2 and its gradient from small products.
+
+With features A = [phi, 1] (a row per task and chunk) and the output layer V (H + 1, C), the chunks
+are A V. Against the values at the start of the task, A* and V*, with D = A - A* and E = V - V*,
+
+    A V - A* V* = D V + A* E
+    ||.||^2 = <D'D, V V'> + 2 <D'A*, V E'> + <A*'A*, E E'>        (' = transposed)
+
+so that the penalty and its gradient need (H + 1) x (H + 1) products alone. Every term is a product
+of small differences: nothing cancels (DESIGN.md, section 4).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Product = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Products of the output layer over some of its columns, (H + 1, H + 1) each."""
+
+    outer: Tensor  # V V'
+    mixed: Tensor  # V E'
+    change: Tensor  # E E'
+
+    def __add__(self, other: "Columns") -> "Columns":
+        return Columns(
+            self.outer + other.outer, self.mixed + other.mixed, self.change + other.change
+        )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Products of the features over some tasks and chunks, (H + 1, H + 1) each."""
+
+    diff: Tensor  # D without its last column, which is 0 (M, H)
+    start: Tensor  # A* without its last column, which is 1 (M, H)
+    gram: Tensor  # D'D
+    cross: Tensor  # D'A*
+    kept: Tensor  # A*'A*
+
+    @staticmethod
+    def of(diff: Tensor, start: Tensor, kept: Tensor, multiply: Product) -> "Rows":
+        """From D and A* as (t, k, H), and the products of A* by task (t, H + 1, H + 1)."""
+        diff, start = diff.flatten(0, 1), start.flatten(0, 1)
+        cross = torch.cat([multiply(diff.T, start), diff.sum(0)[:, None]], dim=1)
+        gram = F.pad(multiply(diff.T, diff), (0, 1, 0, 1))
+        return Rows(diff, start, gram, F.pad(cross, (0, 0, 0, 1)), kept.sum(0))
+
+    def value(self, columns: Columns) -> Tensor:
+        """||D V + A* E||^2 over these rows and those columns."""
+        total = (self.gram * columns.outer).sum() + 2 * (self.cross * columns.mixed).sum()
+        return total + (self.kept * columns.change).sum()
+
+    def grad(self, columns: Columns, factor: float, multiply: Product) -> Tensor:
+        """`factor` times the value's gradient for D (M, H)."""
+        outer, mixed = 2 * factor * columns.outer, 2 * factor * columns.mixed
+        grad = multiply(self.diff, outer[:-1, :-1]).add_(mixed[:-1, -1])
+        return grad.add_(multiply(self.start, mixed[:-1, :-1].T))
+
+    def factors(self, factor: float) -> Tensor:
+        """K (H + 1, 2 (H + 1)): K @ (V* over E) is `factor` times the value's gradient for V.
+
+        dV = 2 ((D'D + D'A*)' V + (D'A* + A*'A*) E), with V = V* + E.
+        """
+        moved = self.gram + self.cross
+        return torch.cat([moved.T, moved + self.cross.T + self.kept], dim=1).mul_(2 * factor)
+
+
+def column_products(stack: Tensor, kept: Tensor, multiply: Product) -> Columns:
+    """From V* over E (2 (H + 1), columns) and V* V*'."""
+    size = len(kept)
+    both = multiply(stack, stack[size:].T)
+    by_change, change = both[:size], both[size:]
+    return Columns(kept + by_change + by_change.T + change, by_change + change, change)
+
+
+def rough_product(a: Tensor, b: Tensor) -> Tensor:
+    """a @ b with inputs and result rounded to bfloat16, summed in float32 by the hardware."""
+    return (a.bfloat16() @ b.bfloat16()).to(a.dtype)
