@@ -131,18 +131,27 @@ def _run(config: TrialConfig, args: argparse.Namespace) -> int:
     )
     try:
         result = run(config, _print_report, _print_progress, runtime)
+        _write(json.dumps(result.to_dict(), indent=1), args.out)
     except TrainingDiverged as error:
         print(f"\nhcl: {error}", file=sys.stderr)
         return 1
-    text = json.dumps(result.to_dict(), indent=1)
-    if args.out:
-        draft = args.out.with_name(f".{args.out.name}.{os.getpid()}")
-        draft.write_text(text)
-        os.replace(draft, args.out)
-        print(f"wrote {args.out}", file=sys.stderr)
-    else:
-        print(text)
+    except OSError as error:  # a disk that became full meanwhile
+        print(f"\nhcl: {error}; with --checkpoint-dir it can go on", file=sys.stderr)
+        return 1
     return 0
+
+
+def _write(text: str, out: Path | None) -> None:
+    if out is None:
+        print(text)
+        return
+    draft = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        draft.write_text(text)
+        os.replace(draft, out)
+    finally:
+        draft.unlink(missing_ok=True)
+    print(f"wrote {out}", file=sys.stderr)
 
 
 def _print_progress(p: Progress) -> None:

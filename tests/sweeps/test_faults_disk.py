@@ -1,6 +1,7 @@
 """A disk without space, for real: a small file system under one trial, or under everything."""
 
 import errno
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from whole_sweeps import (
 )
 
 from hcl import checkpoint, run
+from hcl.__main__ import main
 from hcl.config import TrialConfig
 from sweeps.folder import SweepFolder, write_atomically
 from sweeps.full_disk import is_full
@@ -98,6 +100,24 @@ def test_wherever_the_space_ends_the_seed_fails_and_later_goes_on(
     frame = runs_frame(store, f"full-{size}")
     assert list(frame["status"]) == ["FINISHED"]
     assert "tags.failure" not in frame or frame["tags.failure"].isna().all()
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "result"])
+def test_the_library_alone_says_so_in_one_line_and_goes_on(
+    disk: SmallDisk, what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "trial.json").write_text(json.dumps(config().to_dict()))
+    arguments = ["--config", str(tmp_path / "trial.json"), "--out", str(disk.path / "out.json")]
+    folder = disk.path if what == "checkpoint" else tmp_path
+    arguments += ["--checkpoint-dir", str(folder / "checkpoints"), "--threads", "1"]
+    full = disk.fill()
+    assert main(arguments) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("hcl: [Errno 28] No space left on device") and "go on" in last
+    assert not list(disk.path.glob("*out.json*"))
+    full.unlink()
+    assert main(arguments) == 0
+    assert json.loads((disk.path / "out.json").read_text())["accuracy"] == run(config()).accuracy
 
 
 # --- whole sweeps ------------------------------------------------------------------------------
