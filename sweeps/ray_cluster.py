@@ -110,7 +110,8 @@ def start(address: str | None, environment: dict[str, Any] | None = None) -> Non
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     if address is None:
-        ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        with _loopback():
+            ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
         return
     try:
         _knock(address)
@@ -121,6 +122,23 @@ def start(address: str | None, environment: dict[str, Any] | None = None) -> Non
             f"no Ray cluster answers at --address {address} ({why}); start one with"
             " `ray start --head`, or leave --address out to use this machine"
         ) from None
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """Let a node have the address 127.0.0.1.
+
+    Ray replaces it by one that others can reach and then listens to all of them, except where
+    this constant is off, as it is on macOS.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 def _knock(address: str) -> None:

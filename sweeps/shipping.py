@@ -31,7 +31,7 @@ def code_files(root: Path = ROOT) -> list[Path]:
         path.relative_to(root)
         for package in PACKAGES
         for path in sorted((root / package).rglob("*"))
-        if path.suffix in SUFFIXES and path.is_file()
+        if path.suffix in SUFFIXES and path.is_file() and not _is_hidden(path.relative_to(root))
     ]
     sizes = {path: (root / path).stat().st_size for path in found}
     total = sum(sizes.values())
@@ -72,6 +72,10 @@ def check_option(ship_code: bool, address: str | None) -> None:
     if address is None:
         raise ConfigError("--ship-code: this machine has the code; use it with --address")
     code_files()
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _mib(size: int) -> str:
