@@ -148,7 +148,7 @@ def method_table(frame: pd.DataFrame, metric: str = "average_accuracy") -> Table
         keys = [scored["benchmark/name"], scored["num_tasks"], scored["method/name"]]
         for key, group in scored.groupby(keys):
             benchmark, num_tasks, method = cast(tuple[str, float, str], key)
-            chosen, by = _choose(group, selector)
+            chosen, by = choose_runs(group, selector)
             how.append(by)
             row = rows.setdefault((benchmark, int(num_tasks), scenario), {})
             row[label(method, scenario)] = estimate(chosen, name)
@@ -195,7 +195,7 @@ def complete_runs(frame: pd.DataFrame) -> pd.DataFrame:
     return runs
 
 
-def _choose(group: pd.DataFrame, selector: str) -> tuple[pd.DataFrame, str]:
+def choose_runs(group: pd.DataFrame, selector: str) -> tuple[pd.DataFrame, str]:
     """The runs of one configuration; it is "alone", or chosen by "validation" or its "place"."""
     group = one_run_per_seed(group)
     counts = group.groupby("config", sort=False).size()
