@@ -7,7 +7,7 @@ import typer
 from typer.exceptions import TyperException
 
 from hcl.config import ConfigError
-from sweeps.commands import confirm, data, records, reproduce, single, sweep
+from sweeps.commands import compare, confirm, data, records, reproduce, single, sweep
 from sweeps.commands.options import STORAGE, Storage, console
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command()(sweep.sweep)
 app.command()(sweep.validate)
 app.command()(confirm.confirm)
 app.command()(reproduce.reproduce)
+app.command()(compare.compare)
 app.command()(single.run)
 app.command()(records.report)
 app.command()(records.ui)

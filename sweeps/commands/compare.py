@@ -1,0 +1,61 @@
+"""`hcl compare`: a user's own runs beside each other."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweeps.commands.options import STORAGE, Storage, TrackingUri, find_store, say
+from sweeps.folder import SweepFolder, write_atomically
+
+
+def compare(
+    sweeps: Annotated[
+        list[str] | None, typer.Argument(show_default="all", help="Names of sweeps.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Keep these alone, e.g. hnet,si,online_ewc.")
+    ] = None,
+    metric: Annotated[
+        str, typer.Option(help="Also learning_accuracy, forgetting, backward_transfer.")
+    ] = "average_accuracy",
+    out: Annotated[
+        Path | None, typer.Option(show_default="STORAGE/compare", help="Folder of the files.")
+    ] = None,
+    storage: Storage = STORAGE,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Compare sweeps and methods: ablation table, paired tests over seeds, curves, importances.
+
+    \b
+    Examples:
+      hcl compare split_mnist-hnet split_mnist-si split_mnist-online_ewc
+      hcl compare --methods hnet,si,online_ewc
+    """
+    from sweeps import compare as comparing
+    from sweeps import plots
+    from sweeps.importance import describe_study
+    from sweeps.reproduction.page import html_page
+
+    names = sweeps or []
+    store = find_store(storage, tracking_uri, names[0] if names else "any")
+    chosen = methods.split(",") if methods else []
+    entries = comparing.find_entries(store, names, chosen, metric)
+    tables = [comparing.ablation_table(entries, metric), comparing.paired_table(entries, metric)]
+    tables = [table for table in tables if table.rows]
+    folder = (out or storage / "compare").expanduser().absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        found = describe_study(SweepFolder(storage, name), folder)
+        tables += [found] if found else []
+    pictures = {key: plots.png(figure) for key, figure in comparing.curves(entries, store).items()}
+    for key, picture in pictures.items():
+        (folder / f"{key}.png").write_bytes(picture)
+    write_atomically(folder / "compare.md", "\n".join(table.markdown() for table in tables))
+    write_atomically(folder / "compare.tex", "\n".join(table.latex() for table in tables))
+    write_atomically(folder / "compare.csv", tables[0].csv())
+    title = f"Comparison of {', '.join(names) or 'all sweeps'}"
+    write_atomically(folder / "compare.html", html_page(title, tables, pictures))
+    for table in tables:
+        say(table.terminal(width=140))
+    say(f"tables and curves in {folder}")
