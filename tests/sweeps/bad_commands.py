@@ -198,9 +198,6 @@ CASES = {
         "none.db cannot be opened (there is no such file)",
         bad.started,
     ),
-    "confirm on a dead cluster": Case(
-        "confirm mine --address 127.0.0.1:1", "no trial of sweep", bad.started
-    ),
     "confirm's name": Case("confirm ../mine", "'../mine': use letters"),
     "confirm before a trial": Case(
         "confirm mine", "no trial of sweep 'mine' has learned all its tasks yet", bad.started

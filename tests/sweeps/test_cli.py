@@ -146,6 +146,9 @@ def test_dry_run_shows_the_plan_and_leaves_nothing_behind(hcl, tmp_path: Path) -
     assert code == 0
     assert "8 trials of seeds 1, 2" in out
     assert "trial 0 is given: method/beta 0.01" in out
+    assert "method/beta: 0.0001 to 1, log\n" in out
+    assert "method/embedding_size: 4 to 32 in steps of 4\n" in out
+    assert "method/hidden_sizes: one of [10, 10], [25, 25], [50, 50]\n" in out
     assert list(tmp_path.iterdir()) == []
 
 

@@ -105,6 +105,12 @@ def test_validation_selects_and_test_does_not() -> None:
     )
 
 
+def test_a_note_on_selection_stands_only_where_something_was_selected() -> None:
+    several = pd.DataFrame([run(**{"method/beta": 0.1}), run(**{"method/beta": 0.2})])
+    assert any("validation" in note for note in method_table(several).notes)
+    assert not any("validation" in note for note in method_table(several.iloc[:1]).notes)
+
+
 def test_more_seeds_beat_a_lucky_single_one() -> None:
     frame = pd.DataFrame(
         [run(seed=1), run(seed=2), run(seed=1, **{"method/beta": 0.5, OBJECTIVE: 1.0})]

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from sweeps.table import Estimate, Table
+from sweeps.table import Estimate, Table, numbers_csv
 
 TABLE = Table(
     "A & B",
@@ -68,6 +68,19 @@ def test_csv_keeps_full_precision() -> None:
     assert float(rows[0]["100% |x| SEM"]) == 1 / math.sqrt(3)
     assert [row["100% |x| n"] for row in rows] == ["3", "1", ""]
     assert [row["100% |x| SEM"] for row in rows][1:] == ["", ""]
+
+
+def test_several_tables_are_one_csv_with_units() -> None:
+    percent = Table("accuracy (%)", ("method", "task"), (("hnet", Estimate(97.5, None, 1)),))
+    rows = list(csv.DictReader(io.StringIO(numbers_csv([TABLE, percent]))))
+    assert [row["table"] for row in rows] == [TABLE.title, TABLE.title, "accuracy"]
+    assert [row["row"] for row in rows] == ["hnet", rows[1]["row"], "hnet"]
+    assert [row["unit"] for row in rows] == ["", "", "%"]
+    assert rows[2] == {
+        **{"table": "accuracy", "row": "hnet", "column": "task", "unit": "%"},
+        **{"mean": "97.5", "SEM": "", "n": "1"},
+    }
+    assert float(rows[0]["SEM"]) == 1 / math.sqrt(3)
 
 
 def test_terminal_shows_every_cell_and_note() -> None:
