@@ -13,6 +13,7 @@ import os
 import platform
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 from sweeps.driver import SweepRequest, run_sweep
 from sweeps.folder import SweepFolder
 from sweeps.ray_cluster import set_environment
-from sweeps.search_space import parse
+from sweeps.search_space import SearchSpace, parse
 from sweeps.yaml_file import parse_yaml
 
 HERE = Path(__file__).parent
@@ -95,6 +96,7 @@ def main() -> None:
     parser.add_argument("--sampler", default="tpe")
     # Much shorter, and Ray starts a process for each trial instead of using one again.
     parser.add_argument("--task-seconds", type=float, default=4.0, help="that a task sleeps")
+    parser.add_argument("--alone", action="store_true", help="the search without Ray or MLflow")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--plot", type=Path, default=PLOT)
     args = parser.parse_args()
@@ -102,6 +104,11 @@ def main() -> None:
         num_trials=args.trials, sampler=args.sampler, max_concurrent_trials=args.slots
     )
     with tempfile.TemporaryDirectory() as storage:
+        if args.alone:
+            alone(space, args.slots, Path(storage))
+            known = _read(args.out).get("alone", {})
+            keep({"alone": {**known, args.sampler: METER.rows}}, args.out, args.plot)
+            return
         request = SweepRequest(space, SweepFolder(Path(storage), space.name))
         timings = {**run(request, args.slots, args.task_seconds), **ask(request)}
     about = {
@@ -110,9 +117,37 @@ def main() -> None:
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, shared with other work",
         "measured": time.strftime("%F %T%z"),
     }
-    args.out.write_text(json.dumps({**about, "rows": METER.rows, **timings}, indent=1) + "\n")
-    draw(METER.rows, args.plot)
+    keep({**about, "rows": METER.rows, **timings}, args.out, args.plot)
     print(json.dumps(timings, indent=1))
+
+
+def alone(space: SearchSpace, slots: int, storage: Path) -> None:
+    """The search alone: `slots` trials under way, each of which reports its tasks and ends."""
+    from sweeps.search import OptunaSearch
+
+    search = metered(OptunaSearch)(space, space.name, f"sqlite:///{storage / 'study.db'}")
+    live: deque[tuple[str, float]] = deque()
+    METER.began = time.monotonic()
+    for number in range(space.sweep.num_trials):
+        beta = search.suggest(f"t{number}")["params"]["method/beta"]
+        live.append((f"t{number}", 1 / (1 + beta)))
+        while len(live) == slots or (live and number == space.sweep.num_trials - 1):
+            trial_id, value = live.popleft()
+            for learned in range(1, NUM_TASKS + 1):
+                row = {"objective": value, "tasks_learned": learned, "num_tasks": NUM_TASKS}
+                search.should_stop(trial_id, row)
+            search.on_trial_complete(trial_id, row)
+
+
+def keep(found: dict[str, Any], out: Path, plot: Path) -> None:
+    """Write what was found beside what earlier runs found, and draw all of it."""
+    found = {**_read(out), **found}
+    out.write_text(json.dumps(found, indent=1) + "\n")
+    draw(found, plot)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def run(request: SweepRequest, slots: int, task_seconds: float) -> dict[str, float]:
@@ -210,20 +245,30 @@ def metered(kind: type[Any]) -> type[Any]:
     return type("MeteredSearch", (kind,), {name: timed(name) for name in names})
 
 
-def draw(rows: list[dict[str, float]], path: Path) -> None:
-    """Driver seconds per trial of each hundred trials, and its memory, over the sweep."""
+def draw(found: dict[str, Any], path: Path) -> None:
+    """CPU seconds per trial of each hundred trials, and the driver's memory, over the sweep."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3), layout="constrained")
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
     seconds, memory = figure.subplots(1, 2)
-    pairs = list(zip(rows, rows[1:], strict=False))
-    for key, label in (("driver_cpu_s", "driver"), ("search_cpu_s", "of that, search")):
+    rows = found.get("rows", [])
+    lines = {
+        "driver": (rows, "driver_cpu_s"),
+        "of that, the search": (rows, "search_cpu_s"),
+        **{
+            f"search alone, {name}": (its_rows, "search_cpu_s")
+            for name, its_rows in found.get("alone", {}).items()
+        },
+    }
+    for label, (its_rows, key) in lines.items():
+        pairs = list(zip(its_rows, its_rows[1:], strict=False))
         per_trial = [(b[key] - a[key]) / (b["trials"] - a["trials"]) for a, b in pairs]
         seconds.plot([b["trials"] for _, b in pairs], per_trial, marker="o", label=label)
     seconds.set(xlabel="trials ended", ylabel="CPU seconds per trial", ylim=(0, None))
-    seconds.legend()
+    seconds.legend(fontsize="small")
     memory.plot([row["trials"] for row in rows], [row["driver_mb"] for row in rows], marker="o")
-    memory.set(xlabel="trials ended", ylabel="resident memory of the driver, MB", ylim=(0, None))
+    memory.set(xlabel="trials ended", ylabel="resident memory of the driver, MB")
+    memory.set_ylim(0, 1.15 * max([1.0, *(row["driver_mb"] for row in rows)]))
     figure.savefig(path, dpi=100)
 
 
