@@ -1,29 +1,40 @@
 """Whole sweeps on real Ray, Optuna and MLflow: run, go on, fail, be killed, be interrupted."""
 
 import gc
-import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from optuna.trial import TrialState
 from rich.console import Console
+from whole_sweeps import (
+    DIVERGING,
+    GOOD,
+    NAME,
+    check_same,
+    check_whole,
+    finish,
+    is_alive,
+    records_of,
+    results,
+    rows_of,
+    runs,
+    start,
+    study_trials,
+    text_of,
+    trainer_of,
+    wait_for,
+)
 
 from hcl.config import ConfigError
 from sweeps import tracking
 from sweeps.driver import SweepRequest, run_sweep, store_of
 from sweeps.folder import SweepFolder, git_tags
-from sweeps.journal import Journal
 from sweeps.outcome import Outcome
 from sweeps.ray_cluster import set_environment
 from sweeps.search_space import SearchSpace, parse
@@ -36,29 +47,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-
-TEXT = """
-description: tiny
-trial:
-  benchmark: {name: split_digits, num_tasks: 3, val_fraction: 0.2}
-  target: {hidden_sizes: [8]}
-  method: {name: hnet, hidden_sizes: [4], chunk_size: 100, embedding_size: 4}
-  train: {iterations: ITERATIONS, batch_size: 16}
-search:
-  method/beta: {type: float, low: 1e-4, high: 1.0, log: true}
-  method/chunk_embedding_size: {type: int, low: 2, high: 8, step: 2}
-  train/lr: {type: float, low: 1e-4, high: 1e+30, log: true}
-points_to_evaluate: POINTS
-sweep: {num_trials: 3, sampler: random, max_concurrent_trials: 2, checkpoint_every: 20}
-"""
-GOOD = "{train/lr: 0.01}"
-DIVERGING = "{train/lr: 1e+29}"
-NAME = "tiny"
-
-
-def text_of(points: list[str], iterations: int = 10) -> str:
-    text = TEXT.replace("ITERATIONS", str(iterations))
-    return text.replace("POINTS", "[" + ", ".join(points) + "]")
 
 
 def space(points: list[str], **sweep: Any) -> SearchSpace:
@@ -84,23 +72,6 @@ def sweep(folder: Path, used: SearchSpace, **more: Any) -> tuple[Outcome, str]:
     out = StringIO()
     request = SweepRequest(used, SweepFolder(folder, NAME), **more)
     return run_sweep(request, Console(file=out, width=200)), out.getvalue()
-
-
-def study_trials(storage: Path) -> list[optuna.trial.FrozenTrial]:
-    return optuna.load_study(study_name=NAME, storage=SweepFolder(storage, NAME).study_url).trials
-
-
-def runs(storage: Path) -> Any:
-    return tracking.runs_frame(store_of(SweepFolder(storage, NAME), None), NAME)
-
-
-def results(storage: Path) -> dict[str, Any]:
-    found = sorted((storage / "sweeps" / NAME / "trials").rglob("result.json"))
-    return {str(p.parent.relative_to(storage)): json.loads(p.read_text()) for p in found}
-
-
-def matrices(storage: Path) -> dict[str, Any]:
-    return {where: result["accuracy"] for where, result in results(storage).items()}
 
 
 # --- in one process ----------------------------------------------------------------------------
@@ -195,123 +166,73 @@ def test_damaged_data_are_told_before_any_trial(tmp_path: Path) -> None:
 # --- killed and interrupted: the command as a process of its own -------------------------------
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Path:
-    (tmp_path / f"{NAME}.yaml").write_text(text_of([GOOD] * 4, iterations=150))
-    return tmp_path
+def tear_newest_checkpoint(storage: Path, trial: int) -> None:
+    """What a disk that lies about what it has written leaves after a power cut."""
+    folder = SweepFolder(storage, NAME).seed_folder(trial, 1) / "checkpoints"
+    newest = sorted(folder.glob("[0-9]*.pt"))[-1]
+    os.truncate(newest, newest.stat().st_size // 2)
 
 
-def start(files: Path, storage: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "sweeps.cli", "sweep", str(files / f"{NAME}.yaml")]
-    command += ["--num-trials", "4", "--storage", str(files / storage)]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=files,
-        start_new_session=True,
-    )
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("torn", [False, True], ids=["whole", "torn"])
+def test_a_killed_sweep_goes_on_to_the_same_matrices(
+    files: Path, undisturbed: Path, tmp_path: Path, torn: bool
+) -> None:
+    process = start(files, tmp_path)
+    wait_for(lambda: rows_of(tmp_path, 2) >= 1)  # trial 2 is under way: 0 or 1 is done
+    trainer = trainer_of(tmp_path, 2)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not is_alive(trainer))  # Ray ends its workers with their driver
+    before, finished = study_trials(tmp_path), results(tmp_path)
+    assert any(t.state == TrialState.RUNNING for t in before)
+    assert any(t.state == TrialState.COMPLETE for t in before)
+    if torn:
+        tear_newest_checkpoint(tmp_path, 2)
 
-
-def finish(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=200)
-    assert process.returncode == 0, out + err
-    return out
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 100) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
-def rows_of(storage: Path, trial: int) -> int:
-    records = Journal(SweepFolder(storage, NAME).seed_folder(trial, 1)).records()
-    return sum(record["kind"] == "task" for record in records)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def trainer_of(storage: Path, trial: int) -> int:
-    return int((SweepFolder(storage, NAME).seed_folder(trial, 1) / ".lock").read_text())
-
-
-def check_whole(storage: Path) -> None:
-    """Four trials, each trained, told and recorded exactly once."""
-    trials = study_trials(storage)
-    assert [t.state for t in trials] == [TrialState.COMPLETE] * 4
-    frame = runs(storage)
-    assert len(frame) == 4 and set(frame["status"]) == {"FINISHED"}
-    assert sorted(frame["tags.trial"]) == [0, 1, 2, 3]
-    assert all(sorted(t.intermediate_values) == [1, 2, 3] for t in trials)
+    finish(start(files, tmp_path, "--resume"))
+    check_whole(tmp_path)
+    check_same(tmp_path, undisturbed)
+    after, again = study_trials(tmp_path), results(tmp_path)
+    begun = [t for t in before if t.state != TrialState.WAITING]
+    assert [after[t.number].params for t in begun] == [t.params for t in begun]
+    assert {where: again[where] for where in finished} == finished
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_killed_sweep_goes_on_to_the_same_matrices(files: Path) -> None:
-    finish(start(files, "undisturbed"))
-    killed = files / "killed"
-    process = start(files, "killed")
-    wait_for(lambda: rows_of(killed, 2) >= 1)  # trial 2 is under way: 0 or 1 is done
-    trainer = trainer_of(killed, 2)
-    process.kill()
-    process.communicate()
-    wait_for(lambda: not is_alive(trainer))  # Ray ends its workers with their driver
-    before = study_trials(killed)
-    assert any(t.state == TrialState.RUNNING for t in before)
-    assert any(t.state == TrialState.COMPLETE for t in before)
-
-    finish(start(files, "killed"))
-    check_whole(killed)
-    check_whole(files / "undisturbed")
-    assert matrices(killed) == matrices(files / "undisturbed")
-    after = study_trials(killed)
-    begun = [t for t in before if t.state != TrialState.WAITING]
-    assert [after[t.number].params for t in begun] == [t.params for t in begun]
-    undisturbed = study_trials(files / "undisturbed")
-    assert [t.params for t in after] == [t.params for t in undisturbed]
-    assert [t.value for t in after] == [t.value for t in undisturbed]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_in_order_and_says_how_to_go_on(files: Path, number: int) -> None:
-    process = start(files, "stopped")
-    wait_for(lambda: rows_of(files / "stopped", 0) >= 1)
+def test_a_signal_stops_in_order_and_says_how_to_go_on(
+    files: Path, undisturbed: Path, tmp_path: Path, number: int
+) -> None:
+    process = start(files, tmp_path)
+    wait_for(lambda: rows_of(tmp_path, 0) >= 1)
     if number == signal.SIGINT:  # Ctrl-C reaches the whole group, as from a terminal
         os.killpg(process.pid, number)
     else:  # schedulers of clusters end the driver
         process.send_signal(number)
-    out, err = process.communicate(timeout=100)
-    assert process.returncode == 130, out + err
+    out = finish(process, status=130)
     last = out.splitlines()[-1]
     assert last.startswith("interrupted, ") and last.endswith("--resume")
-    assert "Traceback" not in out + err
-    statuses = set(runs(files / "stopped")["status"])
+    statuses = set(runs(tmp_path)["status"])
     assert "RUNNING" not in statuses and "KILLED" in statuses
-    assert TrialState.RUNNING in [t.state for t in study_trials(files / "stopped")]
-    finish(start(files, "stopped"))
-    check_whole(files / "stopped")
+    assert TrialState.RUNNING in [t.state for t in study_trials(tmp_path)]
+    finish(start(files, tmp_path))
+    check_whole(tmp_path)
+    check_same(tmp_path, undisturbed)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_a_trial_whose_process_dies_is_retried_from_its_checkpoint(files: Path) -> None:
-    storage = files / "died"
-    process = start(files, "died")
-    wait_for(lambda: rows_of(storage, 0) >= 1)
-    os.kill(trainer_of(storage, 0), signal.SIGKILL)
+@pytest.mark.timeout(400)
+def test_a_trial_whose_process_dies_is_retried_from_its_checkpoint(
+    files: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    process = start(files, tmp_path)
+    wait_for(lambda: rows_of(tmp_path, 0) >= 1)
+    os.kill(trainer_of(tmp_path, 0), signal.SIGKILL)
     finish(process)
-    check_whole(storage)
-    folder = SweepFolder(storage, NAME).seed_folder(0, 1)
-    kinds = [record["kind"] for record in Journal(folder).records()]
+    check_whole(tmp_path)
+    check_same(tmp_path, undisturbed)
+    kinds = [record["kind"] for record in records_of(tmp_path, 0)]
     assert "resume" in kinds and kinds.count("start") == 1 and kinds[-1] == "end"
-    shutil.rmtree(storage)
