@@ -4,7 +4,6 @@ A cell lives in a folder named by its configuration's digest, so asking again, f
 after an interruption trains what is missing and nothing else.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from hcl.results import Result, TaskReport
 from sweeps.folder import SweepFolder
 from sweeps.interrupt import Interrupt
 from sweeps.ray_cluster import cluster, set_environment
-from sweeps.resources import needs
 from sweeps.search_space import SweepSettings
 from sweeps.seed_run import Place, TrialFailed, read_result, train_seed
+from sweeps.tuning import run_trials
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,22 +102,14 @@ def _schedule(
 
         num_tasks = max(cell.config.benchmark.num_tasks for cell in cells)
         progress = ProgressCallback(Counts(len(cells), num_tasks, mode=""), console)
-        tuner = tune.Tuner(
-            tune.with_resources(_make_trainable(cells, place), needs(settings)),
+        run_trials(
+            _make_trainable(cells, place),
+            settings,
+            folder,
+            progress,
             param_space={"number": tune.grid_search(list(range(len(cells))))},
-            tune_config=tune.TuneConfig(max_concurrent_trials=at_a_time, reuse_actors=True),
-            run_config=tune.RunConfig(
-                name=f"{time.time():.0f}",
-                storage_path=str(folder.path / "ray"),
-                failure_config=tune.FailureConfig(max_failures=settings.max_failures),
-                callbacks=[progress],
-                verbose=0,
-            ),
+            max_concurrent_trials=at_a_time,
         )
-        try:
-            tuner.fit()
-        finally:
-            progress.close()
 
 
 def _make_trainable(cells: list[Cell], place: Place) -> Callable[[dict[str, Any]], None]:

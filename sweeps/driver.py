@@ -22,7 +22,7 @@ from sweeps.gpu_probe import settle
 from sweeps.interrupt import Interrupt
 from sweeps.outcome import Outcome, explain, finished_trials, note_stop
 from sweeps.ray_cluster import cluster, connected, set_environment
-from sweeps.resources import gpus, needs
+from sweeps.resources import gpus
 from sweeps.search_space import SearchSpace
 from sweeps.seed_run import TOO_LARGE, Place
 from sweeps.tracking import (
@@ -34,6 +34,7 @@ from sweeps.tracking import (
     space_params,
     start_sweep,
 )
+from sweeps.tuning import run_trials
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -211,36 +212,22 @@ def _run_trials(
     sweep = request.space.sweep
     with cluster(request.address, sweep) as at_a_time:
         interrupt.listen()
-        from ray import tune
-
         from sweeps.early_stopping import TaskBoundaryScheduler
         from sweeps.progress import ProgressCallback
         from sweeps.trial import TrialPlan, make_trainable
 
         plan = TrialPlan(request.space, request.folder, _place(request, parent_run_id))
-        progress = ProgressCallback(_counts(search), console)
-        tuner = tune.Tuner(
-            tune.with_resources(make_trainable(plan), needs(sweep)),
-            tune_config=tune.TuneConfig(
-                search_alg=search,
-                scheduler=TaskBoundaryScheduler(search, _on_stop(request, parent_run_id)),
-                num_samples=search.remaining(),
-                max_concurrent_trials=at_a_time,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: f"{trial.config['number']:04d}",
-            ),
-            run_config=tune.RunConfig(
-                name=f"{time.time():.0f}",  # a new one per start: Ray's own state is never reused
-                storage_path=str(request.folder.path / "ray"),
-                failure_config=tune.FailureConfig(max_failures=sweep.max_failures),
-                callbacks=[progress],
-                verbose=0,
-            ),
+        run_trials(
+            make_trainable(plan),
+            sweep,
+            request.folder,
+            ProgressCallback(_counts(search), console),
+            search_alg=search,
+            scheduler=TaskBoundaryScheduler(search, _on_stop(request, parent_run_id)),
+            num_samples=search.remaining(),
+            max_concurrent_trials=at_a_time,
+            trial_dirname_creator=lambda trial: f"{trial.config['number']:04d}",
         )
-        try:
-            tuner.fit()
-        finally:
-            progress.close()
 
 
 def _on_stop(request: SweepRequest, parent_run_id: str) -> Callable[[int], None]:
