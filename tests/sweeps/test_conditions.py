@@ -207,7 +207,7 @@ def test_tpe_models_the_branches_apart() -> None:
     assert make_sampler(plain, 0)._group is False  # type: ignore[attr-defined]
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "nsga2"])
 def test_a_resumed_search_goes_on_as_an_undisturbed_one(tmp_path: Path, sampler: str) -> None:
     used = space(sampler=sampler, num_trials=13)
@@ -228,6 +228,7 @@ def test_a_resumed_search_goes_on_as_an_undisturbed_one(tmp_path: Path, sampler:
     assert len({tuple(sorted(params)) for params in asked[0]}) == 3  # every branch
 
 
+@pytest.mark.timeout(60)
 def test_trials_left_running_are_handed_out_again_with_equal_params(tmp_path: Path) -> None:
     used = space(sampler="tpe")
     first = search(tmp_path, used)
@@ -251,6 +252,7 @@ def test_a_trial_killed_while_it_was_sampled_gets_what_its_branch_needs(
     assert params[SIZES] == sizes and len(params) == keys and is_right(params)
 
 
+@pytest.mark.timeout(60)
 def test_a_bound_of_compression_is_checked_in_every_branch(tmp_path: Path) -> None:
     def ratio(config: Any) -> float:
         return 0.5 if config.method.hidden_sizes == () else 2.0
@@ -263,6 +265,7 @@ def test_a_bound_of_compression_is_checked_in_every_branch(tmp_path: Path) -> No
     assert 1 in searcher.refused and len(searcher.refused) + len(asked) == 16
 
 
+@pytest.mark.timeout(60)
 def test_the_plan_says_when_a_key_is_searched(tmp_path: Path) -> None:
     file = tmp_path / "small.yaml"
     file.write_text(TEXT)

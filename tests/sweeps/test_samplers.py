@@ -65,7 +65,7 @@ def run(folder: Path, used: SearchSpace, kill_every: int = 1000) -> list[dict[st
     return asked
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)  # 42 trials: 5 s alone, a minute on a busy disk
 @pytest.mark.parametrize("sampler", NAMES)
 def test_a_resumed_search_goes_on_as_an_undisturbed_one(tmp_path: Path, sampler: str) -> None:
     used = space(sampler=sampler, num_trials=14)
@@ -90,7 +90,7 @@ def test_one_generator_for_each_trial() -> None:
     assert len(drawn) == 2
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_a_grid_is_tried_in_full_and_nothing_twice(tmp_path: Path) -> None:
     used = space(sampler="grid", num_trials=SIZE)
     asked = run(tmp_path / "all", used)
