@@ -174,7 +174,7 @@ def tear_newest_checkpoint(storage: Path, trial: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("torn", [False, True], ids=["whole", "torn"])
 def test_a_killed_sweep_goes_on_to_the_same_matrices(
     files: Path, undisturbed: Path, tmp_path: Path, torn: bool
@@ -201,7 +201,7 @@ def test_a_killed_sweep_goes_on_to_the_same_matrices(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_in_order_and_says_how_to_go_on(
     files: Path, undisturbed: Path, tmp_path: Path, number: int
@@ -224,7 +224,7 @@ def test_a_signal_stops_in_order_and_says_how_to_go_on(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_trial_whose_process_dies_is_retried_from_its_checkpoint(
     files: Path, undisturbed: Path, tmp_path: Path
 ) -> None:

@@ -124,7 +124,7 @@ def test_the_library_alone_says_so_in_one_line_and_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_a_trial_without_space_fails_and_the_same_command_finishes_it_later(
     files: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -154,7 +154,7 @@ def check_failed(storage: Path, number: int, reason: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_storage_that_is_full_ends_the_sweep_in_order_and_it_goes_on(
     files: Path, undisturbed: Path, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ from whole_sweeps import (
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
     pytest.mark.filterwarnings("ignore:.*noload.*"),
 ]
 

@@ -191,7 +191,7 @@ def begun(storage: Path, trial: int) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_one_diverges_one_has_no_memory_and_the_others_go_on(
     undisturbed: Path, tmp_path: Path
 ) -> None:
