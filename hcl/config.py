@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from hcl.method_configs import METHOD_CONFIGS, MethodConfig, ScenarioName, method_name
 from hcl.schema import ConfigError, build, flatten, setting, suggest
@@ -30,7 +30,7 @@ class BenchmarkConfig:
 
     name: str = "split_mnist"
     num_tasks: int = setting(5, ge=1)
-    classes_per_task: int = setting(2, ge=2)
+    classes_per_task: int = setting(2, ge=1)  # a task of regression has 1 output
     padding: int = setting(0, ge=0)  # zero pixels added on each side
     val_fraction: float = setting(0.0, ge=0, lt=1)  # of each task's training data; 0 = the paper's
     seed: int = setting(42, ge=0)  # permutations and validation split; the same for all trials
@@ -42,7 +42,9 @@ BENCHMARK_DEFAULTS: dict[str, dict[str, Any]] = {
     "permuted_mnist": {"num_tasks": 10, "classes_per_task": 10, "padding": 2},
     "split_digits": {"num_tasks": 5, "classes_per_task": 2, "padding": 0},
     "permuted_digits": {"num_tasks": 5, "classes_per_task": 10, "padding": 0},
+    "toy_regression": {"num_tasks": 3, "classes_per_task": 1, "padding": 0},
 }
+REGRESSION = ("toy_regression",)  # benchmarks that are scored by their squared error
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class TargetConfig:
 
     network: str = "mlp"
     hidden_sizes: tuple[int, ...] = setting((400, 400), ge=1)
+    activation: Literal["relu", "sigmoid"] = "relu"
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ class TrainConfig:
 NETWORKS = ("mlp",)
 # Settings that came after results had been recorded: at their default they are not in a digest, so
 # that the old results are still found.
-_YOUNGER: dict[str, Any] = {"method/reg_precision": "float32"}
+_YOUNGER: dict[str, Any] = {"method/reg_precision": "float32", "target/activation": "relu",
+                             "method/init": "xavier"}  # fmt: skip
 _GROUPS: dict[str, type] = {
     "benchmark": BenchmarkConfig,
     "target": TargetConfig,
@@ -116,6 +120,8 @@ class TrialConfig:
         top = build(_Top, ungrouped, "", errors)
         if method and top:
             errors += _check_scenarios(method, top)
+        if method and benchmark and top:
+            errors += _check_regression(method, benchmark, top)
         if method and benchmark:
             errors += [f"method/{problem}" for problem in method.check(benchmark.num_tasks)]
         if target and target.network not in NETWORKS:
@@ -150,6 +156,23 @@ class _Top:
     scenario: ScenarioName = "task"
     eval_scenarios: tuple[ScenarioName, ...] = ()
     seed: int = setting(1, ge=0)
+
+
+def _check_regression(method: MethodConfig, benchmark: BenchmarkConfig, top: "_Top") -> list[str]:
+    if benchmark.name not in REGRESSION:
+        return []
+    errors = []
+    if not method.REGRESSION:
+        can = ", ".join(name for name, kind in METHOD_CONFIGS.items() if kind.REGRESSION)
+        errors.append(
+            f"method/name: {method_name(method)} cannot learn {benchmark.name}, which is a"
+            f" regression; use one of {can}"
+        )
+    if {top.scenario, *top.eval_scenarios} != {"task"}:
+        errors.append(
+            f"scenario: {benchmark.name} is a regression, whose task must be given; use task"
+        )
+    return errors
 
 
 def known_keys(method: str) -> list[str]:

@@ -31,7 +31,7 @@ def evaluate_row(
         for split in SPLITS:
             data: TaskData = getattr(task, split)
             if len(data):
-                right = _count_right(method, data, task.task_id, scenario, batch_size)
+                right = _sum_scores(method, data, task.task_id, scenario, batch_size)
                 counts.setdefault(split, []).append(right / len(data))
     # One synchronisation with the device per split, not one per batch.
     rows = {split: torch.stack(rights).tolist() for split, rights in counts.items()}
@@ -41,16 +41,16 @@ def evaluate_row(
     }
 
 
-def _count_right(
+def _sum_scores(
     method: Method, data: TaskData, task_id: int, scenario: ScenarioName, batch_size: int
 ) -> Tensor:
-    """float64 (2,): right answers and right tasks on one task; -1 where no task is inferred."""
+    """float64 (2,): scores (right answers) and right tasks over one task's inputs; the second is
+    negative where no task is inferred."""
     layout = method.layout
     total = torch.zeros(2, dtype=torch.float64, device=data.x.device)
     for index in torch.arange(len(data), device=data.x.device).split(batch_size):
         x, y = data.batch(index)
         logits, task_ids = method.predict(x, task_id if scenario == "task" else None)
-        picked = layout.predicted(logits, task_id, method.num_learned, scenario)
-        total[0] += (picked == layout.targets(y, task_id)).sum()
+        total[0] += layout.sum_score(logits, y, task_id, method.num_learned, scenario)
         total[1] += -len(y) if task_ids is None else (task_ids == task_id).sum()
     return total

@@ -19,7 +19,7 @@ from hcl.evaluate import evaluate_row
 from hcl.methods import METHODS, Setup
 from hcl.products import fastest_float32
 from hcl.results import Progress, Result, TaskReport
-from hcl.task import OutputLayout
+from hcl.task import make_layout
 from hcl.trial import Runtime, Trial
 
 __all__ = ["Progress", "Result", "Runtime", "TaskReport", "TrainingDiverged", "run"]
@@ -73,7 +73,7 @@ def start_trial(
 ) -> Trial:
     """Data, method and the newest checkpoint: a trial ready to train."""
     benchmark = benchmarks.load(config.benchmark, runtime.data_root, runtime.device)
-    layout = OutputLayout(config.scenario, len(benchmark.tasks), benchmark.classes_per_task)
+    layout = make_layout(config, len(benchmark.tasks), benchmark.classes_per_task)
     method = METHODS[config.method_name](Setup(config, layout, benchmark.input_shape))
     trial = Trial(config, runtime, benchmark, method.to(runtime.device), progress)
     trial.restore()
@@ -140,8 +140,10 @@ def _evaluate(trial: Trial) -> dict[str, float]:
         for split, (accuracies, inferred) in rows.items():
             name = f"{split}/{scenario}"
             trial.accuracy.setdefault(name, []).append(accuracies)
-            scores |= {f"{name}/acc/task_{i:02d}": a for i, a in enumerate(accuracies)}
-            scores[f"{name}/average_accuracy"] = sum(accuracies) / len(accuracies)
+            short = {"accuracy": "acc"}.get(trial.method.layout.score, trial.method.layout.score)
+            scores |= {f"{name}/{short}/task_{i:02d}": a for i, a in enumerate(accuracies)}
+            average = f"{name}/average_{trial.method.layout.score}"
+            scores[average] = sum(accuracies) / len(accuracies)
             if inferred:
                 trial.inference.setdefault(name, []).append(inferred)
                 mean = metrics.task_inference_accuracy(inferred)
@@ -171,11 +173,9 @@ def _samples(trial: Trial) -> numpy.ndarray | None:
 
 def _result(trial: Trial) -> Result:
     method = trial.method
-    final = {
-        f"{name}/{metric}": value
-        for name, matrix in trial.accuracy.items()
-        for metric, value in metrics.summary(matrix).items()
-    }
+    final, accuracy = _summary(trial), trial.accuracy
+    if method.layout.score != "accuracy":
+        accuracy = {}  # its last rows are in the metrics
     for name, matrix in trial.inference.items():
         value = metrics.task_inference_accuracy(matrix[-1])
         final[f"{name}/task_inference_accuracy"] = value
@@ -189,12 +189,28 @@ def _result(trial: Trial) -> Result:
     }
     return Result(
         trial.config.to_dict(),
-        trial.accuracy,
+        accuracy,
         trial.inference,
         final,
         trial.benchmark.digest,
         _versions(trial.runtime),
     )
+
+
+def _summary(trial: Trial) -> dict[str, float]:
+    """Headline metrics of every matrix; of errors their last row and its mean."""
+    if trial.method.layout.score == "accuracy":
+        return {
+            f"{name}/{metric}": value
+            for name, matrix in trial.accuracy.items()
+            for metric, value in metrics.summary(matrix).items()
+        }
+    final: dict[str, float] = {}
+    for name, matrix in trial.accuracy.items():
+        final |= {f"{name}/mse/task_{i:02d}": value for i, value in enumerate(matrix[-1])}
+        final[f"{name}/average_mse"] = metrics.average_accuracy(matrix)
+        final[f"{name}/learning_mse"] = metrics.learning_accuracy(matrix)
+    return final
 
 
 def _versions(runtime: Runtime) -> dict[str, str]:

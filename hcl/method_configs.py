@@ -20,6 +20,7 @@ class MethodConfig:
     SCENARIOS: ClassVar[tuple[str, ...]] = ALL
     ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {}
     WHY_NOT: ClassVar[str] = ""
+    REGRESSION: ClassVar[bool] = False  # can learn numbers, not only classes
     INFERS_TASK: ClassVar[bool] = False  # says which task an input is from, where it is not given
 
     def check(self, num_tasks: int) -> list[str]:
@@ -47,6 +48,8 @@ class HypernetConfig(MethodConfig):
     # Of the regularizer's matrix products alone. bfloat16 is up to twice as fast where a processor
     # has it, and adds errors of up to a percent to the regularizer's gradient.
     reg_precision: Literal["float32", "bfloat16"] = "float32"
+    # Of the hypernet's layers: Xavier-uniform without biases, or torch's own.
+    init: Literal["xavier", "torch"] = "xavier"
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class HnetConfig(HypernetConfig):
 
     # One head per task in both, and the loss sees the current head only: same training.
     ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {"task": ("class",), "class": ("task",)}
+    REGRESSION: ClassVar[bool] = True
     INFERS_TASK: ClassVar[bool] = True
 
     mask_heads: bool = False  # leave out, for a past task, the weights of other tasks' heads
@@ -110,6 +114,7 @@ class HnetRConfig(HnetVaeConfig):
 class HnetTirConfig(HnetVaeConfig, HnetConfig):
     """HNET+TIR: hypernetwork classifier, task inferred by a network trained with replay."""
 
+    REGRESSION: ClassVar[bool] = False
     SCENARIOS: ClassVar[tuple[str, ...]] = ("domain", "class")
     ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {"class": ("task",)}
     WHY_NOT: ClassVar[str] = "with the task given there is nothing to infer: it is hnet"
@@ -147,12 +152,15 @@ class ErConfig(MethodConfig):
 class FinetuneConfig(MethodConfig):
     """One network trained on one task after the other, nothing protected ("None")."""
 
+    REGRESSION: ClassVar[bool] = True
+
 
 @dataclass(frozen=True)
 class FromScratchConfig(MethodConfig):
     """A new network for every task: the reference without transfer or forgetting."""
 
     SCENARIOS: ClassVar[tuple[str, ...]] = ("task",)
+    REGRESSION: ClassVar[bool] = True
     WHY_NOT: ClassVar[str] = "it has one network per task and cannot tell which one to use"
 
 

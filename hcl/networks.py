@@ -7,12 +7,14 @@ from torch import nn
 
 from hcl.config import TargetConfig
 
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid}
 
-def fully_connected(sizes: list[int]) -> nn.Sequential:
-    """Linear layers with ReLU between them: sizes[0] inputs, sizes[-1] linear outputs."""
+
+def fully_connected(sizes: list[int], activation: str = "relu") -> nn.Sequential:
+    """Linear layers, activations between them: sizes[0] inputs, sizes[-1] linear outputs."""
     layers: list[nn.Module] = []
     for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
-        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+        layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
 
 
@@ -26,8 +28,9 @@ def xavier_(module: nn.Module) -> None:
 
 
 def mlp(config: TargetConfig, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-    """Fully connected ReLU network."""
-    network = fully_connected([prod(input_shape), *config.hidden_sizes, num_outputs])
+    """Fully connected network."""
+    sizes = [prod(input_shape), *config.hidden_sizes, num_outputs]
+    network = fully_connected(sizes, config.activation)
     return network if len(input_shape) == 1 else nn.Sequential(nn.Flatten(), *network)
 
 

@@ -5,7 +5,7 @@ import torch
 from hcl import seeding
 from hcl.config import TrialConfig
 from hcl.methods import METHODS, Setup
-from hcl.task import OutputLayout
+from hcl.task import make_layout
 
 
 def compression_ratio(config: TrialConfig, input_shape: tuple[int, ...]) -> float:
@@ -19,7 +19,7 @@ def compression_ratio(config: TrialConfig, input_shape: tuple[int, ...]) -> floa
         input_shape: of one sample, padding included.
     """
     classes = config.benchmark.classes_per_task
-    layout = OutputLayout(config.scenario, config.benchmark.num_tasks, classes)
+    layout = make_layout(config, config.benchmark.num_tasks, classes)
     with seeding.isolated(config.seed, "sizes"), torch.device("meta"):
         method = METHODS[config.method_name](Setup(config, layout, input_shape))
     return method.num_stored() / method.num_target_weights()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from hcl.config import REGRESSION, TrialConfig
 from hcl.method_configs import ScenarioName
 
 
@@ -26,6 +27,8 @@ class OutputLayout:
     scenario: ScenarioName
     num_tasks: int
     classes_per_task: int
+
+    score = "accuracy"  # what `sum_score` sums up
 
     @property
     def num_outputs(self) -> int:
@@ -82,6 +85,13 @@ class OutputLayout:
         units = self.head(task_id) if scenario == "task" else self.seen(num_learned)
         return logits[:, units].argmax(dim=1) + units.start
 
+    def sum_score(
+        self, logits: Tensor, y: Tensor, task_id: int, num_learned: int, scenario: ScenarioName
+    ) -> Tensor:
+        """Right answers on a batch of one task, of labels y within the task: a scalar."""
+        picked = self.predicted(logits, task_id, num_learned, scenario)
+        return (picked == self.targets(y, task_id)).sum()
+
     def replay_views(
         self, logits: Tensor, old_logits: Tensor, num_past: int, owners: Tensor | None
     ) -> tuple[Tensor, Tensor]:
@@ -114,3 +124,41 @@ class OutputLayout:
             return heads[:, :num_past].flatten(0, 1)
         rows = owners[:, None, None].expand(-1, 1, self.classes_per_task)
         return heads.gather(1, rows)[:, 0]
+
+
+@dataclass(frozen=True)
+class RegressionLayout(OutputLayout):
+    """All tasks share the outputs, targets are numbers, the loss and the score their squared
+    error."""
+
+    score = "mse"
+
+    @property
+    def num_outputs(self) -> int:
+        return self.classes_per_task
+
+    def head(self, task_id: int) -> slice:
+        return slice(0, self.classes_per_task)
+
+    def targets(self, y: Tensor, task_id: int) -> Tensor:
+        return y
+
+    def cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
+        """Mean squared error."""
+        return F.mse_loss(logits, targets)
+
+    def head_cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
+        """Mean squared error."""
+        return F.mse_loss(logits, targets)
+
+    def sum_score(
+        self, logits: Tensor, y: Tensor, task_id: int, num_learned: int, scenario: ScenarioName
+    ) -> Tensor:
+        """Squared errors on a batch, summed."""
+        return (logits - y).square().sum()
+
+
+def make_layout(config: TrialConfig, num_tasks: int, classes_per_task: int) -> OutputLayout:
+    """The layout of a trial's benchmark and scenario."""
+    kind = RegressionLayout if config.benchmark.name in REGRESSION else OutputLayout
+    return kind(config.scenario, num_tasks, classes_per_task)

@@ -37,8 +37,8 @@ class Estimate:
 
     def __str__(self) -> str:
         if self.sem is None:
-            return f"{_number(self.mean)} (n = {self.n})"
-        return f"{_number(self.mean)} ± {_number(self.sem)} ({self.n})"
+            return f"{number(self.mean)} (n = {self.n})"
+        return f"{number(self.mean)} ± {number(self.sem)} ({self.n})"
 
 
 Cell = str | Estimate | None  # None: nothing was measured, shown as a dash
@@ -149,7 +149,7 @@ def numbers_csv(tables: Iterable[Table]) -> str:
     return buffer.getvalue()
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Two decimals; four significant digits where two decimals would show nothing."""
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.005 else f"{value:.2g}"
 

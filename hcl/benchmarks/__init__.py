@@ -46,11 +46,19 @@ def split_digits(config: BenchmarkConfig, data_root: Path | None = None) -> Benc
     return sequences.split(config, *_digits())
 
 
+def toy_regression(config: BenchmarkConfig, data_root: Path | None = None) -> Benchmark:
+    """Three polynomials, one per task (von Oswald et al., 2020); needs no data root."""
+    from hcl.benchmarks import regression
+
+    return regression.polynomials(config)
+
+
 BENCHMARKS: dict[str, Builder] = {
     "permuted_mnist": permuted_mnist,
     "split_mnist": split_mnist,
     "permuted_digits": permuted_digits,
     "split_digits": split_digits,
+    "toy_regression": toy_regression,
 }
 
 

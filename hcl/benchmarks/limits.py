@@ -1,6 +1,6 @@
 """What each benchmark can be asked for. Free of data and torch, so that configs can check it."""
 
-from hcl.config import BENCHMARK_DEFAULTS, BenchmarkConfig
+from hcl.config import BENCHMARK_DEFAULTS, REGRESSION, BenchmarkConfig
 from hcl.schema import suggest
 
 NUM_CLASSES = 10  # both MNIST and the digits
@@ -12,8 +12,14 @@ def check(config: BenchmarkConfig) -> list[str]:
     name = config.name
     if name not in BENCHMARK_DEFAULTS:
         return [f"benchmark/name: unknown benchmark {name!r}{suggest(name, BENCHMARK_DEFAULTS)}"]
+    if name in REGRESSION:
+        return _check_regression(config)
     errors = []
-    if name.startswith("split_"):
+    if config.classes_per_task < 2:
+        errors.append(
+            f"benchmark/classes_per_task: must be >= 2 but got {config.classes_per_task}"
+        )
+    elif name.startswith("split_"):
         asked = config.num_tasks * config.classes_per_task
         if config.classes_per_task > NUM_CLASSES:
             errors.append(
@@ -36,3 +42,14 @@ def check(config: BenchmarkConfig) -> list[str]:
             f"benchmark/padding: must be at most {MAX_PADDING} pixels but got {config.padding}"
         )
     return errors
+
+
+def _check_regression(config: BenchmarkConfig) -> list[str]:
+    """Its three curves are all there is to choose from."""
+    limits = {"num_tasks": (1, 3), "classes_per_task": (1, 1), "padding": (0, 0)}
+    return [
+        f"benchmark/{key}: {config.name} takes {low if low == high else f'{low} to {high}'}"
+        f" but got {getattr(config, key)}"
+        for key, (low, high) in limits.items()
+        if not low <= getattr(config, key) <= high
+    ]

@@ -80,6 +80,7 @@ class Hypernet(nn.Module):
         chunk_size: weights per chunk; 0 or >= num_weights for all at once.
         hidden_sizes: hidden layers; empty for a linear hypernetwork.
         activation: relu, elu or sigmoid.
+        init: "xavier", or "torch" for its layers' own.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Hypernet(nn.Module):
         chunk_size: int,
         hidden_sizes: tuple[int, ...],
         activation: str,
+        init: str = "xavier",
     ) -> None:
         super().__init__()
         is_full = chunk_size == 0 or chunk_size >= num_weights
@@ -102,7 +104,7 @@ class Hypernet(nn.Module):
         self.chunk_embeddings = nn.Parameter(torch.randn(self.num_chunks, chunk_inputs))
         sizes = [embedding_size + chunk_inputs, *hidden_sizes, self.chunk_size]
         layers = [nn.Linear(n, m) for n, m in zip(sizes, sizes[1:], strict=False)]
-        for layer in layers:
+        for layer in layers if init == "xavier" else ():
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
         last = layers.pop()

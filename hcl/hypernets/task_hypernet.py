@@ -44,6 +44,7 @@ class TaskHypernet(nn.Module):
             config.chunk_size,
             config.hidden_sizes,
             config.activation,
+            config.init,
         )
         self.embeddings = nn.ParameterList(
             torch.randn(config.embedding_size) for _ in range(num_tasks)

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[2] / "search_spaces" / "tables"
 BUDGETS = {"paper": 1.0, "quick": 0.1, "smoke": 0.01}
 
 Mark = Literal["CONFIRMED", "RECALLED"]
-ROW_KEYS = ("base", "trial", "scored", "cells")
+ROW_KEYS = ("base", "trial", "scored", "metric", "cells")
 CELL_KEYS = ("base", "trial", "paper")
 
 
@@ -194,7 +194,7 @@ def _parse_row(
         scored = content.get("scored", config.scenario)
         if scored not in config.eval_scenarios:
             errors.append(f"{where}: is not scored in {scored!r}, see its eval_scenarios")
-        metric = f"test/{scored}/{head.metric if head else ''}"
+        metric = f"test/{scored}/{content.get('metric', head.metric if head else '')}"
         yield Cell(row, str(column), config, metric, paper)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sweeps.reproduction.results import CellResult, Collected
 from sweeps.reproduction.spec import TableSpec
 from sweeps.statistics import CONFIDENCE, MIN_SEEDS, Difference, Verdict, difference, paired_tests
-from sweeps.table import Cell, Estimate, Table
+from sweeps.table import Cell, Estimate, Table, number
 
 SIGNS: dict[Verdict, str] = {"matches": "=", "below": "<", "above": ">", "unknown": "?"}
 DAGGER = "†"  # a number of the paper that no source confirms
@@ -59,7 +59,7 @@ def _short(result: CellResult, spec: TableSpec) -> Cell:
     if paper is None or spec.budget != "paper":
         return text
     mark = "" if paper.mark == "CONFIRMED" else DAGGER
-    return f"{text} {SIGNS[_against_paper(result, ours).verdict]} {paper.mean:.2f}{mark}"
+    return f"{text} {SIGNS[_against_paper(result, ours).verdict]} {number(paper.mean)}{mark}"
 
 
 def _against_paper(result: CellResult, ours: Estimate) -> Difference:

@@ -13,7 +13,7 @@ from sweeps.search_space import SearchSpace, load, parse
 from sweeps.yaml_file import parse_yaml
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted((ROOT / "search_spaces").rglob("*.yaml"))
+FILES = sorted((ROOT / "search_spaces").glob("*.yaml"))
 
 GOOD = """
 description: a small one

@@ -1,0 +1,56 @@
+"""Regression of a number on a number: the toy example of von Oswald et al. (2020)."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hcl.benchmarks.arrays import Benchmark, TaskData, TaskSplits
+from hcl.config import BenchmarkConfig
+
+NUM_TRAIN, NUM_TEST, NOISE = 100, 50, 0.05
+# Function and interval of each task (PAPER.md, section 7).
+CURVES: tuple[tuple[Callable[[np.ndarray], np.ndarray], float, float], ...] = (
+    (lambda x: x + 3, -4.0, -2.0),
+    (lambda x: 2 * x**2 - 1, -1.0, 1.0),
+    (lambda x: (x - 3) ** 3, 2.0, 4.0),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Points(TaskData):
+    """x float32 (N, 1) and y float32 (N, 1), as they are."""
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        return self.x.index_select(0, index), self.y.index_select(0, index)
+
+    def _map(self, move: Callable[[Tensor], Tensor]) -> "Points":
+        return Points(move(self.x), move(self.y))
+
+
+def polynomials(config: BenchmarkConfig) -> Benchmark:
+    """Training points drawn uniformly, with noise; test points evenly spaced, without."""
+    total = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    draws = np.random.RandomState(config.seed)
+    tasks = []
+    for task_id, (curve, low, high) in enumerate(CURVES[: config.num_tasks]):
+        x = draws.uniform(low, high, size=(NUM_TRAIN, 1))
+        drawn = _points(x, curve(x) + NOISE * draws.randn(NUM_TRAIN, 1))
+        num_val = round(config.val_fraction * NUM_TRAIN)  # the last ones: all are drawn at random
+        train, val = (
+            Points(drawn.x[part], drawn.y[part])
+            for part in (slice(0, NUM_TRAIN - num_val), slice(NUM_TRAIN - num_val, None))
+        )
+        even = np.linspace(low, high, NUM_TEST)[:, None]
+        test = _points(even, curve(even))
+        tasks.append(TaskSplits(task_id, train, val, test))
+        total.update(drawn.x.numpy().tobytes() + drawn.y.numpy().tobytes())
+    return Benchmark(config.name, tuple(tasks), (1,), 1, total.hexdigest()[:16])
+
+
+def _points(x: np.ndarray, y: np.ndarray) -> Points:
+    return Points(torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.float32)))
