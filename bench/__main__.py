@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.steps import ROWS, Row, as_dict, measure
+from hcl.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results.json"
 
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as the learner does; the reference has it too
     console = Console()
     rows = args.only.split(",") if args.only else ROWS
     unknown = [row for row in rows if row.split(":")[0] not in ("split", "p10", "p100")]

@@ -14,6 +14,7 @@ import torch
 
 from bench.reference import SETTINGS, Reference
 from bench.steps import ours
+from hcl.memory import keep_freed_memory
 from hcl.products import fastest_float32
 
 RESULTS = Path(__file__).parent / "evaluation.json"
@@ -25,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.evaluation", description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     torch.set_num_threads(parser.parse_args().threads)
+    keep_freed_memory()  # as the learner does; the reference has it too
     reference = Reference(SETTINGS[SETTING], TASKS - 1)
     images = torch.rand(IMAGES, SETTINGS[SETTING].inputs)
     ours_ms, mine = _ours(reference, images)

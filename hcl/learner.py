@@ -16,6 +16,7 @@ from hcl.batches import Batches, MixedBatches
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError, TrialConfig
 from hcl.evaluate import evaluate_row
+from hcl.memory import keep_freed_memory
 from hcl.methods import METHODS, Setup
 from hcl.products import fastest_float32
 from hcl.results import Progress, Result, TaskReport
@@ -236,6 +237,7 @@ def process_settings(runtime: Runtime) -> Iterator[None]:
     check_device(runtime.device)
     if runtime.threads is not None and runtime.threads < 1:
         raise ConfigError(f"threads: must be >= 1 but got {runtime.threads}")
+    keep_freed_memory()
     before = torch.get_num_threads()
     try:
         if runtime.threads:
