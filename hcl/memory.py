@@ -12,8 +12,7 @@ def keep_freed_memory() -> None:
     """Let freed tensors be used again without asking the operating system, from now on.
 
     Otherwise every tensor above 32 MB at most is mapped anew when it is made, and each of its
-    pages is cleared when it is first written: 40% of the time of HNET+ENT's evaluation. Nothing
-    is done where the C library is not glibc.
+    pages is cleared when it is first written. Nothing is done where the C library is not glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

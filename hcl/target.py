@@ -76,7 +76,7 @@ class TargetNetwork:
         if x.device.type == "cpu":
             # A batched product copies the weights into another order first; large products one
             # after the other are faster.
-            sets = buffers or [None] * len(flat)
+            sets = buffers or [{} for _ in flat]
             return torch.stack([self(w, x, b) for w, b in zip(flat, sets, strict=True)])
         stacked = {k: torch.stack([b[k] for b in buffers]) for k in buffers[0]} if buffers else {}
         tensors = {**self.unflatten(flat), **stacked}
