@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, cast
 from hcl.config import ConfigError
 from hcl.metrics import running_average_accuracy
 from sweeps import plots, report
-from sweeps.statistics import CONFIDENCE, paired_tests
-from sweeps.table import Cell, Table
+from sweeps.statistics import paired_table
+from sweeps.table import Table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,28 +116,17 @@ def ablation_table(entries: Entries, last: str = "average_accuracy") -> Table:
     return Table(report.heading(f"test {last}"), ("", *labels), tuple(rows), notes)
 
 
-def paired_table(entries: Entries, last: str = "average_accuracy") -> Table:
+def pairs_table(entries: Entries, last: str = "average_accuracy") -> Table:
     """Every pair of methods of a row, over the seeds that both have."""
-    rows: list[tuple[Cell, ...]] = []
+    groups: dict[str, dict[str, dict[int, float]]] = {}
     for row, found in entries.items():
         name = row.metric("test", last)
         scale = 100 if report.is_fraction(name) else 1
-        values = {
+        groups[str(row)] = {
             label: {int(s): scale * float(v) for s, v in zip(g["seed"], g[name], strict=True)}
             for label, g in found.items()
         }
-        for test in paired_tests(values):
-            verdict = "differ" if test.p < 1 - CONFIDENCE else "no difference shown"
-            pair = f"{test.first} - {test.second}"
-            rows.append(
-                (str(row), pair, f"{test.mean:+.2f}", str(test.n), f"{test.p:.2g}", verdict)
-            )
-    return Table(
-        "Methods against each other",
-        ("", "pair", "mean difference", "seeds", "p", f"at {1 - CONFIDENCE:.0%}"),
-        tuple(rows),
-        ("paired t-tests over the seeds both have; p corrected after Holm within the row",),
-    )
+    return paired_table("Methods against each other", groups)
 
 
 def curves(entries: Entries, store: Store) -> dict[str, Figure]:

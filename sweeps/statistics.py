@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sweeps.table import Estimate
+from sweeps.table import Cell, Estimate, Table
 
 CONFIDENCE = 0.95
 MIN_SEEDS = 3  # with two, the interval is so wide that everything would match
@@ -89,6 +89,27 @@ def paired_tests(values: dict[str, dict[int, float]]) -> list[PairedTest]:
         PairedTest(t.first, t.second, t.mean, t.n, p)
         for t, p in zip(tests, corrected, strict=True)
     ]
+
+
+def paired_table(title: str, groups: dict[str, dict[str, dict[int, float]]]) -> Table:
+    """Every pair of methods of every row as a table.
+
+    Args:
+        title: of the table.
+        groups: row -> method -> seed -> value.
+    """
+    rows: list[tuple[Cell, ...]] = []
+    for row, values in groups.items():
+        for test in paired_tests(values):
+            verdict = "differ" if test.p < 1 - CONFIDENCE else "no difference shown"
+            pair = f"{test.first} - {test.second}"
+            rows.append((row, pair, f"{test.mean:+.2f}", str(test.n), f"{test.p:.2g}", verdict))
+    return Table(
+        title,
+        ("row", "pair", "mean difference", "seeds", "p", f"at {1 - CONFIDENCE:.0%}"),
+        tuple(rows),
+        ("paired t-tests over the seeds both have; p corrected after Holm within the row",),
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -41,7 +41,7 @@ def compare(
     store = find_store(storage, tracking_uri, names[0] if names else "any")
     chosen = methods.split(",") if methods else []
     entries = comparing.find_entries(store, names, chosen, metric)
-    tables = [comparing.ablation_table(entries, metric), comparing.paired_table(entries, metric)]
+    tables = [comparing.ablation_table(entries, metric), comparing.pairs_table(entries, metric)]
     tables = [table for table in tables if table.rows]
     folder = (out or storage / "compare").expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)

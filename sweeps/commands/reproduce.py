@@ -10,7 +10,9 @@ from hcl.config import ConfigError
 from sweeps.commands.confirm import parse_seeds
 from sweeps.commands.options import (
     STORAGE,
+    Address,
     DataRoot,
+    ShipCode,
     Storage,
     TrackingUri,
     absolute,
@@ -57,10 +59,8 @@ def reproduce(
     max_concurrent: Annotated[
         int, typer.Option(help="Trainings at a time; 0 = as many as fit.", min=0)
     ] = 0,
-    address: Annotated[
-        str | None,
-        typer.Option(envvar="RAY_ADDRESS", show_default="this machine", help="Ray cluster."),
-    ] = None,
+    address: Address = None,
+    ship_code: ShipCode = False,
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
     data_root: DataRoot = None,
@@ -108,7 +108,13 @@ def reproduce(
             max_concurrent_trials=max_concurrent,
         ),
     )
-    raise typer.Exit(_plan(request) if dry_run else _make(request, train=not show))
+    if dry_run:
+        raise typer.Exit(_plan(request))
+    from sweeps.ray_cluster import connected
+
+    with connected(None if show else address, ship_code and not show):
+        code = _make(request, train=not show)
+    raise typer.Exit(code)
 
 
 def _seeds(text: str | None, default: int) -> list[int]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sweeps.reproduction.results import CellResult, Collected
 from sweeps.reproduction.spec import TableSpec
-from sweeps.statistics import CONFIDENCE, MIN_SEEDS, Difference, Verdict, difference, paired_tests
+from sweeps.statistics import CONFIDENCE, MIN_SEEDS, Difference, Verdict, difference, paired_table
 from sweeps.table import Cell, Estimate, Table, number
 
 SIGNS: dict[Verdict, str] = {"matches": "=", "below": "<", "above": ">", "unknown": "?"}
@@ -140,20 +140,8 @@ def _line(spec: TableSpec, result: CellResult) -> tuple[Cell, ...]:
 
 def _tests(spec: TableSpec, found: Collected) -> Table:
     """Per row: every pair of methods on the seeds they share."""
-    rows: list[tuple[Cell, ...]] = []
-    for row in spec.rows:
-        values = {
-            spec.columns[column]: result.values(scale(spec))
-            for (of, column), result in found.cells.items()
-            if of == row and result.runs
-        }
-        for test in paired_tests(values):
-            verdict = "differ" if test.p < 1 - CONFIDENCE else "no difference shown"
-            pair = f"{test.first} - {test.second}"
-            rows.append((row, pair, f"{test.mean:+.2f}", str(test.n), f"{test.p:.2g}", verdict))
-    return Table(
-        f"{title(spec)}: methods against each other",
-        ("row", "pair", "mean difference", "seeds", "p", f"at {1 - CONFIDENCE:.0%}"),
-        tuple(rows),
-        ("paired t-tests over the seeds both have; p corrected after Holm within the row",),
-    )
+    groups: dict[str, dict[str, dict[int, float]]] = {row: {} for row in spec.rows}
+    for (row, column), result in found.cells.items():
+        if result.runs:
+            groups[row][spec.columns[column]] = result.values(scale(spec))
+    return paired_table(f"{title(spec)}: methods against each other", groups)

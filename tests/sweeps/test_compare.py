@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from hcl.config import ConfigError, TrialConfig
 from sweeps.cli import app
-from sweeps.compare import ablation_table, find_entries, paired_table
+from sweeps.compare import ablation_table, find_entries, pairs_table
 from sweeps.driver import store_of
 from sweeps.folder import SweepFolder
 from sweeps.importance import describe_study
@@ -79,7 +79,7 @@ def test_validation_data_choose_the_configuration(store: Store) -> None:
 
 
 def test_pairs_are_tested_over_shared_seeds(store: Store) -> None:
-    (line,) = paired_table(find_entries(store, ["one", "two"], [])).rows
+    (line,) = pairs_table(find_entries(store, ["one", "two"], [])).rows
     assert line[3] == "2" and 0 <= float(str(line[4])) <= 1
 
 
