@@ -196,7 +196,8 @@ def test_a_killed_sweep_goes_on_to_the_same_matrices(
     check_same(tmp_path, undisturbed)
     after, again = study_trials(tmp_path), results(tmp_path)
     begun = [t for t in before if t.state != TrialState.WAITING]
-    assert [after[t.number].params for t in begun] == [t.params for t in begun]
+    # What was chosen stays; a trial may have been killed before all of it was.
+    assert all(t.params.items() <= after[t.number].params.items() for t in begun)
     assert {where: again[where] for where in finished} == finished
 
 

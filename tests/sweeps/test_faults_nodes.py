@@ -33,13 +33,16 @@ def test_a_killed_node_costs_only_time(
     storage = tmp_path / "storage"
     with running_cluster() as cluster:
         sweep = start(files, storage, "--address", cluster.address, **cluster.environment)
-        wait_for(lambda: rows_of(storage, 0) >= 1 and rows_of(storage, 1) >= 1)
+        wait_for(lambda: rows_of(storage, 0) >= 1)
         trainer = trainer_of(storage, 0)
+        os.kill(trainer, signal.SIGSTOP)  # it must not end before the other has begun
+        wait_for(lambda: rows_of(storage, 1) >= 1)
         raylet = parent_of(trainer)
         assert "raylet" in Path(f"/proc/{raylet}/comm").read_text()
         assert parent_of(trainer_of(storage, 1)) != raylet  # the other trial is on the other node
         os.kill(raylet, signal.SIGKILL)
-        wait_for(lambda: not is_alive(trainer))  # nodes take their workers with them
+        os.kill(trainer, signal.SIGKILL)  # a node takes its workers with it
+        wait_for(lambda: not is_alive(trainer))
         if comes_back:
             cluster.add_node()
         out = finish(sweep)
