@@ -60,7 +60,7 @@ class _Head:
 
     title: str
     metric: str = "average_accuracy"  # last part of the metric's name
-    figure: Literal["none", "curves", "scan", "embeddings"] = "none"
+    figure: Literal["none", "curves", "scan"] = "none"
     x: str = ""  # of a scan: a setting (method/ewc_lambda) or a metric (compression_ratio)
     x_label: str = ""
     seeds: int = setting(20, ge=1)  # of the paper; the default of --seeds
