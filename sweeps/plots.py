@@ -128,6 +128,53 @@ def _sem(values: np.ndarray) -> float:
     return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
 
 
+def embedding_space(
+    panels: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    y: np.ndarray,
+    points: np.ndarray,
+    own: Mapping[str, int],
+) -> Figure:
+    """Accuracy of the networks that a hypernetwork generates over a plane of task embeddings.
+
+    Args:
+        panels: title to accuracies in percent, (len(x), len(y)).
+        x, y: coordinates of the grid, evenly spaced.
+        points: (T, 2), the learned embeddings; drawn with their task's number.
+        own: title to the task whose embedding stands out in it.
+    """
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = _figure(width=3.1 * columns + 0.7, height=3.1 * rows + 0.3)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
+    steps = ((x[1] - x[0]) / 2, (y[1] - y[0]) / 2)  # a value is the middle of its square
+    extent = (x[0] - steps[0], x[-1] + steps[0], y[0] - steps[1], y[-1] + steps[1])
+    image = None
+    for axis, (title, values) in zip(axes, panels.items(), strict=False):
+        image = axis.imshow(
+            values.T, origin="lower", extent=extent, vmin=0, vmax=100, cmap="viridis"
+        )
+        axis.set_title(title, fontsize=9)
+        _mark(axis, points, own.get(title))
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    if image is not None:
+        figure.colorbar(image, ax=list(axes), fraction=0.03, pad=0.01).set_label("accuracy (%)")
+    return figure
+
+
+def _mark(axis: Axes, points: np.ndarray, own: int | None) -> None:
+    """Numbered points that are seen on dark and bright ground."""
+    from matplotlib.patheffects import withStroke
+
+    for number, point in enumerate(points):
+        color = "tomato" if number == own else "white"
+        axis.plot(*point, marker="o", ms=4, color=color, mec="black", mew=0.7)
+        axis.annotate(str(number), tuple(point), color=color, fontsize=8,
+                      path_effects=[withStroke(linewidth=1.5, foreground="black")],
+                      textcoords="offset points", xytext=(3, 3))  # fmt: skip
+
+
 def pareto_front(
     values: Mapping[int, Sequence[float]], front: Sequence[int], names: Sequence[str]
 ) -> Figure:

@@ -31,7 +31,12 @@ def code_digest(config: TrialConfig) -> str:
     """
     from hcl.methods import METHODS
 
-    start = ("hcl.learner", METHODS[config.method_name].__module__, "hcl.benchmarks.sequences")
+    method = METHODS[config.method_name].__module__
+    return modules_digest("hcl.learner", method, "hcl.benchmarks.sequences")
+
+
+def modules_digest(*start: str) -> str:
+    """8 hex characters of the code of these modules of `hcl` and of all that they import."""
     total = hashlib.sha256()
     for module in sorted(_closure(start)):
         total.update(f"{module}\n{_meaning(module)}\n".encode())

@@ -1,10 +1,11 @@
-"""Figures of a table: accuracy over tasks, or over a setting or a size."""
+"""Figures of a table: accuracy over tasks, over a setting or a size, or over embeddings."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sweeps import plots
+from sweeps.reproduction.embedding_space import embedding_spaces
 from sweeps.reproduction.results import CellResult, Collected, running_averages
 from sweeps.reproduction.tables import scale, title
 
@@ -14,14 +15,16 @@ if TYPE_CHECKING:
     from sweeps.reproduction.run import Request
 
 
-def figures(request: Request, found: Collected) -> dict[str, Figure]:
-    """Name of each figure's file -> figure; empty where nothing is there to draw."""
+def figures(request: Request, found: Collected) -> tuple[dict[str, Figure], list[str]]:
+    """Name of each figure's file -> figure, and what could not be drawn though it was trained."""
     kind = request.spec.head.figure
     if kind == "curves":
-        return _curves(request, found)
+        return _curves(request, found), []
     if kind == "scan":
-        return _scan(request, found)
-    return {}
+        return _scan(request, found), []
+    if kind == "embedding_space":
+        return embedding_spaces(request, found)
+    return {}, []
 
 
 def _curves(request: Request, found: Collected) -> dict[str, Figure]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def write_all(request: Request, found: Collected, origin: Provenance) -> list[Table]:
     """Write every form into the request's output folder; the tables, for the terminal."""
-    tables = all_tables(request.spec, found, origin)
-    drawn = figures(request, found)
+    drawn, missing = figures(request, found)
+    tables = all_tables(request.spec, found, origin, missing)
     folder, name = request.output, request.folder.name
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {key: plots.png(figure) for key, figure in drawn.items()}

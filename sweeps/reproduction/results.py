@@ -27,6 +27,8 @@ class Run:
     """One finished training of a cell."""
 
     run_id: str
+    sweep: str  # it is a training of, and
+    label: str  # its name there
     value: float  # of the cell's metric, as recorded
     hours: float
     ratio: float  # compression
@@ -119,6 +121,8 @@ def _by_seed(
         if seed not in found or (found[seed].is_other_code and not other):
             found[seed] = Run(
                 row["run_id"],
+                str(row.get("tags.sweep", "")),
+                str(row["tags.trial"]),
                 float(value),
                 float(row.get("wall_seconds", 0.0)) / 3600,
                 float(row.get("compression_ratio", float("nan"))),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hcl.config import ConfigError, TrialConfig, flatten
+from hcl.config import REGRESSION, ConfigError, TrialConfig, flatten
 from hcl.schema import build, setting, suggest
 from sweeps.yaml_file import load_yaml
 
@@ -60,9 +60,12 @@ class _Head:
 
     title: str
     metric: str = "average_accuracy"  # last part of the metric's name
-    figure: Literal["none", "curves", "scan"] = "none"
+    figure: Literal["none", "curves", "scan", "embedding_space"] = "none"
     x: str = ""  # of a scan: a setting (method/ewc_lambda) or a metric (compression_ratio)
     x_label: str = ""
+    grid_points: int = setting(41, ge=2, le=1001)  # of an embedding space, per side
+    grid_samples: int = setting(0, ge=0)  # test samples per task there; 0 = all
+    grid_tasks: tuple[int, ...] = setting((), ge=0)  # drawn there; [] = all
     seeds: int = setting(20, ge=1)  # of the paper; the default of --seeds
     notes: tuple[str, ...] = ()
 
@@ -195,7 +198,20 @@ def _parse_row(
         if scored not in config.eval_scenarios:
             errors.append(f"{where}: is not scored in {scored!r}, see its eval_scenarios")
         metric = f"test/{scored}/{content.get('metric', head.metric if head else '')}"
+        if head and head.figure == "embedding_space":
+            errors += [f"{where}: {problem}" for problem in _no_embedding_space(config, head)]
         yield Cell(row, str(column), config, metric, paper)
+
+
+def _no_embedding_space(config: TrialConfig, head: _Head) -> list[str]:
+    """What keeps a cell's embeddings from being drawn in a plane."""
+    if config.method_name != "hnet" or config.benchmark.name in REGRESSION:
+        return ["figure: embedding_space draws accuracies of hnet alone"]
+    problems = []
+    if (size := config.to_dict()["method/embedding_size"]) != 2:
+        problems.append(f"figure: embedding_space needs method/embedding_size 2 but got {size}")
+    late = [i for i in head.grid_tasks if i >= config.benchmark.num_tasks]
+    return problems + [f"grid_tasks: there is no task {i}, they count from 0" for i in late]
 
 
 def _settings(

@@ -1,5 +1,6 @@
 """Collected cells -> tables: the grid at a glance, every cell in full, tests between methods."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sweeps.reproduction.results import CellResult, Collected
@@ -19,9 +20,16 @@ class Provenance:
     commit: str
 
 
-def all_tables(spec: TableSpec, found: Collected, origin: Provenance) -> list[Table]:
-    """Everything that is printed and written, the short form first."""
-    notes = (*_legend(spec, found), f"command: {origin.command}", f"commit: {origin.commit}")
+def all_tables(
+    spec: TableSpec, found: Collected, origin: Provenance, more: Sequence[str] = ()
+) -> list[Table]:
+    """Everything that is printed and written, the short form first; `more` are further notes."""
+    notes = (
+        *_legend(spec, found),
+        *more,
+        f"command: {origin.command}",
+        f"commit: {origin.commit}",
+    )
     tables = [_grid(spec, found, notes), _in_full(spec, found)]
     tests = _tests(spec, found)
     return [*tables, tests] if tests.rows else tables

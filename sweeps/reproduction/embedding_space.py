@@ -1,0 +1,151 @@
+"""Accuracy over a plane of task embeddings: a finished training's hypernetwork, drawn."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hcl.config import TrialConfig
+from sweeps import plots
+from sweeps.folder import SweepFolder, write_atomically
+from sweeps.reproduction.code import modules_digest
+from sweeps.reproduction.results import CellResult, Collected
+from sweeps.reproduction.tables import title
+from sweeps.resources import gpus
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from sweeps.reproduction.run import Request
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Measured accuracies. x, y: (P,); accuracy: (tasks, P, P), fractions; learned: (T, 2)."""
+
+    x: np.ndarray
+    y: np.ndarray
+    accuracy: np.ndarray
+    learned: np.ndarray
+    task_ids: np.ndarray
+
+
+def embedding_spaces(request: Request, found: Collected) -> tuple[dict[str, Figure], list[str]]:
+    """A figure for each cell, of its first finished seed; the values as CSV beside it.
+
+    Returns:
+        The figures by name, and a note for each trained cell that has no checkpoint here.
+    """
+    drawn, notes = {}, []
+    for result in found.cells.values():
+        trained = _trained(request, result)
+        if trained is None:
+            if result.runs:
+                notes.append(
+                    f"{result.cell.row}: no picture, for no final checkpoint of it is here"
+                )
+            continue
+        config, checkpoint = trained
+        grid = _cached(request, config, checkpoint)
+        name = f"{request.folder.name}-{result.cell.row}-{result.cell.column}"
+        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+        request.output.mkdir(parents=True, exist_ok=True)
+        write_atomically(request.output / f"{name}.csv", _csv(grid))
+        drawn[name] = _draw(request, result, config, grid)
+    return drawn, notes
+
+
+def _trained(request: Request, result: CellResult) -> tuple[TrialConfig, Path] | None:
+    """Configuration and newest checkpoint of the first seed whose final state is here."""
+    for seed, run in result.runs.items():
+        sweep = SweepFolder(request.folder.storage, run.sweep)
+        folder = sweep.seed_folder(run.label, seed) / "checkpoints"
+        if files := sorted(folder.glob("[0-9]*.pt")):
+            return replace(result.cell.config, seed=seed), files[-1]
+    return None
+
+
+def _cached(request: Request, config: TrialConfig, checkpoint: Path) -> Grid:
+    """Measured once for each final state, grid and code."""
+    head = request.spec.head
+    asked = f"{head.grid_points} {head.grid_samples} {head.grid_tasks}"
+    name = hashlib.sha256(checkpoint.read_bytes())
+    name.update(f"{asked} {modules_digest('hcl.embedding_space')}".encode())
+    path = request.output / "grids" / f"{name.hexdigest()[:16]}.npz"
+    if not path.exists():
+        grid = _measure(request, config, checkpoint.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}.tmp")
+        with open(draft, "wb") as file:
+            np.savez(file, **vars(grid))
+        os.replace(draft, path)
+    with np.load(path, allow_pickle=False) as values:
+        return Grid(**values)
+
+
+def _measure(request: Request, config: TrialConfig, checkpoints: Path) -> Grid:
+    from rich.progress import Progress
+
+    from hcl import seeding
+    from hcl.embedding_space import accuracy_over_embeddings, square_grid
+    from hcl.learner import process_settings, start_trial
+    from hcl.methods.hnet import Hnet
+    from hcl.trial import Runtime
+
+    head = request.spec.head
+    device = "cuda" if gpus(request.settings) else "cpu"
+    runtime = Runtime(device=device, data_root=request.data_root, checkpoint_dir=checkpoints)
+    with process_settings(runtime), seeding.isolated(config.seed, "grid"), Progress() as bar:
+        trial = start_trial(config, runtime, None)
+        method = trial.method.eval()
+        assert isinstance(method, Hnet)
+        learned = method.task_hypernet.stacked_embeddings(range(method.num_learned)).detach()
+        embeddings = square_grid(learned, head.grid_points)
+        task_ids = head.grid_tasks or range(method.num_learned)
+        line = bar.add_task("accuracy over embeddings", total=len(embeddings))
+        accuracy = accuracy_over_embeddings(
+            method, trial.benchmark, embeddings, task_ids, head.grid_samples,
+            lambda done: bar.advance(line, done),
+        )  # fmt: skip
+    square = embeddings.cpu().numpy().reshape(head.grid_points, head.grid_points, 2)
+    shaped = accuracy.numpy().reshape(len(task_ids), *square.shape[:2])
+    ids = np.array(list(task_ids))
+    return Grid(square[:, 0, 0], square[0, :, 1], shaped, learned.cpu().numpy(), ids)
+
+
+def _draw(request: Request, result: CellResult, config: TrialConfig, grid: Grid) -> Figure:
+    own = {f"on task {task}": int(task) for task in grid.task_ids}
+    panels = {name: 100 * values for name, values in zip(own, grid.accuracy, strict=True)}
+    if len(panels) > 1:
+        panels["best over these tasks"] = 100 * grid.accuracy.max(axis=0)
+    figure = plots.embedding_space(panels, grid.x, grid.y, grid.learned, own)
+    samples = request.spec.head.grid_samples
+    shown = f"{samples} test samples per task" if samples else "all test samples"
+    figure.suptitle(
+        f"{title(request.spec)}\n{result.cell.row}, seed {config.seed}; {shown};"
+        " numbers: learned embeddings",
+        fontsize=9,
+    )
+    return figure
+
+
+def _csv(grid: Grid) -> str:
+    """A line for each embedding of the grid, a column for each task; then the learned ones."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(
+        ("learned by task", "x", "y", *(f"accuracy on task {i}" for i in grid.task_ids))
+    )
+    for task, (x, y) in enumerate(grid.learned):
+        writer.writerow((task, float(x), float(y), *("" for _ in grid.task_ids)))
+    for i, x in enumerate(grid.x):
+        for j, y in enumerate(grid.y):
+            writer.writerow(("", float(x), float(y), *map(float, grid.accuracy[:, i, j])))
+    return buffer.getvalue()
