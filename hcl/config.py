@@ -43,8 +43,13 @@ BENCHMARK_DEFAULTS: dict[str, dict[str, Any]] = {
     "split_digits": {"num_tasks": 5, "classes_per_task": 2, "padding": 0},
     "permuted_digits": {"num_tasks": 5, "classes_per_task": 10, "padding": 0},
     "toy_regression": {"num_tasks": 3, "classes_per_task": 1, "padding": 0},
+    "cifar_6": {"num_tasks": 6, "classes_per_task": 10, "padding": 0},
+    "split_cifar10": {"num_tasks": 5, "classes_per_task": 2, "padding": 0},
+    "split_cifar100": {"num_tasks": 10, "classes_per_task": 10, "padding": 0},
 }
 REGRESSION = ("toy_regression",)  # benchmarks that are scored by their squared error
+# Benchmarks whose inputs are images, (channels, height, width); the others' are vectors.
+IMAGES = ("cifar_6", "split_cifar10", "split_cifar100")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ def save_samples(samples: Any, folder: Path, tasks_learned: int) -> Path:
     """Write a grid of generated inputs, one row per task, as `samples_task_03.png`.
 
     Args:
-        samples: uint8 (rows, columns, *input_shape), grey; flat inputs are taken to be square.
+        samples: uint8 (rows, columns, *input_shape): colour images, channels first, or grey ones
+            as vectors, which are taken to be square.
         folder: where to.
         tasks_learned: part of the name.
     """
@@ -33,15 +34,20 @@ def grid(samples: Any) -> Image:
 
     samples = np.asarray(samples)[:MAX_ROWS]
     rows, columns = samples.shape[:2]
-    side = math.isqrt(samples[0, 0].size)
-    tiles = samples.reshape(rows, columns, side, side)
-    step = side + GAP
-    sheet = np.full((rows * step + GAP, columns * step + GAP), 255, dtype=np.uint8)
+    if samples.ndim == 5:
+        tiles = samples.transpose(0, 1, 3, 4, 2)
+    else:
+        side = math.isqrt(samples[0, 0].size)
+        tiles = samples.reshape(rows, columns, side, side)
+    height, width, *colour = tiles.shape[2:]
+    across, down = width + GAP, height + GAP
+    size = (rows * down + GAP, columns * across + GAP, *colour)
+    sheet = np.full(size, 255, dtype=np.uint8)
     for row in range(rows):
         for column in range(columns):
-            top, left = GAP + row * step, GAP + column * step
-            sheet[top : top + side, left : left + side] = tiles[row, column]
+            top, left = GAP + row * down, GAP + column * across
+            sheet[top : top + height, left : left + width] = tiles[row, column]
     # Large enough for the eye; pixels stay pixels.
-    zoom = max(1, 800 // max(sheet.shape))
+    zoom = max(1, 800 // max(sheet.shape[:2]))
     picture = Image.fromarray(sheet)
     return picture.resize((sheet.shape[1] * zoom, sheet.shape[0] * zoom), Image.Resampling.NEAREST)

@@ -12,8 +12,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from tiny_images import tiny_cifar
 
-from hcl.benchmarks import mnist
+from hcl.benchmarks import cifar, mnist
 
 # The same examples in every run, however slow the machine is.
 settings.register_profile(
@@ -48,6 +49,16 @@ def mnist_root() -> Path:
     return CACHE
 
 
+@pytest.fixture(scope="session")
+def cifar_root(mnist_root: Path) -> Path:
+    """A folder with the real CIFAR-10 and the first 50 classes of CIFAR-100."""
+    if not all(
+        (mnist_root / name).is_file() for name in (cifar.CIFAR10.npz, cifar.CIFAR100.first_npz)
+    ):
+        pytest.skip(f"no {cifar.CIFAR10.npz} and {cifar.CIFAR100.first_npz} in {mnist_root}")
+    return mnist_root
+
+
 @pytest.fixture
 def tiny_arrays() -> dict[str, np.ndarray]:
     """Forty training and twenty test images of noise in MNIST's shape, all classes present."""
@@ -62,6 +73,8 @@ def tiny_arrays() -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def tiny_root(tmp_path: Path, tiny_arrays: dict[str, np.ndarray]) -> Path:
-    """A data root with a prepared mnist.npz of `tiny_arrays`."""
+    """A data root with a prepared mnist.npz of `tiny_arrays`, and both CIFARs as small."""
     np.savez(tmp_path / mnist.NPZ, **tiny_arrays, classes=np.array(list("0123456789")))
+    for data_set in (cifar.CIFAR10, cifar.CIFAR100):
+        np.savez(tmp_path / data_set.npz, **tiny_cifar(data_set.num_classes))
     return tmp_path

@@ -19,6 +19,7 @@ from hcl.benchmarks.arrays import Benchmark, TaskData
 from hcl.benchmarks.limits import check
 from hcl.benchmarks.raw import DataError, RawArrays
 from hcl.config import BENCHMARK_DEFAULTS, REGRESSION, BenchmarkConfig, ConfigError
+from hcl.config import IMAGES as SHAPED
 
 
 def config(name: str, **changes: Any) -> BenchmarkConfig:
@@ -49,6 +50,7 @@ IMAGES = [name for name in BENCHMARKS if name not in REGRESSION]
 
 def test_registry_has_every_default() -> None:
     assert set(BENCHMARKS) == set(BENCHMARK_DEFAULTS)
+    assert set(SHAPED) <= set(BENCHMARKS)
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -57,6 +59,7 @@ def test_contract(name: str, tiny_root: Path) -> None:
     assert benchmark.name == name
     assert re.fullmatch(r"[0-9a-f]{16}", benchmark.digest)
     assert [task.task_id for task in benchmark.tasks] == list(range(config(name).num_tasks))
+    assert len(benchmark.input_shape) == (3 if name in SHAPED else 1)
     labels = list(range(benchmark.classes_per_task))
     for task in benchmark.tasks:
         for data in (task.train, task.val, task.test):
@@ -231,6 +234,9 @@ def test_digests_of_digits_are_the_same_on_every_machine() -> None:
         ("split_digits", {"num_tasks": 2, "classes_per_task": 6}, "need 12; set it to 1 or less"),
         ("permuted_mnist", {"classes_per_task": 5}, "benchmark/classes_per_task: .* got 5"),
         ("permuted_digits", {"padding": 33}, "benchmark/padding: .* got 33"),
+        ("cifar_6", {"num_tasks": 7}, "benchmark/num_tasks: cifar_6 has 6 tasks but got 7"),
+        ("cifar_6", {"classes_per_task": 5}, "every task of cifar_6 has 10 classes but got 5"),
+        ("split_cifar100", {"num_tasks": 21, "classes_per_task": 5}, "100 classes .* need 105"),
     ],
 )
 def test_limits_are_refused_in_one_sentence(

@@ -40,24 +40,24 @@ def test_every_benchmark_has_a_source_or_is_bundled() -> None:
     assert prepared.SOURCES.keys() <= BENCHMARKS.keys()
     for name in BENCHMARKS.keys() - prepared.SOURCES.keys():
         assert load(BenchmarkConfig(name=name, **BENCHMARK_DEFAULTS[name])).tasks
-        assert prepared.prepare(name) == prepared.check(name) == prepared.Prepared(None)
+        assert prepared.prepare(name) == prepared.check(name) == ()
 
 
 def test_a_file_is_written_once_read_only_and_read_by_trials(
     official: Path, tiny_arrays: dict[str, np.ndarray]
 ) -> None:
     before = load(BenchmarkConfig("split_mnist"), official).digest
-    made = prepared.prepare("split_mnist", official)
+    (made,) = prepared.prepare("split_mnist", official)
     assert made.is_new and made.path == official / "mnist.npz"
     assert made.digest == raw.digest(raw.frozen(dict(tiny_arrays)))
     stat = made.path.stat()
     assert stat.st_mode & 0o777 == 0o444
 
     # Another benchmark of the same data set finds it; nothing is written again.
-    again = prepared.prepare("permuted_mnist", official)
+    (again,) = prepared.prepare("permuted_mnist", official)
     assert (again.is_new, again.path, again.digest) == (False, made.path, made.digest)
     assert made.path.stat() == stat
-    assert prepared.check("split_mnist", official) == again
+    assert prepared.check("split_mnist", official) == (again,)
     assert {path.name for path in official.iterdir()} == {"MNIST", "mnist.npz", ".mnist.npz.lock"}
 
     for file in (official / mnist.RAW).iterdir():
@@ -68,14 +68,13 @@ def test_a_file_is_written_once_read_only_and_read_by_trials(
 
 def test_a_file_of_ones_own_is_kept(tiny_root: Path) -> None:
     content = (tiny_root / "mnist.npz").read_bytes()
-    result = prepared.prepare("split_mnist", tiny_root)
+    (result,) = prepared.prepare("split_mnist", tiny_root)
     assert not result.is_new and len(result.digest) == 64
     assert (tiny_root / "mnist.npz").read_bytes() == content
 
 
 def test_a_changed_file_is_noticed(official: Path, tiny_arrays: dict[str, Any]) -> None:
-    path = prepared.prepare("split_mnist", official).path
-    assert path is not None
+    path = prepared.prepare("split_mnist", official)[0].path
     with np.load(path) as archive:
         digest = str(archive["digest"])
     path.unlink()

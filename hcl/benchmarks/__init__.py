@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from hcl.benchmarks.arrays import Benchmark
+    from hcl.benchmarks.cifar import DataSet
     from hcl.benchmarks.raw import RawArrays
     from hcl.config import BenchmarkConfig
 
@@ -53,12 +54,41 @@ def toy_regression(config: BenchmarkConfig, data_root: Path | None = None) -> Be
     return regression.polynomials(config)
 
 
+def split_cifar10(config: BenchmarkConfig, data_root: Path | None = None) -> Benchmark:
+    """CIFAR-10, a few classes per task."""
+    from hcl.benchmarks import cifar, raw, sequences
+
+    return sequences.split(config, *_cifar(raw.resolve_root(data_root), cifar.CIFAR10, 10))
+
+
+def split_cifar100(config: BenchmarkConfig, data_root: Path | None = None) -> Benchmark:
+    """CIFAR-100, a few classes per task."""
+    from hcl.benchmarks import cifar, raw, sequences
+
+    needed = config.num_tasks * config.classes_per_task
+    return sequences.split(config, *_cifar(raw.resolve_root(data_root), cifar.CIFAR100, needed))
+
+
+def cifar_6(config: BenchmarkConfig, data_root: Path | None = None) -> Benchmark:
+    """CIFAR-10, then the first 50 classes of CIFAR-100 in tens (von Oswald et al., 2020)."""
+    from hcl.benchmarks import cifar, raw, sequences
+
+    root, later = raw.resolve_root(data_root), config.num_tasks - 1
+    parts = [(*_cifar(root, cifar.CIFAR10, 10), 1)]
+    if later:
+        parts.append((*_cifar(root, cifar.CIFAR100, 10 * later), later))
+    return sequences.chained(config, parts)
+
+
 BENCHMARKS: dict[str, Builder] = {
     "permuted_mnist": permuted_mnist,
     "split_mnist": split_mnist,
     "permuted_digits": permuted_digits,
     "split_digits": split_digits,
     "toy_regression": toy_regression,
+    "cifar_6": cifar_6,
+    "split_cifar10": split_cifar10,
+    "split_cifar100": split_cifar100,
 }
 
 
@@ -94,6 +124,14 @@ def _mnist(root: Path) -> tuple[RawArrays, str]:
     from hcl.benchmarks import mnist, raw
 
     arrays = mnist.load(root)
+    return arrays, raw.digest(arrays)
+
+
+@lru_cache(maxsize=2)
+def _cifar(root: Path, data_set: DataSet, num_classes: int) -> tuple[RawArrays, str]:
+    from hcl.benchmarks import cifar, raw
+
+    arrays = cifar.load(root, data_set, num_classes)
     return arrays, raw.digest(arrays)
 
 

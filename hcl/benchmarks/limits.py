@@ -3,7 +3,7 @@
 from hcl.config import BENCHMARK_DEFAULTS, REGRESSION, BenchmarkConfig
 from hcl.schema import suggest
 
-NUM_CLASSES = 10  # both MNIST and the digits
+NUM_CLASSES = {"split_cifar100": 100}  # all others have 10
 MAX_PADDING = 32  # beyond this the zeros outnumber MNIST's pixels ten to one
 
 
@@ -15,27 +15,33 @@ def check(config: BenchmarkConfig) -> list[str]:
     if name in REGRESSION:
         return _check_regression(config)
     errors = []
+    num_classes = NUM_CLASSES.get(name, 10)
     if config.classes_per_task < 2:
         errors.append(
             f"benchmark/classes_per_task: must be >= 2 but got {config.classes_per_task}"
         )
     elif name.startswith("split_"):
         asked = config.num_tasks * config.classes_per_task
-        if config.classes_per_task > NUM_CLASSES:
+        if config.classes_per_task > num_classes:
             errors.append(
-                f"benchmark/classes_per_task: {name} has {NUM_CLASSES} classes but got"
-                f" {config.classes_per_task}; set it to {NUM_CLASSES} or less"
+                f"benchmark/classes_per_task: {name} has {num_classes} classes but got"
+                f" {config.classes_per_task}; set it to {num_classes} or less"
             )
-        elif asked > NUM_CLASSES:
+        elif asked > num_classes:
             errors.append(
-                f"benchmark/num_tasks: {name} has {NUM_CLASSES} classes but {config.num_tasks}"
+                f"benchmark/num_tasks: {name} has {num_classes} classes but {config.num_tasks}"
                 f" tasks of {config.classes_per_task} classes need {asked}; set it to"
-                f" {NUM_CLASSES // config.classes_per_task} or less, or use fewer classes per task"
+                f" {num_classes // config.classes_per_task} or less, or use fewer classes per task"
             )
-    elif config.classes_per_task != NUM_CLASSES:
+    elif config.classes_per_task != num_classes:
         errors.append(
-            f"benchmark/classes_per_task: every task of {name} has {NUM_CLASSES} classes but got"
-            f" {config.classes_per_task}; leave it out or set it to {NUM_CLASSES}"
+            f"benchmark/classes_per_task: every task of {name} has {num_classes} classes but got"
+            f" {config.classes_per_task}; leave it out or set it to {num_classes}"
+        )
+    if name == "cifar_6" and config.num_tasks > 6:
+        errors.append(
+            f"benchmark/num_tasks: cifar_6 has 6 tasks but got {config.num_tasks}; set it to 6 or"
+            " less, or use split_cifar100"
         )
     if config.padding > MAX_PADDING:
         errors.append(

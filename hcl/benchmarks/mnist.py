@@ -7,22 +7,16 @@ the checksum of the official ones.
 import gzip
 import hashlib
 import os
-import re
-import socket
 import tempfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 
-from hcl.benchmarks.raw import DataError, RawArrays, first_line, frozen, read_npz
+from hcl.benchmarks.download import FAILURES, check_is_folder, locked, reason, socket_timeout
+from hcl.benchmarks.raw import DataError, RawArrays, frozen, read_npz
 
 NPZ = "mnist.npz"
 RAW = Path("MNIST") / "raw"  # where torchvision puts the files
-CONNECT_TIMEOUT = 20.0  # seconds without an answer from a mirror
 
 # Per key: file name, md5 of the official .gz, md5 of its content.
 FILES = {
@@ -122,11 +116,11 @@ def _download(root: Path) -> None:
         with locked(root / ".mnist.lock"):
             if missing_files(root):  # else another process fetched them while we waited
                 _fetch(root)
-    except (ImportError, RuntimeError, OSError, HTTPException, EOFError, zlib.error) as error:
+    except FAILURES as error:
         missing = ", ".join(missing_files(root))
         raise DataError(
             f"MNIST is missing: no {NPZ} in {root} and no {missing} (or .gz) in its {RAW}, and the"
-            f" download failed ({_reason(error)}); put the files there or give their --data-root"
+            f" download failed ({reason(error)}); put the files there or give their --data-root"
             " (HCL_DATA)"
         ) from error
 
@@ -135,59 +129,8 @@ def _fetch(root: Path) -> None:
     from torchvision.datasets import MNIST  # only here: who has the files needs no torchvision
 
     with tempfile.TemporaryDirectory(dir=root, prefix=".mnist-") as folder:
-        with _socket_timeout(CONNECT_TIMEOUT):
+        with socket_timeout():
             MNIST(folder, download=True)
         (root / RAW).mkdir(parents=True, exist_ok=True)
         for name, *_ in FILES.values():
             os.replace(Path(folder) / RAW / name, root / RAW / name)
-
-
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    # torchvision sets none: behind a firewall that drops packets it would wait for minutes.
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def check_is_folder(root: Path) -> None:
-    """Refuse a file where a folder with data should be.
-
-    Raises:
-        DataError: it is one.
-    """
-    if root.exists() and not root.is_dir():
-        raise DataError(f"--data-root {root} is a file; name the folder that has the data")
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Be the only process that holds the file `path`; waits for the one that does.
-
-    Its folder is made if need be. A failure leaves neither the file nor folders behind.
-    """
-    import fcntl  # POSIX only, so not needed by who has the files
-
-    made = [folder for folder in path.parents if not folder.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        # flock, because the kernel lets go of it when the holder is killed.
-        with path.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-    except BaseException:
-        path.unlink(missing_ok=True)
-        for folder in made:
-            with suppress(OSError):  # somebody else uses it by now
-                folder.rmdir()
-        raise
-
-
-def _reason(error: BaseException) -> str:
-    # torchvision lists every mirror it tried; the last line is the last one's failure.
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    last = lines[-1].strip() if lines else first_line(error)
-    return re.sub(r"<urlopen error (?:\[Errno -?\d+\] )?(.*)>", r"\1", last)

@@ -11,7 +11,9 @@ import numpy as np
 from hcl.config import ConfigError
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
-RawArrays = dict[str, np.ndarray]  # KEYS; images uint8 (N, H, W), labels int64 (N,)
+RawArrays = dict[
+    str, np.ndarray
+]  # KEYS; images uint8 (N, H, W) or (N, H, W, C), labels int64 (N,)
 
 
 class DataError(ConfigError):
@@ -24,7 +26,7 @@ def resolve_root(data_root: Path | str | None) -> Path:
     return Path(named).expanduser().resolve()
 
 
-def read_npz(path: Path, image_shape: tuple[int, int], num_classes: int) -> RawArrays:
+def read_npz(path: Path, image_shape: tuple[int, ...], num_classes: int) -> RawArrays:
     """Read a prepared file: KEYS and, if its author likes, `classes`. Pickles are refused.
 
     Raises:
@@ -60,10 +62,10 @@ def _read_archive(path: Path) -> RawArrays:
 
 
 def _problem(
-    arrays: RawArrays, split: str, image_shape: tuple[int, int], num_classes: int
+    arrays: RawArrays, split: str, image_shape: tuple[int, ...], num_classes: int
 ) -> str | None:
     x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
-    if x.dtype != np.uint8 or x.ndim != 3 or x.shape[1:] != image_shape or len(x) == 0:
+    if x.dtype != np.uint8 or x.ndim < 2 or x.shape[1:] != image_shape or len(x) == 0:
         wanted = ", ".join(map(str, image_shape))
         return f"x_{split} must be uint8 of shape (N, {wanted}) but is {x.dtype} {x.shape}"
     if y.dtype.kind not in "iu" or y.shape != (len(x),):

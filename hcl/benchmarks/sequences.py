@@ -1,4 +1,4 @@
-"""From one data set to a sequence of tasks: by splitting its classes, or by permuting its pixels.
+"""From data sets to a sequence of tasks: by splitting their classes, or by permuting pixels.
 
 Everything random is drawn from (benchmark/seed, purpose), never from the trial's seed: all trials
 of a sweep see the same tasks.
@@ -19,32 +19,43 @@ from hcl.config import BenchmarkConfig
 
 def split(config: BenchmarkConfig, arrays: RawArrays, raw_digest: str) -> Benchmark:
     """Task t has classes t·c .. t·c + c - 1 of the data set (c = classes_per_task)."""
-    x = {s: _flat_images(arrays[f"x_{s}"], config.padding) for s in ("train", "test")}
-    y_train, y_test = arrays["y_train"], arrays["y_test"]
-    tasks, drawn = [], []
-    for task_id in range(config.num_tasks):
-        first = task_id * config.classes_per_task
-        classes = range(first, first + config.classes_per_task)
-        test = np.flatnonzero(np.isin(y_test, classes))
-        members = np.flatnonzero(np.isin(y_train, classes))
-        _refuse_empty(task_id, classes, len(members), len(test))
-        train, val = _train_and_val(members, len(y_train), config)
-        drawn.append(val)
-        tasks.append(
-            TaskSplits(
-                task_id,
-                train=_select(x["train"], y_train - first, train),
-                val=_select(x["train"], y_train - first, val),
-                test=_select(x["test"], y_test - first, test),
+    return chained(config, [(arrays, raw_digest, config.num_tasks)])
+
+
+def chained(config: BenchmarkConfig, parts: Iterable[tuple[RawArrays, str, int]]) -> Benchmark:
+    """The splits of several data sets, one after the other.
+
+    Args:
+        config: classes per task.
+        parts: data set, its digest and number of tasks, each.
+    """
+    tasks: list[TaskSplits] = []
+    drawn: list[np.ndarray] = []
+    digests = ""
+    for arrays, digest, num_tasks in parts:
+        digests += digest
+        x = {s: _inputs(arrays[f"x_{s}"], config.padding) for s in ("train", "test")}
+        y_train, y_test = arrays["y_train"], arrays["y_test"]
+        for first in range(0, num_tasks * config.classes_per_task, config.classes_per_task):
+            classes = range(first, first + config.classes_per_task)
+            test = np.flatnonzero(np.isin(y_test, classes))
+            members = np.flatnonzero(np.isin(y_train, classes))
+            _refuse_empty(len(tasks), classes, len(members), len(test))
+            train, val = _train_and_val(members, len(y_train), config)
+            drawn.append(val)
+            splits = (
+                _select(x["train"], y_train - first, train),
+                _select(x["train"], y_train - first, val),
+                _select(x["test"], y_test - first, test),
             )
-        )
-    return _benchmark(config, tasks, raw_digest, drawn)
+            tasks.append(TaskSplits(len(tasks), *splits))
+    return _benchmark(config, tasks, digests, drawn)
 
 
 def permuted(config: BenchmarkConfig, arrays: RawArrays, raw_digest: str) -> Benchmark:
     """Task 0 has the images as they are, every other task all pixels in its own random order."""
-    x_train = _flat_images(arrays["x_train"], config.padding)
-    x_test = _flat_images(arrays["x_test"], config.padding)
+    x_train = _inputs(arrays["x_train"], config.padding)
+    x_test = _inputs(arrays["x_test"], config.padding)
     everything = np.arange(len(x_train))
     train_index, val_index = _train_and_val(everything, len(x_train), config)
     train = _select(x_train, arrays["y_train"], train_index)
@@ -105,13 +116,18 @@ def _generator(seed: int, *purpose: str | int) -> np.random.RandomState:
     return np.random.RandomState(np.frombuffer(key, dtype="<u4"))
 
 
-def _flat_images(x: np.ndarray, padding: int) -> np.ndarray:
-    return np.pad(x, ((0, 0), (padding, padding), (padding, padding))).reshape(len(x), -1)
+def _inputs(x: np.ndarray, padding: int) -> np.ndarray:
+    """Grey images as vectors, (N, H·W); coloured ones channels first, (N, C, H, W)."""
+    border = ((padding, padding), (padding, padding))
+    if x.ndim == 3:
+        return np.pad(x, ((0, 0), *border)).reshape(len(x), -1)
+    padded = np.pad(x, ((0, 0), *border, (0, 0))) if padding else x
+    return padded.transpose(0, 3, 1, 2)
 
 
 def _select(x: np.ndarray, y: np.ndarray, index: np.ndarray) -> TaskData:
     # Indexing copies, so no tensor aliases the cached arrays.
-    return TaskData(torch.from_numpy(x[index]), torch.from_numpy(y[index]))
+    return TaskData(torch.from_numpy(np.ascontiguousarray(x[index])), torch.from_numpy(y[index]))
 
 
 def _refuse_empty(task_id: int, classes: range, num_train: int, num_test: int) -> None:

@@ -7,6 +7,8 @@ import typer
 from sweeps.commands.options import DataRoot, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hcl.benchmarks.prepared import Prepared
 
 app = typer.Typer(
@@ -34,8 +36,8 @@ def prepare(benchmarks: Benchmarks, data_root: DataRoot = None) -> None:
     from hcl.benchmarks import prepared
 
     for benchmark in benchmarks:
-        result = prepared.prepare(benchmark, data_root)
-        _show(benchmark, result, "prepared" if result.is_new else "is there already")
+        results = prepared.prepare(benchmark, data_root)
+        _show(benchmark, results, lambda r: "prepared" if r.is_new else "is there already")
 
 
 @app.command()
@@ -48,11 +50,13 @@ def check(benchmarks: Benchmarks, data_root: DataRoot = None) -> None:
     from hcl.benchmarks import prepared
 
     for benchmark in benchmarks:
-        _show(benchmark, prepared.check(benchmark, data_root), "is intact")
+        _show(benchmark, prepared.check(benchmark, data_root), lambda r: "is intact")
 
 
-def _show(benchmark: str, result: "Prepared", state: str) -> None:
-    if result.path is None:
+def _show(
+    benchmark: str, results: "tuple[Prepared, ...]", state: "Callable[[Prepared], str]"
+) -> None:
+    if not results:
         say(f"{benchmark}: bundled, nothing to prepare")
-    else:
-        say(f"{benchmark}: {state}, sha256 {result.digest}, {result.path}")
+    for result in results:
+        say(f"{benchmark}: {state(result)}, sha256 {result.digest}, {result.path}")
