@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from hcl import seeding
+from hcl.augment import crop_and_flip
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.task import OutputLayout
 
@@ -60,3 +61,19 @@ class MixedBatches:
             parts.append((x, self.layout.targets(y, task.task_id)))
         xs, ys = zip(*parts, strict=True)
         return torch.cat(xs), torch.cat(ys)
+
+
+class AugmentedBatches:
+    """Another's batches with crops and flips, drawn for each step anew."""
+
+    def __init__(self, batches: Batches | MixedBatches, seed: int, task_id: int) -> None:
+        self.batches, self.seed, self.task_id = batches, seed, task_id
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        """As `Batches.at`."""
+        x, y = self.batches.at(step)
+        draws = seeding.generator(self.seed, "augment", self.task_id, step)
+        return crop_and_flip(x, draws), y
+
+
+AnyBatches = Batches | MixedBatches | AugmentedBatches

@@ -70,6 +70,7 @@ class TrainConfig:
     lr: float = setting(1e-3, gt=0)  # Adam
     adam_beta1: float = setting(0.9, ge=0, lt=1)
     adam_beta2: float = setting(0.999, ge=0, lt=1)
+    augment: bool = False  # random crops and flips of training images (hcl/augment.py)
     eval_batch_size: int = setting(2000, ge=1)  # changes speed and memory, never the result
 
 
@@ -77,7 +78,7 @@ NETWORKS = ("mlp",)
 # Settings that came after results had been recorded: at their default they are not in a digest, so
 # that the old results are still found.
 _YOUNGER: dict[str, Any] = {"method/reg_precision": "float32", "target/activation": "relu",
-                             "method/init": "xavier"}  # fmt: skip
+                             "method/init": "xavier", "train/augment": False}  # fmt: skip
 _GROUPS: dict[str, type] = {
     "benchmark": BenchmarkConfig,
     "target": TargetConfig,
@@ -127,6 +128,8 @@ class TrialConfig:
             errors += _check_scenarios(method, top)
         if method and benchmark and top:
             errors += _check_regression(method, benchmark, top)
+        if benchmark and train:
+            errors += _check_images(benchmark, train)
         if method and benchmark:
             errors += [f"method/{problem}" for problem in method.check(benchmark.num_tasks)]
         if target and target.network not in NETWORKS:
@@ -161,6 +164,15 @@ class _Top:
     scenario: ScenarioName = "task"
     eval_scenarios: tuple[ScenarioName, ...] = ()
     seed: int = setting(1, ge=0)
+
+
+def _check_images(benchmark: BenchmarkConfig, train: TrainConfig) -> list[str]:
+    if not train.augment or benchmark.name in IMAGES:
+        return []
+    return [
+        f"train/augment: {benchmark.name} has no images to crop and flip; leave it out, or use"
+        f" one of {', '.join(IMAGES)}"
+    ]
 
 
 def _check_regression(method: MethodConfig, benchmark: BenchmarkConfig, top: "_Top") -> list[str]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hcl import benchmarks, metrics, seeding
-from hcl.batches import Batches, MixedBatches
+from hcl.batches import AnyBatches, AugmentedBatches, Batches, MixedBatches
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError, TrialConfig
 from hcl.evaluate import evaluate_row
@@ -105,12 +105,16 @@ def _train_task(trial: Trial, task: TaskSplits) -> None:
     trial.tasks_learned, trial.step = task.task_id + 1, 0
 
 
-def make_batches(trial: Trial, task: TaskSplits) -> Batches | MixedBatches:
+def make_batches(trial: Trial, task: TaskSplits) -> AnyBatches:
     """The batches of a task, step by step."""
-    layout, size, seed = trial.method.layout, trial.config.train.batch_size, trial.config.seed
+    layout, train, seed = trial.method.layout, trial.config.train, trial.config.seed
+    batches: Batches | MixedBatches
     if trial.method.trains_on_all_tasks:
-        return MixedBatches(trial.benchmark.tasks[: task.task_id + 1], layout, size, seed)
-    return Batches(task, layout, size, seed)
+        tasks = trial.benchmark.tasks[: task.task_id + 1]
+        batches = MixedBatches(tasks, layout, train.batch_size, seed)
+    else:
+        batches = Batches(task, layout, train.batch_size, seed)
+    return AugmentedBatches(batches, seed, task.task_id) if train.augment else batches
 
 
 def _read_losses(trial: Trial, task: TaskSplits, losses: dict[str, Tensor]) -> None:

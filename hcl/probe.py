@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from hcl import seeding
-from hcl.batches import Batches, MixedBatches
+from hcl.batches import AnyBatches
 from hcl.benchmarks.arrays import TaskData, TaskSplits
 from hcl.config import TrialConfig
 from hcl.learner import make_batches, process_settings, start_trial
@@ -42,7 +42,7 @@ def training_seconds(config: TrialConfig, runtime: Runtime | None = None) -> flo
     return statistics.fmean(times) * config.train.iterations * len(tasks)
 
 
-def _step_seconds(trial: Trial, batches: Batches | MixedBatches) -> float:
+def _step_seconds(trial: Trial, batches: AnyBatches) -> float:
     """Median of a few steps."""
     trial.method.train()
     times = []

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import errors_of
 
 from hcl.config import (
     BENCHMARK_DEFAULTS,
@@ -24,13 +25,6 @@ from hcl.config import (
 from hcl.method_configs import METHOD_CONFIGS
 
 ROOT = Path(__file__).parents[1]
-
-
-def errors_of(values: dict[str, Any]) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        TrialConfig.from_dict(values)
-    assert str(caught.value) == "\n".join(caught.value.errors)
-    return caught.value.errors
 
 
 def test_defaults_and_forms_of_writing() -> None:

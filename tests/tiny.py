@@ -4,6 +4,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sklearn.datasets  # noqa: F401  (the digits' and optimizers' own lazy imports take
 import torch
 import torch._dynamo  # seconds: here, where no test's time is running)
@@ -12,7 +13,7 @@ from torch import Tensor
 from hcl import seeding
 from hcl.benchmarks import load
 from hcl.benchmarks.arrays import Benchmark
-from hcl.config import TrialConfig
+from hcl.config import ConfigError, TrialConfig
 from hcl.learner import Runtime, run
 from hcl.method_configs import METHOD_CONFIGS
 from hcl.methods import METHODS, Method, Setup
@@ -77,6 +78,14 @@ def variant(name: str, **more: Any) -> TrialConfig:
     """One of VARIANTS."""
     method, settings = VARIANTS[name]
     return trial(method, **{**settings, **more})
+
+
+def errors_of(values: dict[str, Any]) -> list[str]:
+    """What is wrong with a configuration, a sentence each."""
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig.from_dict(values)
+    assert str(caught.value) == "\n".join(caught.value.errors)
+    return caught.value.errors
 
 
 def _small(method: str) -> dict[str, Any]:

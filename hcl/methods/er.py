@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hcl import seeding
+from hcl.augment import crop_and_flip
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.method_configs import ErConfig
 from hcl.methods.base import Setup
@@ -33,7 +34,10 @@ class ER(Finetune):
         if self.task_id == 0:
             return losses
         drawn = torch.randint(len(self.kept_y), (len(x),), generator=self.draws).to(x.device)
-        logits = self.network(self.kept_x[drawn].to(x.dtype) / 255)
+        kept = self.kept_x[drawn].to(x.dtype) / 255
+        if self.setup.config.train.augment:
+            kept = crop_and_flip(kept, self.draws)
+        logits = self.network(kept)
         replay = self.layout.mixed_cross_entropy(logits, self.kept_y[drawn], self.num_learned)
         return {"task": losses["task"] / 2, "replay": replay / 2}
 
