@@ -72,6 +72,9 @@ class TrainConfig:
     adam_beta2: float = setting(0.999, ge=0, lt=1)
     augment: bool = False  # random crops and flips of training images (hcl/augment.py)
     eval_batch_size: int = setting(2000, ge=1)  # changes speed and memory, never the result
+    # Compile parts of a hypernetwork's step: where it saves more time than it takes, or always.
+    # Changes the result within float tolerance, as another machine does.
+    compile: Literal["auto", "on", "off"] = "auto"
 
 
 NETWORKS = ("mlp",)
@@ -79,6 +82,8 @@ NETWORKS = ("mlp",)
 # that the old results are still found.
 _YOUNGER: dict[str, Any] = {"method/reg_precision": "float32", "target/activation": "relu",
                              "method/init": "xavier", "train/augment": False}  # fmt: skip
+# They say how fast a result comes, not what it is.
+_SPEED = ("train/eval_batch_size", "train/compile")
 _GROUPS: dict[str, type] = {
     "benchmark": BenchmarkConfig,
     "target": TargetConfig,
@@ -151,8 +156,8 @@ class TrialConfig:
         flat = self.to_dict()
         if without_seed:
             del flat["seed"]
-        # Says how evaluation is batched, not what comes out.
-        del flat["train/eval_batch_size"]
+        for key in _SPEED:
+            del flat[key]
         for key, default in _YOUNGER.items():
             if flat.get(key) == default:
                 del flat[key]

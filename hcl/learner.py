@@ -192,6 +192,9 @@ def _result(trial: Trial) -> Result:
         "wall_seconds": trial.seconds,
         "steps_per_second": trial.steps_per_second,
     }
+    compiling = sum(getattr(m, "compile_seconds", 0.0) for m in method.modules())
+    if compiling:
+        final["compile_seconds"] = compiling
     return Result(
         trial.config.to_dict(),
         accuracy,

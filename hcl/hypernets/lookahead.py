@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+from hcl.hypernets.adam_kernels import CompiledAdam, compile_for
+
 
 class CandidateAdam:
     """Adam (Kingma & Ba, 2015) for a list of tensors, with today's placing of epsilon.
@@ -36,6 +38,14 @@ class CandidateAdam:
         # One pass over memory instead of a dozen, where the device has the kernel.
         self._is_fused = all(p.device.type in ("cpu", "cuda") for p in self.params)
         self._scratch: tuple[list[Tensor], ...] = ()
+        self._lower: list[Tensor] = []
+        self.compiled: CompiledAdam | None = None
+
+    def compile(self) -> float:
+        """Use compiled kernels from now on, where they can be made; the seconds it took."""
+        self.compiled = compile_for(self.params, self.betas, self.eps)
+        self._lower = [torch.empty_like(p) for p in self.params[:-1]]
+        return self.compiled.seconds if self.compiled else 0.0
 
     @torch.no_grad()
     def after_step(self, grads: list[Tensor]) -> list[Tensor]:
@@ -49,6 +59,25 @@ class CandidateAdam:
         torch._foreach_copy_(second, self.second)
         self._adam(params, grads, first, second)
         return [p.detach() for p in params]
+
+    @torch.no_grad()
+    def ahead(self, grads: list[Tensor], base: Tensor, change: Tensor) -> list[Tensor]:
+        """The parameters as `step(grads)` would leave them, valid until the next call; instead of
+        the last one, its distance from `base` is written to `change`."""
+        if self.compiled is None:
+            *lower, last = self.after_step(grads)
+            torch.sub(last, base, out=change)
+            return lower
+        self.compiled.ahead(
+            self.params, grads, self.first, self.second, base, [*self._lower, change],
+            self._scalars(), self.betas, self.eps,
+        )  # fmt: skip
+        return self._lower
+
+    def _scalars(self) -> Tensor:
+        """Of the coming step; see adam_kernels.ahead."""
+        scale1, scale2 = (1 - beta ** (self.num_steps + 1) for beta in self.betas)
+        return torch.tensor([self.lr / scale1, scale2**0.5], device=self.params[0].device)
 
     def candidate(self, grads: list[Tensor]) -> list[Tensor]:
         """The step that `step(grads)` would add to the parameters."""
@@ -68,9 +97,19 @@ class CandidateAdam:
         return steps
 
     @torch.no_grad()
-    def step(self, grads: list[Tensor]) -> None:
-        """Update moments and parameters."""
-        self._adam(self.params, grads, self.first, self.second)
+    def step(self, grads: list[Tensor], more_grads: list[Tensor] | None = None) -> None:
+        """Update moments and parameters; the gradient is the sum of both (`more_grads` is used
+        up)."""
+        if more_grads is None:
+            self._adam(self.params, grads, self.first, self.second)
+        elif self.compiled is None:
+            torch._foreach_add_(more_grads, grads)
+            self._adam(self.params, more_grads, self.first, self.second)
+        else:
+            self.compiled.step(
+                self.params, grads, more_grads, self.first, self.second, self._scalars(),
+                self.betas, self.eps,
+            )  # fmt: skip
         self.num_steps += 1
 
     def _adam(

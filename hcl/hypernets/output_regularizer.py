@@ -39,7 +39,7 @@ class OutputRegularizer:
         self.is_rough = is_rough
         self.multiply = rough_product if is_rough else torch.matmul
         self.embeddings = embeddings.detach()
-        self.theta_start = theta_start or [p.detach().clone() for p in hypernet.theta()]
+        self.theta_start = list(theta_start or (p.detach().clone() for p in hypernet.theta()))
         is_masked = keep is not None and first_masked is not None
         end = first_masked if is_masked and first_masked is not None else hypernet.num_weights
         self.tail_start = end
@@ -47,6 +47,8 @@ class OutputRegularizer:
         self.whole, self.cut = divmod(end, hypernet.chunk_size)
         kept = self.theta_start[-1]
         self.kept_and_change = torch.cat([kept, torch.zeros_like(kept)])  # V* over E
+        self.kept, self.change = self.kept_and_change.tensor_split(2)
+        self.theta_start[-1] = self.kept
         with torch.no_grad():
             self.start = hypernet.features(self.embeddings, self.theta_start)  # (t, K, H)
             self.kept_rows = [self._gram_of(chunks) for chunks in self._chunks()]
@@ -90,16 +92,22 @@ class OutputRegularizer:
         self, theta: Theta, tasks: Tensor | None = None, strength: float = 1.0
     ) -> tuple[Tensor, list[Tensor]]:
         """`strength` times the penalty, and its gradient for each of `theta`; see `__call__`."""
+        torch.sub(theta[-1].detach(), self.kept, out=self.change)
+        return self.value_and_grads_at(theta[:-1], tasks, strength)
+
+    def value_and_grads_at(
+        self, lower: Theta, tasks: Tensor | None = None, strength: float = 1.0
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The same at an output layer of `kept` + `change`, both its own; `change` is written
+        before, and `lower` has the other parameters."""
         factor = strength / (len(self.embeddings) if tasks is None else len(tasks))
         every = tasks is None
         embeddings = self.embeddings if every else self.embeddings[tasks]
         start = self.start if every else self.start[tasks]
         with torch.enable_grad():
-            lower = [p.detach().requires_grad_() for p in theta[:-1]]
-            features = self.hypernet.features(embeddings, [*lower, theta[-1]])
+            lower = [p.detach().requires_grad_() for p in lower]
+            features = self.hypernet.features(embeddings, [*lower, self.kept])
         diff = features.detach() - start  # (t, K, H)
-        moved = theta[-1].detach()
-        torch.sub(moved, self.theta_start[-1], out=self.kept_and_change[len(moved) :])
         rows = [
             Rows.of(
                 diff[:, chunks], start[:, chunks], kept if every else kept[tasks], self.multiply
@@ -109,7 +117,7 @@ class OutputRegularizer:
         value, grad_diff, grad_output = self._grads_of(rows, diff, factor)
         if self.keep is not None:
             keep = self.keep if every else self.keep[tasks]
-            value += self._add_tail(diff, start, moved, keep, factor, grad_diff, grad_output)
+            value += self._add_tail(diff, start, keep, factor, grad_diff, grad_output)
         grads = torch.autograd.grad(features, lower, grad_diff, allow_unused=True)
         filled = (
             torch.zeros_like(p) if g is None else g for p, g in zip(lower, grads, strict=True)
@@ -150,7 +158,6 @@ class OutputRegularizer:
         self,
         diff: Tensor,
         start: Tensor,
-        moved: Tensor,
         keep: Tensor,
         factor: float,
         grad_diff: Tensor,
@@ -158,7 +165,7 @@ class OutputRegularizer:
     ) -> Tensor:
         """The chunks with masked heads, weight by weight; adds to the gradients."""
         first = self.tail_start // self.hypernet.chunk_size
-        change = self.kept_and_change[len(moved) :]
+        moved, change = self.kept + self.change, self.change
         diff_tail = F.pad(diff[:, first:], (0, 1))
         start_tail = F.pad(start[:, first:], (0, 1), value=1.0)
         # 0 too for the columns of the first of them that are in a segment.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from hcl import seeding
 from hcl.config import TrainConfig
+from hcl.hypernets.adam_kernels import is_worthwhile
 from hcl.hypernets.hypernet import Hypernet, Theta
 from hcl.hypernets.lookahead import CandidateAdam
 from hcl.hypernets.output_regularizer import OutputRegularizer
@@ -50,6 +51,7 @@ class TaskHypernet(nn.Module):
             torch.randn(config.embedding_size) for _ in range(num_tasks)
         )
         self.task_id = -1
+        self.compile_seconds = 0.0
         self.regularizer: OutputRegularizer | None = None
         self.task_subsets = seeding.generator(seed, "reg_tasks")
 
@@ -86,6 +88,18 @@ class TaskHypernet(nn.Module):
         )
         self.optimizer = CandidateAdam(self.hypernet.theta(), lr, betas)
         self.embedding_optimizer = CandidateAdam([self.embeddings[self.task_id]], lr, betas)
+        if self._is_compiled():
+            self.compile_seconds += self.optimizer.compile()
+
+    def _is_compiled(self) -> bool:
+        """From the second task on; the first has no regularizer to look ahead for."""
+        choice, num_steps = self.train_config.compile, self.train_config.iterations
+        if self.task_id < 1 or self.config.beta == 0 or self.config.lookahead != "detached":
+            return False
+        size = self.hypernet.output.numel()
+        return choice == "on" or (
+            choice == "auto" and is_worthwhile(num_steps * len(self.embeddings), size)
+        )
 
     def stacked_embeddings(self, task_ids: range) -> Tensor:
         """(T, embedding_size)"""
@@ -114,13 +128,13 @@ class TaskHypernet(nn.Module):
         full = self.regularizer is not None and self.config.lookahead == "full"
         found = torch.autograd.grad(loss, [*theta, embedding, *others], create_graph=full)
         grads, grad_embedding = list(found[: len(theta)]), found[len(theta)]
-        penalty = None
+        penalty, more_grads = None, None
         if self.regularizer is not None:
             penalty, extra = self.penalty_and_grads(grads)
-            torch._foreach_add_(extra[:-1], [g.detach() for g in grads])
-            grads = extra[:-1]
+            grads = [g.detach() for g in grads]
+            more_grads = extra[:-1]
             grad_embedding = grad_embedding.detach() + extra[-1]
-        self.optimizer.step(grads)
+        self.optimizer.step(grads, more_grads)
         self.embedding_optimizer.step([grad_embedding])
         return penalty, [g.detach() for g in found[len(theta) + 1 :]]
 
@@ -137,10 +151,12 @@ class TaskHypernet(nn.Module):
         assert self.regularizer is not None
         regularizer, tasks, beta = self.regularizer, self._draw_past_tasks(), self.config.beta
         embedding, theta = self.embeddings[self.task_id], self.hypernet.theta()
-        if self.config.lookahead != "full":
-            is_off = self.config.lookahead == "off"
-            ahead = self.optimizer.params if is_off else self.optimizer.after_step(grads)
-            penalty, extra = regularizer.value_and_grads(ahead, tasks, beta)
+        if self.config.lookahead == "off":
+            penalty, extra = regularizer.value_and_grads(self.optimizer.params, tasks, beta)
+            return penalty, [*extra, torch.zeros_like(embedding)]
+        if self.config.lookahead == "detached":
+            lower = self.optimizer.ahead(grads, regularizer.kept, regularizer.change)
+            penalty, extra = regularizer.value_and_grads_at(lower, tasks, beta)
             return penalty, [*extra, torch.zeros_like(embedding)]
         steps = self.optimizer.differentiable_candidate(grads)
         penalty = beta * regularizer([p + d for p, d in zip(theta, steps, strict=True)], tasks)
@@ -171,7 +187,8 @@ class TaskHypernet(nn.Module):
             state["optimizer"] = self.optimizer.state_dict()
             state["embedding_optimizer"] = self.embedding_optimizer.state_dict()
         if self.regularizer is not None:
-            state["kept_theta"] = self.regularizer.theta_start
+            # A copy, for a checkpoint would hold all that a view is a part of.
+            state["kept_theta"] = [t.clone() for t in self.regularizer.theta_start]
             state["kept_embeddings"] = self.regularizer.embeddings
         return state
 
