@@ -10,12 +10,14 @@ from typing import Any
 _HOME = {
     "ConfigError": "hcl.schema",
     "Progress": "hcl.results",
+    "Replica": "hcl.replicas",
     "Result": "hcl.results",
     "Runtime": "hcl.learner",
     "TaskReport": "hcl.results",
     "TrainingDiverged": "hcl.learner",
     "TrialConfig": "hcl.config",
     "run": "hcl.learner",
+    "run_replicas": "hcl.replicas",
 }
 
 __all__ = list(_HOME)

@@ -75,6 +75,7 @@ class TrainConfig:
     # Compile parts of a hypernetwork's step: where it saves more time than it takes, or always.
     # Changes the result within float tolerance, as another machine does.
     compile: Literal["auto", "on", "off"] = "auto"
+    num_replicas: int = setting(1, ge=1)  # seeds trained at a time, as a batch; changes speed
 
 
 NETWORKS = ("mlp",)
@@ -82,8 +83,8 @@ NETWORKS = ("mlp",)
 # that the old results are still found.
 _YOUNGER: dict[str, Any] = {"method/reg_precision": "float32", "target/activation": "relu",
                              "method/init": "xavier", "train/augment": False}  # fmt: skip
-# They say how fast a result comes, not what it is.
-_SPEED = ("train/eval_batch_size", "train/compile")
+# They say how fast a result comes, not what it is: in no digest.
+SPEED_ONLY = ("train/eval_batch_size", "train/compile", "train/num_replicas")
 _GROUPS: dict[str, type] = {
     "benchmark": BenchmarkConfig,
     "target": TargetConfig,
@@ -137,6 +138,8 @@ class TrialConfig:
             errors += _check_images(benchmark, train)
         if method and benchmark:
             errors += [f"method/{problem}" for problem in method.check(benchmark.num_tasks)]
+        if method and train and train.num_replicas > 1 and (why := method.no_replicas()):
+            errors.append(f"train/num_replicas: {method_name(method)} {why}; leave it out")
         if target and target.network not in NETWORKS:
             fix = suggest(target.network, NETWORKS)
             errors.append(f"target/network: unknown network {target.network!r}{fix}")
@@ -156,7 +159,7 @@ class TrialConfig:
         flat = self.to_dict()
         if without_seed:
             del flat["seed"]
-        for key in _SPEED:
+        for key in SPEED_ONLY:
             del flat[key]
         for key, default in _YOUNGER.items():
             if flat.get(key) == default:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hcl import benchmarks, metrics, seeding
 from hcl.batches import AnyBatches, AugmentedBatches, Batches, MixedBatches
-from hcl.benchmarks.arrays import TaskSplits
+from hcl.benchmarks.arrays import Benchmark, TaskSplits
 from hcl.config import ConfigError, TrialConfig
 from hcl.evaluate import evaluate_row
 from hcl.memory import keep_freed_memory
@@ -62,23 +62,28 @@ def run(
         tasks = trial.benchmark.tasks
         for task in tasks[trial.tasks_learned :]:
             _train_task(trial, task)
-            scores = _evaluate(trial)
-            if report:
-                report(_task_report(trial, task, scores))
-            trial.save()
-        return _result(trial)
+            finish_task(trial, task, report)
+        return result_of(trial)
 
 
 def start_trial(
-    config: TrialConfig, runtime: Runtime, progress: Callable[[Progress], None] | None
+    config: TrialConfig,
+    runtime: Runtime,
+    progress: Callable[[Progress], None] | None,
+    benchmark: Benchmark | None = None,
 ) -> Trial:
-    """Data, method and the newest checkpoint: a trial ready to train."""
-    benchmark = benchmarks.load(config.benchmark, runtime.data_root, runtime.device)
+    """Data (unless they are given), method and the newest checkpoint: a trial ready to train."""
+    benchmark = benchmark or load_benchmark(config, runtime)
     layout = make_layout(config, len(benchmark.tasks), benchmark.classes_per_task)
     method = METHODS[config.method_name](Setup(config, layout, benchmark.input_shape))
     trial = Trial(config, runtime, benchmark, method.to(runtime.device), progress)
     trial.restore()
     return trial
+
+
+def load_benchmark(config: TrialConfig, runtime: Runtime) -> Benchmark:
+    """A trial's data, on its device."""
+    return benchmarks.load(config.benchmark, runtime.data_root, runtime.device)
 
 
 def _train_task(trial: Trial, task: TaskSplits) -> None:
@@ -94,7 +99,8 @@ def _train_task(trial: Trial, task: TaskSplits) -> None:
         losses = method.train_step(x, y)
         trial.step = step + 1
         if trial.step % READ_EVERY == 0 or trial.step == train.iterations:
-            _read_losses(trial, task, losses)
+            values = torch.stack(list(losses.values())).tolist()
+            take_losses(trial, task, dict(zip(losses, values, strict=True)))
         every = trial.runtime.checkpoint_every
         if every and trial.step % every == 0 and trial.step < train.iterations:
             trial.train_seconds += time.monotonic() - began
@@ -117,9 +123,13 @@ def make_batches(trial: Trial, task: TaskSplits) -> AnyBatches:
     return AugmentedBatches(batches, seed, task.task_id) if train.augment else batches
 
 
-def _read_losses(trial: Trial, task: TaskSplits, losses: dict[str, Tensor]) -> None:
-    values = torch.stack(list(losses.values())).tolist()
-    trial.losses = dict(zip(losses, values, strict=True))
+def take_losses(trial: Trial, task: TaskSplits, losses: dict[str, float]) -> None:
+    """Look at the last losses and show them.
+
+    Raises:
+        TrainingDiverged: one is not a number.
+    """
+    trial.losses = losses
     for name, value in trial.losses.items():
         if not math.isfinite(value):
             raise TrainingDiverged(
@@ -131,6 +141,16 @@ def _read_losses(trial: Trial, task: TaskSplits, losses: dict[str, Tensor]) -> N
         trial.progress(
             Progress(task.task_id, num_tasks, trial.step, iterations, trial.losses, trial.seconds)
         )
+
+
+def finish_task(
+    trial: Trial, task: TaskSplits, report: Callable[[TaskReport], None] | None
+) -> None:
+    """Score a task that has been learned, report, and only then save."""
+    scores = _evaluate(trial)
+    if report:
+        report(_task_report(trial, task, scores))
+    trial.save()
 
 
 def _evaluate(trial: Trial) -> dict[str, float]:
@@ -176,7 +196,8 @@ def _samples(trial: Trial) -> numpy.ndarray | None:
     return None if drawn is None else (drawn * 255).round().to(torch.uint8).cpu().numpy()
 
 
-def _result(trial: Trial) -> Result:
+def result_of(trial: Trial) -> Result:
+    """Of a trial that has learned all its tasks."""
     method = trial.method
     final, accuracy = _summary(trial), trial.accuracy
     if method.layout.score != "accuracy":

@@ -22,6 +22,11 @@ class MethodConfig:
     WHY_NOT: ClassVar[str] = ""
     REGRESSION: ClassVar[bool] = False  # can learn numbers, not only classes
     INFERS_TASK: ClassVar[bool] = False  # says which task an input is from, where it is not given
+    REPLICAS: ClassVar[bool] = False  # can train several seeds as a batch
+
+    def no_replicas(self) -> str:
+        """Why several seeds cannot be trained as a batch; empty where they can."""
+        return "" if self.REPLICAS else "trains one seed at a time"
 
     def check(self, num_tasks: int) -> list[str]:
         """Problems that concern several settings at once, `key: sentence` each."""
@@ -63,6 +68,11 @@ class HnetConfig(HypernetConfig):
     ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {"task": ("class",), "class": ("task",)}
     REGRESSION: ClassVar[bool] = True
     INFERS_TASK: ClassVar[bool] = True
+    REPLICAS: ClassVar[bool] = True
+
+    def no_replicas(self) -> str:
+        full = self.REPLICAS and self.lookahead == "full"
+        return "with lookahead full trains one seed at a time" if full else super().no_replicas()
 
     mask_heads: bool = False  # leave out, for a past task, the weights of other tasks' heads
 
@@ -115,6 +125,7 @@ class HnetTirConfig(HnetVaeConfig, HnetConfig):
     """HNET+TIR: hypernetwork classifier, task inferred by a network trained with replay."""
 
     REGRESSION: ClassVar[bool] = False
+    REPLICAS: ClassVar[bool] = False
     SCENARIOS: ClassVar[tuple[str, ...]] = ("domain", "class")
     ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {"class": ("task",)}
     WHY_NOT: ClassVar[str] = "with the task given there is nothing to infer: it is hnet"

@@ -152,9 +152,9 @@ def test_random_subsets_of_past_tasks() -> None:
     method, data = build(trial("hnet", benchmark__num_tasks=5, method__reg_tasks=2))
     owner = method.task_hypernet
     method.start_task(data.tasks[2])
-    assert owner._draw_past_tasks() is None  # both of the two past tasks
+    assert owner.draw_past_tasks() is None  # both of the two past tasks
     method.start_task(data.tasks[4])
-    draws = [tuple(owner._draw_past_tasks().tolist()) for _ in range(60)]
+    draws = [tuple(owner.draw_past_tasks().tolist()) for _ in range(60)]
     assert all(len(set(draw)) == 2 for draw in draws)
     assert {task for draw in draws for task in draw} == {0, 1, 2, 3}
 

@@ -8,6 +8,8 @@ are A V. Against the values at the start of the task, A* and V*, with D = A - A*
 
 so that the penalty and its gradient need (H + 1) x (H + 1) products alone. Every term is a product
 of small differences: nothing cancels (DESIGN.md, section 4).
+
+Every tensor may have further dimensions before those named, e.g. one of replicas.
 """
 
 from collections.abc import Callable
@@ -18,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Product = Callable[[Tensor, Tensor], Tensor]
+Factor = float | Tensor  # a tensor: (..., 1, 1)
 
 
 @dataclass(frozen=True)
@@ -47,37 +50,41 @@ class Rows:
     @staticmethod
     def of(diff: Tensor, start: Tensor, kept: Tensor, multiply: Product) -> "Rows":
         """From D and A* as (t, k, H), and the products of A* by task (t, H + 1, H + 1)."""
-        diff, start = diff.flatten(0, 1), start.flatten(0, 1)
-        cross = torch.cat([multiply(diff.T, start), diff.sum(0)[:, None]], dim=1)
-        gram = F.pad(multiply(diff.T, diff), (0, 1, 0, 1))
-        return Rows(diff, start, gram, F.pad(cross, (0, 0, 0, 1)), kept.sum(0))
+        diff, start = diff.flatten(-3, -2), start.flatten(-3, -2)
+        cross = torch.cat([multiply(diff.mT, start), diff.sum(-2).unsqueeze(-1)], dim=-1)
+        gram = F.pad(multiply(diff.mT, diff), (0, 1, 0, 1))
+        return Rows(diff, start, gram, F.pad(cross, (0, 0, 0, 1)), kept.sum(-3))
 
     def value(self, columns: Columns) -> Tensor:
         """||D V + A* E||^2 over these rows and those columns."""
-        total = (self.gram * columns.outer).sum() + 2 * (self.cross * columns.mixed).sum()
-        return total + (self.kept * columns.change).sum()
+        total = _inner(self.gram, columns.outer) + 2 * _inner(self.cross, columns.mixed)
+        return total + _inner(self.kept, columns.change)
 
-    def grad(self, columns: Columns, factor: float, multiply: Product) -> Tensor:
+    def grad(self, columns: Columns, factor: Factor, multiply: Product) -> Tensor:
         """`factor` times the value's gradient for D (M, H)."""
         outer, mixed = 2 * factor * columns.outer, 2 * factor * columns.mixed
-        grad = multiply(self.diff, outer[:-1, :-1]).add_(mixed[:-1, -1])
-        return grad.add_(multiply(self.start, mixed[:-1, :-1].T))
+        grad = multiply(self.diff, outer[..., :-1, :-1]).add_(mixed[..., None, :-1, -1])
+        return grad.add_(multiply(self.start, mixed[..., :-1, :-1].mT))
 
-    def factors(self, factor: float) -> Tensor:
+    def factors(self, factor: Factor) -> Tensor:
         """K (H + 1, 2 (H + 1)): K @ (V* over E) is `factor` times the value's gradient for V.
 
         dV = 2 ((D'D + D'A*)' V + (D'A* + A*'A*) E), with V = V* + E.
         """
         moved = self.gram + self.cross
-        return torch.cat([moved.T, moved + self.cross.T + self.kept], dim=1).mul_(2 * factor)
+        return torch.cat([moved.mT, moved + self.cross.mT + self.kept], dim=-1).mul_(2 * factor)
 
 
 def column_products(stack: Tensor, kept: Tensor, multiply: Product) -> Columns:
     """From V* over E (2 (H + 1), columns) and V* V*'."""
-    size = len(kept)
-    both = multiply(stack, stack[size:].T)
-    by_change, change = both[:size], both[size:]
-    return Columns(kept + by_change + by_change.T + change, by_change + change, change)
+    size = kept.shape[-1]
+    both = multiply(stack, stack[..., size:, :].mT)
+    by_change, change = both[..., :size, :], both[..., size:, :]
+    return Columns(kept + by_change + by_change.mT + change, by_change + change, change)
+
+
+def _inner(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum((-2, -1))
 
 
 def rough_product(a: Tensor, b: Tensor) -> Tensor:

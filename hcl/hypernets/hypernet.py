@@ -14,6 +14,27 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
 }
 Theta = list[Tensor]
+LARGE = 100_000  # multiplications, of one replica: thousands of times what a call costs
+
+
+def is_large(a: Tensor, b: Tensor) -> bool:
+    """Whether the products of R replicas, (R, ..., n, m) and (R, m, p), are faster one by one.
+
+    On the CPU a batched product first copies operands that are transposed or parts of others.
+    """
+    work = a[0].numel() * b.shape[-1]
+    return a.device.type == "cpu" and work > LARGE
+
+
+def product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+    """a @ b, as fast for R replicas, (R, n, m) and (R, m, p), as for one."""
+    if b.ndim < 3 or not is_large(a, b):
+        return torch.matmul(a, b, out=out)
+    if out is None:
+        out = a.new_empty(len(a), a.shape[1], b.shape[2])
+    for one in zip(a, b, out, strict=True):
+        torch.mm(one[0], one[1], out=one[2])
+    return out
 
 
 def output_layer(weight: Tensor, bias: Tensor) -> Tensor:
@@ -34,36 +55,55 @@ class GenerateWeights(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, output: Tensor, num_weights: int) -> Tensor:
-        """(T, K, H + 1), (H + 1, C) -> (T, num_weights)"""
+        """(T, K, H + 1), (H + 1, C) -> (T, num_weights); or an output layer for each of the T."""
         ctx.save_for_backward(features, output)
-        whole, rest = divmod(num_weights, output.shape[1])
+        whole, rest = divmod(num_weights, output.shape[-1])
         weights = features.new_empty(len(features), num_weights)
         body = weights[:, : num_weights - rest].unflatten(1, (whole, -1)) if whole else None
         if body is not None:
-            torch.matmul(features[:, :whole], output, out=body)
+            product(features[:, :whole], output, out=body)
         if rest:
-            torch.matmul(features[:, whole], output[:, :rest], out=weights[:, -rest:])
+            cut = weights[:, None, -rest:]
+            product(features[:, whole:], output[..., :rest], out=cut)
         return weights
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         features, output = ctx.saved_tensors
-        whole, rest = divmod(grad.shape[1], output.shape[1])
+        whole, rest = divmod(grad.shape[1], output.shape[-1])
         parts, grad_output = [], None
         if whole:
             body = grad[:, : grad.shape[1] - rest].unflatten(1, (whole, -1))
-            parts.append(body @ output.T)
-            grad_output = features[:, :whole].flatten(0, 1).T @ body.flatten(0, 1)
+            parts.append(product(body, output.mT))
+            grad_output = _for_output(features[:, :whole], body, output)
         if rest:
-            cut = grad[:, -rest:]
-            parts.append((cut @ output[:, :rest].T)[:, None])
-            by_rest = features[:, whole].T @ cut
+            cut = grad[:, None, -rest:]
+            parts.append(product(cut, output[..., :rest].mT))
+            by_rest = _for_output(features[:, whole:], cut, output)
             if grad_output is None:
-                grad_output = F.pad(by_rest, (0, output.shape[1] - rest))
+                grad_output = F.pad(by_rest, (0, output.shape[-1] - rest))
             else:
-                grad_output[:, :rest] += by_rest
+                grad_output[..., :rest] += by_rest
         assert grad_output is not None
         return torch.cat(parts, dim=1), grad_output, None
+
+
+def _for_output(features: Tensor, grad: Tensor, output: Tensor) -> Tensor:
+    """Gradient for the output layer: over all rows, or of each replica's own."""
+    if output.ndim == 3:
+        return product(features.mT, grad)
+    return features.flatten(0, 1).T @ grad.flatten(0, 1)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (T, K, n) through a layer; or x (R, T, K, n) through R layers, each its own."""
+    if weight.ndim == 2:
+        return F.linear(x, weight, bias)
+    if is_large(x, weight.mT):
+        biases = bias if bias is not None else [None] * len(x)
+        return torch.stack([F.linear(*one) for one in zip(x, weight, biases, strict=True)])
+    hidden = torch.bmm(x.flatten(1, 2), weight.mT).unflatten(1, x.shape[1:3])
+    return hidden if bias is None else hidden + bias[:, None, None]
 
 
 class Hypernet(nn.Module):
@@ -127,21 +167,22 @@ class Hypernet(nn.Module):
 
         Args:
             embeddings: (T, embedding_size).
-            theta: parameters to use instead of the own ones (the output layer is not read).
+            theta: parameters to use instead of the own ones (the output layer is not read). With
+                those of R replicas, each stacked, embeddings and result have that dimension too.
 
         Returns:
             (T, num_chunks, H); for a linear hypernetwork the inputs themselves.
         """
         chunks, *layers, _ = self.theta() if theta is None else theta
-        tasks, chunks = embeddings[:, None], chunks[None]
+        tasks, chunks = embeddings.unsqueeze(-2), chunks.unsqueeze(-3)
         if not layers:
-            shape = (len(embeddings), self.num_chunks, -1)
-            return torch.cat([tasks.expand(shape), chunks.expand(shape)], dim=2)
-        by_task, by_chunk = layers[0].split([self.embedding_size, chunks.shape[-1]], dim=1)
-        hidden = F.linear(tasks, by_task, layers[1]) + F.linear(chunks, by_chunk)
+            shape = (*embeddings.shape[:-1], self.num_chunks, -1)
+            return torch.cat([tasks.expand(shape), chunks.expand(shape)], dim=-1)
+        by_task, by_chunk = layers[0].split([self.embedding_size, chunks.shape[-1]], dim=-1)
+        hidden = _linear(tasks, by_task, layers[1]) + _linear(chunks, by_chunk)
         hidden = self.activation(hidden)
         for weight, bias in zip(layers[2::2], layers[3::2], strict=True):
-            hidden = self.activation(F.linear(hidden, weight, bias))
+            hidden = self.activation(_linear(hidden, weight, bias))
         return hidden
 
     def forward(self, embeddings: Tensor, theta: Theta | None = None) -> Tensor:

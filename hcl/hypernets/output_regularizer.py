@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hcl.hypernets.gram_form import Rows, column_products, rough_product
-from hcl.hypernets.hypernet import Hypernet, Theta
+from hcl.hypernets.gram_form import Factor, Rows, column_products, rough_product
+from hcl.hypernets.hypernet import Hypernet, Theta, product
 
 
 class OutputRegularizer:
@@ -37,7 +37,7 @@ class OutputRegularizer:
     ) -> None:
         self.hypernet = hypernet
         self.is_rough = is_rough
-        self.multiply = rough_product if is_rough else torch.matmul
+        self.multiply = rough_product if is_rough else product
         self.embeddings = embeddings.detach()
         self.theta_start = list(theta_start or (p.detach().clone() for p in hypernet.theta()))
         is_masked = keep is not None and first_masked is not None
@@ -89,47 +89,50 @@ class OutputRegularizer:
         return _Penalty.apply(self, tasks, *theta)
 
     def value_and_grads(
-        self, theta: Theta, tasks: Tensor | None = None, strength: float = 1.0
+        self, theta: Theta, tasks: Tensor | None = None, strength: Factor = 1.0
     ) -> tuple[Tensor, list[Tensor]]:
         """`strength` times the penalty, and its gradient for each of `theta`; see `__call__`."""
         torch.sub(theta[-1].detach(), self.kept, out=self.change)
         return self.value_and_grads_at(theta[:-1], tasks, strength)
 
     def value_and_grads_at(
-        self, lower: Theta, tasks: Tensor | None = None, strength: float = 1.0
+        self, lower: Theta, tasks: Tensor | None = None, strength: Factor = 1.0
     ) -> tuple[Tensor, list[Tensor]]:
         """The same at an output layer of `kept` + `change`, both its own; `change` is written
         before, and `lower` has the other parameters."""
-        factor = strength / (len(self.embeddings) if tasks is None else len(tasks))
-        every = tasks is None
-        embeddings = self.embeddings if every else self.embeddings[tasks]
-        start = self.start if every else self.start[tasks]
+        embeddings, start = self._of(self.embeddings, tasks), self._of(self.start, tasks)
+        factor = strength / embeddings.shape[-2]
         with torch.enable_grad():
             lower = [p.detach().requires_grad_() for p in lower]
             features = self.hypernet.features(embeddings, [*lower, self.kept])
         diff = features.detach() - start  # (t, K, H)
         rows = [
             Rows.of(
-                diff[:, chunks], start[:, chunks], kept if every else kept[tasks], self.multiply
+                diff[..., chunks, :], start[..., chunks, :], self._of(kept, tasks), self.multiply
             )  # fmt: skip
             for chunks, kept in zip(self._chunks(), self.kept_rows, strict=True)
         ]
         value, grad_diff, grad_output = self._grads_of(rows, diff, factor)
         if self.keep is not None:
-            keep = self.keep if every else self.keep[tasks]
+            keep = self._of(self.keep, tasks)
             value += self._add_tail(diff, start, keep, factor, grad_diff, grad_output)
         grads = torch.autograd.grad(features, lower, grad_diff, allow_unused=True)
         filled = (
             torch.zeros_like(p) if g is None else g for p, g in zip(lower, grads, strict=True)
         )
-        return factor * value, [*filled, grad_output]
+        scale = factor.flatten() if isinstance(factor, Tensor) else factor
+        return scale * value, [*filled, grad_output]
+
+    def _of(self, of_tasks: Tensor, tasks: Tensor | None) -> Tensor:
+        """What is kept of each past task, of the chosen ones alone."""
+        return of_tasks if tasks is None else of_tasks[tasks]
 
     def _grads_of(
-        self, rows: list[Rows], diff: Tensor, factor: float
+        self, rows: list[Rows], diff: Tensor, factor: Factor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The value without `factor`; its gradient for the features and the output layer with."""
         before, after = (
-            column_products(self.kept_and_change[:, columns], kept, self.multiply)
+            column_products(self.kept_and_change[..., columns], kept, self.multiply)
             for columns, kept in zip(self._columns(), self.kept_columns, strict=True)
         )
         whole, cut = rows
@@ -138,8 +141,9 @@ class OutputRegularizer:
         everywhere = (before + after, before)
         for chunks, part, columns in zip(self._chunks(), rows, everywhere, strict=True):
             grad = part.grad(columns, factor, self.multiply)
-            grad_diff[:, chunks] = grad.view_as(diff[:, chunks])
-        grad_output = torch.empty_like(self.kept_and_change[: len(before.outer)])
+            grad_diff[..., chunks, :] = grad.view_as(diff[..., chunks, :])
+        size = before.outer.shape[-1]
+        grad_output = torch.empty_like(self.kept_and_change[..., :size, :])
         first, rest = self._columns()
         factors = whole.factors(factor)
         self._write_grad(grad_output, rest, factors)
@@ -148,34 +152,33 @@ class OutputRegularizer:
         return value, grad_diff, grad_output
 
     def _write_grad(self, grad_output: Tensor, columns: slice, factors: Tensor) -> None:
-        target, stack = grad_output[:, columns], self.kept_and_change[:, columns]
+        target, stack = grad_output[..., columns], self.kept_and_change[..., columns]
         if self.is_rough:
             target.copy_(self.multiply(factors, stack))
         else:
-            torch.mm(factors, stack, out=target)
+            product(factors, stack, out=target)
 
     def _add_tail(
         self,
         diff: Tensor,
         start: Tensor,
         keep: Tensor,
-        factor: float,
+        factor: Factor,
         grad_diff: Tensor,
         grad_output: Tensor,
     ) -> Tensor:
         """The chunks with masked heads, weight by weight; adds to the gradients."""
         first = self.tail_start // self.hypernet.chunk_size
         moved, change = self.kept + self.change, self.change
-        diff_tail = F.pad(diff[:, first:], (0, 1))
-        start_tail = F.pad(start[:, first:], (0, 1), value=1.0)
+        diff_tail = F.pad(diff[..., first:, :], (0, 1)).flatten(-3, -2)
+        start_tail = F.pad(start[..., first:, :], (0, 1), value=1.0).flatten(-3, -2)
         # 0 too for the columns of the first of them that are in a segment.
-        gap = (diff_tail @ moved + start_tail @ change).mul_(
-            keep.view(len(keep), -1, moved.shape[1])
-        )
-        now = (diff_tail + start_tail).flatten(0, 1)
-        grad_output += 2 * factor * (now.T @ gap.flatten(0, 1))
-        grad_diff[:, first:] += 2 * factor * (gap @ moved.T)[..., :-1]
-        return gap.square().sum()
+        gap = diff_tail @ moved + start_tail @ change
+        gap.mul_(keep.reshape(gap.shape))
+        grad_output += 2 * factor * ((diff_tail + start_tail).mT @ gap)
+        grad_tail = 2 * factor * (gap @ moved.mT)[..., :-1]
+        grad_diff[..., first:, :] += grad_tail.view_as(grad_diff[..., first:, :])
+        return gap.square().sum((-2, -1))
 
 
 class _Penalty(torch.autograd.Function):

@@ -149,7 +149,7 @@ class TaskHypernet(nn.Module):
             lookahead is differentiated through).
         """
         assert self.regularizer is not None
-        regularizer, tasks, beta = self.regularizer, self._draw_past_tasks(), self.config.beta
+        regularizer, tasks, beta = self.regularizer, self.draw_past_tasks(), self.config.beta
         embedding, theta = self.embeddings[self.task_id], self.hypernet.theta()
         if self.config.lookahead == "off":
             penalty, extra = regularizer.value_and_grads(self.optimizer.params, tasks, beta)
@@ -166,7 +166,7 @@ class TaskHypernet(nn.Module):
             torch.zeros_like(p) if g is None else g for p, g in zip(inputs, found, strict=True)
         ]
 
-    def _draw_past_tasks(self) -> Tensor | None:
+    def draw_past_tasks(self) -> Tensor | None:
         """A random subset of past tasks, or None for all (PAPER.md, section 3)."""
         if self.config.reg_tasks == 0 or self.config.reg_tasks >= self.task_id:
             return None
