@@ -8,23 +8,26 @@ from typing import Any, BinaryIO
 
 import torch
 
+from hcl.schema import ConfigError
+
 KEEP = 2
 _SUFFIX = ".pt"
 
 
-def save(folder: Path, number: int, state: dict[str, Any]) -> Path:
+def save(folder: Path, number: int, state: dict[str, Any], keep: int | None = KEEP) -> Path:
     """Write `state` so that a reader sees all of it or nothing, then drop older checkpoints.
 
     Args:
         folder: made if it does not exist.
         number: rises with training; orders the checkpoints.
         state: tensors, numbers, strings, dicts, lists.
+        keep: how many stay; None = all.
 
     Raises:
         OSError: the disk did not take it, e.g. because it is full; the older ones are as before.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{number:012d}{_SUFFIX}"
+    path = _path(folder, number)
     for left in folder.glob(f".*{_SUFFIX}.*"):  # half-written by a killed process
         left.unlink(missing_ok=True)
     draft = folder / f".{path.name}.{os.getpid()}"
@@ -36,8 +39,27 @@ def save(folder: Path, number: int, state: dict[str, Any]) -> Path:
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    trim(folder, KEEP)
+    if keep is not None:
+        trim(folder, keep)
     return path
+
+
+def exists(folder: Path, number: int) -> bool:
+    """Whether this checkpoint was written."""
+    return _path(folder, number).is_file()
+
+
+def load(folder: Path, number: int) -> dict[str, Any]:
+    """One checkpoint, as safely as `load_latest`.
+
+    Raises:
+        ConfigError: it is not there, or damaged.
+    """
+    path = _path(folder, number)
+    try:
+        return _read(path)
+    except Exception as error:  # damaged bytes raise nearly anything
+        raise ConfigError(f"{path} cannot be read ({error}); remove its folder") from error
 
 
 def _write(state: dict[str, Any], file: BinaryIO) -> None:
@@ -60,13 +82,21 @@ def load_latest(folder: Path) -> dict[str, Any] | None:
     """
     for path in reversed(_paths(folder)):
         try:
-            _verify(path)
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            return state
+            return _read(path)
         except Exception as e:  # damaged bytes raise nearly anything
             reason = str(e).splitlines()[0] if str(e) else type(e).__name__
             warnings.warn(f"skipping unreadable checkpoint {path}: {reason}", stacklevel=2)
     return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    _verify(path)
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"{number:012d}{_SUFFIX}"
 
 
 def _verify(path: Path) -> None:

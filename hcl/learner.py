@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
+from pathlib import Path
 
 import numpy
 import torch
@@ -20,6 +21,7 @@ from hcl.memory import keep_freed_memory
 from hcl.methods import METHODS, Setup
 from hcl.products import fastest_float32
 from hcl.results import Progress, Result, TaskReport
+from hcl.sharing import SharedClassifier, classifier_digest
 from hcl.task import make_layout
 from hcl.trial import Runtime, Trial
 
@@ -75,7 +77,10 @@ def start_trial(
     """Data (unless they are given), method and the newest checkpoint: a trial ready to train."""
     benchmark = benchmark or load_benchmark(config, runtime)
     layout = make_layout(config, len(benchmark.tasks), benchmark.classes_per_task)
-    method = METHODS[config.method_name](Setup(config, layout, benchmark.input_shape))
+    shared = None
+    if runtime.classifiers is not None and classifier_digest(config):
+        shared = SharedClassifier(Path(runtime.classifiers), config, benchmark.digest)
+    method = METHODS[config.method_name](Setup(config, layout, benchmark.input_shape, shared))
     trial = Trial(config, runtime, benchmark, method.to(runtime.device), progress)
     trial.restore()
     return trial
@@ -99,7 +104,7 @@ def _train_task(trial: Trial, task: TaskSplits) -> None:
         losses = method.train_step(x, y)
         trial.step = step + 1
         if trial.step % READ_EVERY == 0 or trial.step == train.iterations:
-            values = torch.stack(list(losses.values())).tolist()
+            values = torch.stack(list(losses.values())).tolist() if losses else []
             take_losses(trial, task, dict(zip(losses, values, strict=True)))
         every = trial.runtime.checkpoint_every
         if every and trial.step % every == 0 and trial.step < train.iterations:

@@ -23,6 +23,8 @@ class Runtime:
         threads: CPU threads of torch; None = leave as it is. Equal threads, equal bits.
         checkpoint_dir: where to write and look for checkpoints; None = none.
         checkpoint_every: steps between checkpoints inside a task; 0 = at task boundaries only.
+        classifiers: folder in which trials share a classifier that is the same in both
+            (hcl.sharing); None = every trial trains its own.
     """
 
     device: str = "cpu"
@@ -30,6 +32,7 @@ class Runtime:
     threads: int | None = None
     checkpoint_dir: Path | str | None = None
     checkpoint_every: int = 0
+    classifiers: Path | str | None = None
 
 
 @dataclass

@@ -4,22 +4,28 @@ A cell lives in a folder named by its configuration's digest, so asking again, f
 after an interruption trains what is missing and nothing else.
 """
 
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcl.config import TrialConfig
 from hcl.results import Result, TaskReport
+from hcl.sharing import TAKES, classifier_digest
 from sweeps.folder import SweepFolder
 from sweeps.interrupt import Interrupt
 from sweeps.ray_cluster import cluster, set_environment
+from sweeps.reproduction.code import modules_digest
 from sweeps.search_space import SweepSettings
 from sweeps.seed_run import Place, TrialFailed, read_result, train_seed
 from sweeps.tuning import run_trials
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+CLASSIFIERS = "classifiers"  # folder of states that cells share, removed once all are done
 
 
 def config_label(config: TrialConfig) -> str:
@@ -39,6 +45,7 @@ class Cell:
     config: TrialConfig
     label: str
     folder: SweepFolder
+    classifiers: Path | None = None  # where it shares one with another cell
 
     @property
     def path(self) -> Path:
@@ -81,10 +88,34 @@ def run_cells(
         }
         if waiting:
             with Interrupt() as interrupt:
-                _schedule(list(waiting.values()), folder, place, console, address, settings)
+                todo = share_classifiers(list(waiting.values()))
+                _schedule(todo, folder, place, console, address, settings)
             if interrupt.requested:
                 raise KeyboardInterrupt
-    return [read_result(cell.path, cell.config) for cell in cells]
+        results = [read_result(cell.path, cell.config) for cell in cells]
+        if all(result is not None for result in results):
+            shutil.rmtree(folder.path / CLASSIFIERS, ignore_errors=True)
+    return results
+
+
+def share_classifiers(cells: Sequence[Cell]) -> list[Cell]:
+    """Let cells take classifiers that others train; those come first.
+
+    Which of them give states costs disk and time, so only those do that some other cell takes.
+    Whoever finds none trains its own, with the same result.
+    """
+    digests = [classifier_digest(cell.config) for cell in cells]
+    takes = [cell.config.method_name == TAKES for cell in cells]
+    wanted = {digest for digest, taker in zip(digests, takes, strict=True) if taker and digest}
+    code = modules_digest("hcl.learner", "hcl.methods.hnet_tir", "hcl.benchmarks.sequences")
+    shared = [
+        replace(cell, classifiers=cell.folder.path / CLASSIFIERS / code)
+        if digest in wanted
+        else cell
+        for cell, digest in zip(cells, digests, strict=True)
+    ]
+    order = sorted(range(len(cells)), key=lambda i: takes[i] and digests[i] is not None)
+    return [shared[i] for i in order]
 
 
 def _schedule(
@@ -128,7 +159,8 @@ def _make_trainable(cells: list[Cell], place: Place) -> Callable[[dict[str, Any]
                 tune.report({TASKS_LEARNED: row.tasks_learned, **of})
 
         try:
-            train_seed(config, place, cell.path, cell.label, on_task=on_task)
+            where = replace(place, classifiers=cell.classifiers)
+            train_seed(config, where, cell.path, cell.label, on_task=on_task)
             tune.report({OBJECTIVE: 1.0, TASKS_LEARNED: config.benchmark.num_tasks, **of})
         except TrialFailed as error:
             tune.report({FAILURE: f"seed {config.seed}: {error}", TASKS_LEARNED: 0, **of})

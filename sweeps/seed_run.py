@@ -44,6 +44,7 @@ class Place:
         threads: of torch on the CPU.
         data_root: folder with the data sets.
         checkpoint_every: steps; 0 = after every task only.
+        classifiers: folder in which trials share classifiers (hcl.sharing); None = they do not.
     """
 
     sweep: str
@@ -56,6 +57,7 @@ class Place:
     threads: int | None = None
     data_root: str | None = None
     checkpoint_every: int = 0
+    classifiers: Path | None = None
 
 
 def train_seed(
@@ -210,6 +212,7 @@ def _train(
         threads=place.threads,
         checkpoint_dir=folder / "checkpoints",
         checkpoint_every=place.checkpoint_every,
+        classifiers=place.classifiers,
     )
     if place.device.startswith("cuda") and 0 < place.gpu_share < 1:
         _stay_in_share(place)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import TrialConfig
 from hcl.networks import build_network
+from hcl.sharing import SharedClassifier
 from hcl.task import OutputLayout
 
 
@@ -20,6 +21,7 @@ class Setup:
     config: TrialConfig
     layout: OutputLayout
     input_shape: tuple[int, ...]
+    shared: SharedClassifier | None = None  # what another trial trains too
 
     def build_network(self) -> nn.Module:
         """A fresh target network with all outputs of the layout."""

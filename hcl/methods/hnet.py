@@ -63,6 +63,26 @@ class Hnet(Method):
         losses = {"task": loss.detach()}
         return losses if penalty is None else losses | {"regularizer": penalty}
 
+    def end_task(self, task: TaskSplits) -> None:
+        if self.setup.shared is not None:
+            self.setup.shared.give(self.task_id, self.classifier_state())
+
+    def classifier_state(self) -> dict[str, Any]:
+        """What the next task and the predictions need of the classifier once a task is over."""
+        hypernet = self.task_hypernet
+        return {
+            "task_hypernet": hypernet.state_dict(),
+            "task_subsets": hypernet.task_subsets.get_state(),
+            "buffers": self.buffers_of[self.task_id],
+        }
+
+    def load_classifier_state(self, state: dict[str, Any]) -> None:
+        """Put back what `classifier_state` returned."""
+        self.task_hypernet.load_state_dict(state["task_hypernet"])
+        self.task_hypernet.task_subsets.set_state(state["task_subsets"])
+        moved = {k: b.to(self.device) for k, b in state["buffers"].items()}
+        self.buffers_of[self.task_id] = moved
+
     def train(self, mode: bool = True) -> "Hnet":
         super().train(mode)
         self.target.train(mode)

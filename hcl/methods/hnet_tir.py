@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hcl.benchmarks.arrays import TaskSplits
+from hcl.config import ConfigError
 from hcl.generators import HnetVae
 from hcl.method_configs import HnetTirConfig
 from hcl.methods.base import Setup
@@ -22,6 +23,7 @@ class HnetTir(Hnet):
     The task network has the target's hidden layers and one output per task. From the second task
     on it learns to tell the current task's inputs from replayed ones, with hard targets, half of
     the loss each, and a new Adam per task (PAPER.md, section 3).
+    The classifier is HNET's: where a trial of HNET has shared it, it is taken, not trained again.
     """
 
     config: HnetTirConfig
@@ -33,17 +35,30 @@ class HnetTir(Hnet):
         sizes = [prod(setup.input_shape), *trial.target.hidden_sizes, setup.layout.num_tasks]
         self.task_network = fully_connected(sizes)
         xavier_(self.task_network)
+        self.takes_classifier = False  # of the current task
 
     def start_task(self, task: TaskSplits) -> None:
         super().start_task(task)
         self.replay_model.start_task(task.task_id)
         self._make_optimizer()
+        shared = self.setup.shared
+        self.takes_classifier = shared is not None and shared.has(task.task_id)
+
+    def end_task(self, task: TaskSplits) -> None:
+        if not self.takes_classifier:
+            return
+        if self.setup.shared is None:
+            raise ConfigError(
+                "this trial was begun with a shared classifier (Runtime.classifiers); go on with"
+                " it, or remove the checkpoints"
+            )
+        self.load_classifier_state(self.setup.shared.take(task.task_id))
 
     def _make_optimizer(self) -> None:
         self.task_optimizer = make_adam(self.task_network.parameters(), self.setup.config.train)
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        losses = super().train_step(x, y)
+        losses = {} if self.takes_classifier else super().train_step(x, y)
         if self.task_id > 0:
             losses["task_inference"] = self._train_task_network(x)
         if self.num_learned < self.layout.num_tasks:
@@ -76,6 +91,7 @@ class HnetTir(Hnet):
         state = {
             **super().get_extra_state(),
             "replay_model": self.replay_model.training_state(),
+            "takes_classifier": self.takes_classifier,
         }
         if self.task_id >= 0:
             state["task_optimizer"] = self.task_optimizer.state_dict()
@@ -84,6 +100,7 @@ class HnetTir(Hnet):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
         self.replay_model.load_training_state(state["replay_model"])
+        self.takes_classifier = state["takes_classifier"]
         if self.task_id >= 0:
             self._make_optimizer()
             self.task_optimizer.load_state_dict(state["task_optimizer"])

@@ -7,9 +7,11 @@ import pytest
 from rich.console import Console
 
 from hcl.config import TrialConfig
-from sweeps.cells import cell_folder, run_cells
+from sweeps.cells import CLASSIFIERS, Cell, cell_folder, run_cells, share_classifiers
 from sweeps.driver import store_of
 from sweeps.folder import SweepFolder
+from sweeps.journal import Journal
+from sweeps.search_space import SweepSettings
 from sweeps.seed_run import Place
 from sweeps.tracking import prepare, runs_frame
 
@@ -64,3 +66,60 @@ def test_cells_are_trained_once_and_failures_told_apart(tmp_path: Path) -> None:
     assert len(frame) == 4  # one run per cell, the doubled one once
     failed = frame[frame["tags.failure"].notna()]
     assert len(failed) == 1 and "smaller train/lr" in failed["tags.failure"].iloc[0]
+
+
+HYPERNET = {"method/chunk_size": 100, "method/embedding_size": 4, "method/chunk_embedding_size": 4}
+VAE = {
+    "method/encoder_sizes": [8],
+    "method/decoder_sizes": [8],
+    "method/latent_size": 4,
+    "method/decoder_chunk_size": 100,
+}
+
+
+def hnet(seed: int, **more: object) -> TrialConfig:
+    scored = {"eval_scenarios": ["task", "class"], **more}
+    return cell("hnet", seed, **HYPERNET, **scored)
+
+
+def tir(seed: int) -> TrialConfig:
+    return cell("hnet_tir", seed, scenario="class", **HYPERNET, **VAE)
+
+
+def test_who_takes_a_classifier_comes_last_and_only_what_is_taken_is_given(
+    tmp_path: Path,
+) -> None:
+    folder = SweepFolder(tmp_path, "cells")
+    configs = [tir(1), hnet(1), tir(2), hnet(3), cell("si", 1), hnet(1, method__beta=1.0)]
+    shared = share_classifiers([Cell(config, "label", folder) for config in configs])
+    assert [c.config for c in shared] == [configs[i] for i in (1, 3, 4, 5, 0, 2)]
+    assert [c.classifiers is not None for c in shared] == [True, False, False, False, True, True]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_shared_classifier_changes_no_result(tmp_path: Path) -> None:
+    results = []
+    for name, configs in (("alone", [tir(1)]), ("shared", [tir(1), hnet(1)])):
+        folder = SweepFolder(tmp_path, name)
+        store = store_of(folder, None)
+        prepare(store)
+        place = Place(name, store, phase="table", threads=1)
+        settings = SweepSettings(max_concurrent_trials=1)
+        found = run_cells(configs, folder, place, Console(quiet=True), settings=settings)
+        assert found[0] is not None
+        results.append(found[0])
+        assert not (folder.path / CLASSIFIERS).exists(), "it is done with"
+    assert results[0].accuracy == results[1].accuracy
+    assert results[0].inference == results[1].inference
+    # The loss of a classifier is recorded by who trains it.
+    losses = [
+        {name for record in Journal(SweepFolder(tmp_path, sweep).seed_folder(*of)).records()
+         for name in record.get("metrics", {}) if name.startswith("loss/")}
+        for sweep, of in (("alone", _of(tir(1))), ("shared", _of(tir(1))))
+    ]  # fmt: skip
+    assert "loss/task" in losses[0] and "loss/task" not in losses[1]
+
+
+def _of(config: TrialConfig) -> tuple[str, int]:
+    return config.digest(without_seed=True), config.seed
