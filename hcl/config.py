@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from hcl.method_configs import METHOD_CONFIGS, MethodConfig, ScenarioName, method_name
 from hcl.schema import ConfigError, build, flatten, setting, suggest
+from hcl.target_config import TargetConfig, build_target, takes_vectors
 
 __all__ = [
     "BENCHMARK_DEFAULTS",
@@ -53,15 +54,6 @@ IMAGES = ("cifar_6", "split_cifar10", "split_cifar100")
 
 
 @dataclass(frozen=True)
-class TargetConfig:
-    """The network that solves the tasks."""
-
-    network: str = "mlp"
-    hidden_sizes: tuple[int, ...] = setting((400, 400), ge=1)
-    activation: Literal["relu", "sigmoid"] = "relu"
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """Optimization, the same for every task of the sequence."""
 
@@ -78,11 +70,16 @@ class TrainConfig:
     num_replicas: int = setting(1, ge=1)  # seeds trained at a time, as a batch; changes speed
 
 
-NETWORKS = ("mlp",)
 # Settings that came after results had been recorded: at their default they are not in a digest, so
 # that the old results are still found.
-_YOUNGER: dict[str, Any] = {"method/reg_precision": "float32", "target/activation": "relu",
-                             "method/init": "xavier", "train/augment": False}  # fmt: skip
+_YOUNGER: dict[str, Any] = {
+    "method/reg_precision": "float32",
+    "method/init": "xavier",
+    "target/activation": "relu",
+    "target/conv_dropout": 0.0,
+    "target/fc_dropout": 0.0,
+    "train/augment": False,
+}
 # They say how fast a result comes, not what it is: in no digest.
 SPEED_ONLY = ("train/eval_batch_size", "train/compile", "train/num_replicas")
 _GROUPS: dict[str, type] = {
@@ -125,7 +122,7 @@ class TrialConfig:
         ]
         method = _build_method(flat, errors)
         benchmark = _build_benchmark(flat, errors)
-        target = build(TargetConfig, _group(flat, "target"), "target/", errors)
+        target = build_target(_group(flat, "target"), errors)
         train = build(TrainConfig, _group(flat, "train"), "train/", errors)
         ungrouped = {k: v for k, v in flat.items() if k.split("/")[0] not in (*_GROUPS, "method")}
         errors += _take_unknown(ungrouped, method)
@@ -134,19 +131,20 @@ class TrialConfig:
             errors += _check_scenarios(method, top)
         if method and benchmark and top:
             errors += _check_regression(method, benchmark, top)
-        if benchmark and train:
-            errors += _check_images(benchmark, train)
+        if benchmark and target and train:
+            errors += _check_images(benchmark, target, train)
         if method and benchmark:
             errors += [f"method/{problem}" for problem in method.check(benchmark.num_tasks)]
-        if method and train and train.num_replicas > 1 and (why := method.no_replicas()):
-            errors.append(f"train/num_replicas: {method_name(method)} {why}; leave it out")
-        if target and target.network not in NETWORKS:
-            fix = suggest(target.network, NETWORKS)
-            errors.append(f"target/network: unknown network {target.network!r}{fix}")
+        if method and target and train and train.num_replicas > 1:
+            errors += [f"{why}; leave it out" for why in _no_replicas(method, target)]
         if errors or not (benchmark and target and method and train and top):
             raise ConfigError(errors)
         scored = top.eval_scenarios or (top.scenario,)
         return cls(benchmark, top.scenario, scored, target, method, train, top.seed)
+
+    def no_replicas(self) -> list[str]:
+        """Why several of its seeds cannot be trained as a batch; empty = they can."""
+        return _no_replicas(self.method, self.target)
 
     def to_dict(self) -> dict[str, Any]:
         """Flat and JSON-able: `{"benchmark/name": ..., "method/name": "hnet", ..., "seed": 1}`."""
@@ -174,13 +172,30 @@ class _Top:
     seed: int = setting(1, ge=0)
 
 
-def _check_images(benchmark: BenchmarkConfig, train: TrainConfig) -> list[str]:
-    if not train.augment or benchmark.name in IMAGES:
+def _no_replicas(method: MethodConfig, target: TargetConfig) -> list[str]:
+    why = [f"{method_name(method)} {why}" for why in [method.no_replicas()] if why]
+    if target.network != "mlp":
+        why.append(f"{target.network} trains one seed at a time")
+    return [f"train/num_replicas: {reason}" for reason in why]
+
+
+def _check_images(
+    benchmark: BenchmarkConfig, target: TargetConfig, train: TrainConfig
+) -> list[str]:
+    if benchmark.name in IMAGES:
         return []
-    return [
-        f"train/augment: {benchmark.name} has no images to crop and flip; leave it out, or use"
-        f" one of {', '.join(IMAGES)}"
-    ]
+    errors = []
+    if not takes_vectors(target.network):
+        errors.append(
+            f"target/network: {target.network} takes images and {benchmark.name} has vectors; use"
+            f" mlp, or one of the benchmarks {', '.join(IMAGES)}"
+        )
+    if train.augment:
+        errors.append(
+            f"train/augment: {benchmark.name} has no images to crop and flip; leave it out, or"
+            f" use one of {', '.join(IMAGES)}"
+        )
+    return errors
 
 
 def _check_regression(method: MethodConfig, benchmark: BenchmarkConfig, top: "_Top") -> list[str]:

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from hcl.target import is_linear
+
 # Per-sample gradients held at once on the general path: bounds memory, not results.
 SAMPLES_AT_ONCE = 16
 
@@ -71,7 +73,7 @@ def _squares(
 ) -> dict[str, Tensor]:
     """Sum of weighted squared per-sample gradients, the quick way where it is exact."""
     found = None
-    if all(isinstance(m, nn.Linear) for m in network.modules() if list(m.parameters(False))):
+    if is_linear(network):
         found = _squares_linear(network, x, label, active, weight)
     return found or _squares_general(network, x, label, active, weight)
 

@@ -26,8 +26,8 @@ def check_lot(configs: Sequence[TrialConfig]) -> None:
         ConfigError: names the method, or what differs.
     """
     first = configs[0]
-    if len(configs) > 1 and (why := first.method.no_replicas()):
-        raise ConfigError(f"{first.method_name} {why}; train them one after the other")
+    if len(configs) > 1 and (why := first.no_replicas()):
+        raise ConfigError([f"{reason}; train them one after the other" for reason in why])
     mine = _shared(first)
     for other in map(_shared, configs[1:]):
         keys = sorted(key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key))

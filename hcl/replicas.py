@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hcl import seeding
 from hcl.benchmarks.arrays import Benchmark, TaskSplits
-from hcl.config import ConfigError, TrialConfig
+from hcl.config import TrialConfig
 from hcl.learner import (
     READ_EVERY,
     TrainingDiverged,
@@ -101,11 +101,6 @@ class _Seat:
             self.trial = start_trial(plain, own, replica.progress, benchmark)
             self.trial.config = config
             self._random = seeding.get_global_state()
-        if self.method.target.initial_buffers:
-            raise ConfigError(
-                f"train/num_replicas: {config.target.network} keeps running statistics, which are"
-                " not trained as a batch; leave it out"
-            )
 
     @property
     def method(self) -> Hnet:

@@ -10,6 +10,11 @@ from torch.func import functional_call
 Weights = dict[str, Tensor]
 
 
+def is_linear(module: nn.Module) -> bool:
+    """Whether all its parameters are of linear layers."""
+    return all(isinstance(m, nn.Linear) for m in module.modules() if list(m.parameters(False)))
+
+
 class TargetNetwork:
     """A module without weights of its own: they come as one vector, e.g. from a hypernetwork.
 
@@ -73,9 +78,9 @@ class TargetNetwork:
         Returns:
             (T, B, num_outputs)
         """
-        if x.device.type == "cpu":
+        if x.device.type == "cpu" or not is_linear(self.module):
             # A batched product copies the weights into another order first; large products one
-            # after the other are faster.
+            # after the other are faster. Convolutions and attention batch badly over weights.
             sets = buffers or [{} for _ in flat]
             return torch.stack([self(w, x, b) for w, b in zip(flat, sets, strict=True)])
         stacked = {k: torch.stack([b[k] for b in buffers]) for k in buffers[0]} if buffers else {}

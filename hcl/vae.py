@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hcl.networks import fully_connected
+from hcl.networks.layers import fully_connected
 
 
 class Encoder(nn.Module):

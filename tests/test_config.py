@@ -75,6 +75,7 @@ def test_every_error_at_once_with_its_key() -> None:
         "seed",
         "speed",
         "target/hidden_sizes",
+        "target/network",
         "train/adam_beta1",
         "train/batch_size",
         "train/iterations",

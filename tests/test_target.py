@@ -2,12 +2,10 @@
 
 import pytest
 import torch
-from tiny import trial
 from torch import Tensor, nn
 
-from hcl import config as config_module
 from hcl.config import TargetConfig
-from hcl.networks import NETWORKS, build_network
+from hcl.networks import build_network
 from hcl.target import TargetNetwork
 
 
@@ -111,14 +109,6 @@ def test_positions_and_names() -> None:
     )
     with pytest.raises(KeyError):
         target.positions("9.weight")
-
-
-def test_networks_of_the_configuration() -> None:
-    assert set(config_module.NETWORKS) == set(NETWORKS)
-    for name in NETWORKS:
-        made = trial("finetune", target__network=name).target
-        network = build_network(made, (64,), 3)
-        assert network(torch.zeros(2, 64)).shape == (2, 3)
 
 
 def test_images_are_flattened() -> None:

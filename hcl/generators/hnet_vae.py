@@ -11,7 +11,7 @@ from hcl.config import TrainConfig, TrialConfig
 from hcl.generators.base import ReplayModel
 from hcl.hypernets import TaskHypernet
 from hcl.method_configs import HnetVaeConfig
-from hcl.networks import xavier_
+from hcl.networks.layers import xavier_
 from hcl.optim import make_adam
 from hcl.target import TargetNetwork
 from hcl.task import OutputLayout

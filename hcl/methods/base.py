@@ -98,7 +98,8 @@ class Method(nn.Module, ABC):
 
     def num_target_weights(self) -> int:
         """Weights of one target network: the reference of the compression ratio."""
-        return sum(p.numel() for p in self.setup.build_network().parameters())
+        with torch.device("meta"):
+            return sum(p.numel() for p in self.setup.build_network().parameters())
 
     def get_extra_state(self) -> dict[str, Any]:
         return {"task_id": self.task_id}

@@ -46,7 +46,8 @@ class Hnet(Method):
         if not self.config.mask_heads or self.layout.scenario == "domain" or self.task_id < 1:
             return None, None  # in CL2 the one head is everybody's; the first task has no past
         num_outputs = self.layout.num_outputs
-        rows = [n for n, s in self.target.shapes.items() if len(s) and s[0] == num_outputs][-2:]
+        rows = [n for n, s in self.target.shapes.items() if len(s) and s[0] == num_outputs]
+        rows = [n for n in rows if n.rpartition(".")[0] == rows[-1].rpartition(".")[0]]
         keep = torch.ones(self.task_id, self.target.num_weights, dtype=torch.bool)
         for name in rows:  # weight and bias of the output layer
             span = self.target.positions(name)

@@ -6,7 +6,7 @@ from hcl.distillation import Unseen
 from hcl.generators import HnetVae
 from hcl.methods.base import Setup
 from hcl.methods.replay import Replay
-from hcl.networks import xavier_
+from hcl.networks.layers import xavier_
 
 
 class HnetR(Replay):

@@ -1,6 +1,5 @@
 """HNET+TIR: a hypernetwork classifier, and a classifier of tasks that picks the embedding."""
 
-from math import prod
 from typing import Any
 
 import torch
@@ -13,14 +12,15 @@ from hcl.generators import HnetVae
 from hcl.method_configs import HnetTirConfig
 from hcl.methods.base import Setup
 from hcl.methods.hnet import Hnet
-from hcl.networks import fully_connected, xavier_
+from hcl.networks import build_network
+from hcl.networks.layers import xavier_
 from hcl.optim import make_adam
 
 
 class HnetTir(Hnet):
     """HNET+TIR (von Oswald et al., 2020): task inferred by a network trained with replay.
 
-    The task network has the target's hidden layers and one output per task. From the second task
+    The task network is the target with one output per task. From the second task
     on it learns to tell the current task's inputs from replayed ones, with hard targets, half of
     the loss each, and a new Adam per task (PAPER.md, section 3).
     The classifier is HNET's: where a trial of HNET has shared it, it is taken, not trained again.
@@ -32,8 +32,7 @@ class HnetTir(Hnet):
         super().__init__(setup)
         trial = setup.config
         self.replay_model = HnetVae.for_trial(trial, setup.layout, setup.input_shape)
-        sizes = [prod(setup.input_shape), *trial.target.hidden_sizes, setup.layout.num_tasks]
-        self.task_network = fully_connected(sizes)
+        self.task_network = build_network(trial.target, setup.input_shape, setup.layout.num_tasks)
         xavier_(self.task_network)
         self.takes_classifier = False  # of the current task
 
@@ -79,7 +78,7 @@ class HnetTir(Hnet):
 
     def _task_logits(self, x: Tensor) -> Tensor:
         """(B, tasks seen so far)"""
-        return self.task_network(x.flatten(1))[:, : self.num_learned]
+        return self.task_network(x)[:, : self.num_learned]
 
     def infer_task(self, x: Tensor, head_logits: Tensor) -> Tensor:
         return self._task_logits(x).argmax(dim=1)

@@ -18,8 +18,10 @@ NOT_FOLLOWED = (
     "hcl.config",
     "hcl.method_configs",
     "hcl.methods",
+    "hcl.networks",
     "hcl.results",
     "hcl.schema",
+    "hcl.target_config",
 )
 
 
@@ -30,9 +32,11 @@ def code_digest(config: TrialConfig) -> str:
     and docstrings do not.
     """
     from hcl.methods import METHODS
+    from hcl.networks import NETWORKS, torchvision_models
 
     method = METHODS[config.method_name].__module__
-    return modules_digest("hcl.learner", method, "hcl.benchmarks.sequences")
+    network = NETWORKS.get(config.target.network, torchvision_models.build).__module__
+    return modules_digest("hcl.learner", method, network, "hcl.benchmarks.sequences")
 
 
 def modules_digest(*start: str) -> str:
