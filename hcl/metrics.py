@@ -32,6 +32,22 @@ def running_average_accuracy(accuracy: Matrix) -> list[float]:
     return [fmean(row) for row in _triangular(accuracy)]
 
 
+def accuracy_during(accuracy: Matrix) -> list[float]:
+    """Accuracy on each task right after learning it, before any other: A[t][t].
+
+    The "during" accuracies of von Oswald et al. (2020), CIFAR experiments.
+    """
+    return [row[-1] for row in _triangular(accuracy)]
+
+
+def accuracy_after(accuracy: Matrix) -> list[float]:
+    """Accuracy on each task once all are learned: A[T-1][t].
+
+    The "after" accuracies of von Oswald et al. (2020), CIFAR experiments.
+    """
+    return _triangular(accuracy)[-1]
+
+
 def learning_accuracy(accuracy: Matrix) -> float:
     """Mean accuracy on each task just after learning it: (1/T) Σ_i A[i][i].
 
@@ -66,8 +82,9 @@ def forward_transfer(accuracy: Matrix, from_scratch: Sequence[float]) -> float:
     """What earlier tasks did for later ones: (1/(T-1)) Σ_{i>=1} (A[i][i] - S[i]).
 
     S[i] is the accuracy of a network trained on task i alone, the reference that von Oswald et al.
-    (2020) compare with. Not FWT of Lopez-Paz & Ranzato (2017), which scores a task before it is
-    learned. 0 for one task.
+    (2020) compare with. With the opposite sign and a jointly trained reference it is the
+    intransigence of Chaudhry et al. (2018). Not FWT of Lopez-Paz & Ranzato (2017), which scores a
+    task before it is learned. The first task has no earlier one. 0 for one task.
 
     Args:
         accuracy: the accuracy matrix.

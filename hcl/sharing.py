@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from hcl.config import TrialConfig
+from hcl.config import SPEED_ONLY, TrialConfig
 from hcl.method_configs import HnetConfig
 
 GIVES, TAKES = "hnet", "hnet_tir"
@@ -33,8 +33,8 @@ def classifier_digest(config: TrialConfig) -> str | None:
         key: value
         for key, value in flat.items()
         if key.split("/")[0] in ("benchmark", "target", "train", "seed") or key in mine
+        if key not in SPEED_ONLY
     }
-    del kept["train/eval_batch_size"]
     kept["has_one_head"] = config.scenario == "domain"  # CL1 and CL3 are trained alike
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -74,19 +74,43 @@ def average_accuracy_curves(
     longest = 1
     for label, seeds in curves.items():
         values = 100 * np.asarray(seeds, dtype=float)
-        count, tasks = values.shape
-        steps = np.arange(1, tasks + 1)
-        longest = max(longest, tasks)
-        (line,) = axis.plot(steps, values.mean(0), marker="o", ms=3, label=f"{label} (n={count})")
-        if count > 1:
-            sem = values.std(0, ddof=1) / np.sqrt(count)
-            low, high = values.mean(0) - sem, values.mean(0) + sem
-            axis.fill_between(steps, low, high, color=line.get_color(), alpha=0.2, lw=0)
+        longest = max(longest, values.shape[1])
+        _banded(axis, np.arange(1, values.shape[1] + 1), values, label)
     axis.set(xlabel="tasks learned", ylabel=ylabel, xticks=_ticks(longest, first=1))
     axis.grid(alpha=0.3)
     if curves:
         axis.legend(title="mean, band: SEM")
     return figure
+
+
+def during_and_after(lines: Mapping[str, Sequence[np.ndarray]]) -> Figure:
+    """Accuracy on each task just after learning it, and after the last one, side by side.
+
+    Args:
+        lines: label to its two arrays (seeds, T), fractions; means with a band of one SEM.
+    """
+    figure = _figure(width=9.6, height=4.2)
+    axes = figure.subplots(1, 2, sharey=True)
+    for index, (axis, when) in enumerate(zip(axes, ("during", "after"), strict=True)):
+        tasks = 1
+        for label, values in lines.items():
+            tasks = max(tasks, values[index].shape[1])
+            _banded(axis, np.arange(values[index].shape[1]), 100 * values[index], label)
+        axis.set(xlabel="task", title=when, xticks=_ticks(tasks))
+        axis.grid(alpha=0.3)
+    axes[0].set_ylabel("accuracy on the task (%)")
+    if lines:
+        axes[1].legend(title="mean, band: SEM", fontsize=8)
+    return figure
+
+
+def _banded(axis: Axes, steps: np.ndarray, values: np.ndarray, label: str) -> None:
+    """Mean over seeds (the first dimension) with a band of one SEM."""
+    count, mean = len(values), values.mean(0)
+    (line,) = axis.plot(steps, mean, marker="o", ms=3, label=f"{label} (n={count})")
+    if count > 1:
+        sem = values.std(0, ddof=1) / np.sqrt(count)
+        axis.fill_between(steps, mean - sem, mean + sem, color=line.get_color(), alpha=0.2, lw=0)
 
 
 def scan(

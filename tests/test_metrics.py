@@ -43,6 +43,12 @@ def test_values_computed_by_hand() -> None:
     assert metrics.forward_transfer(THREE_TASKS, [0.1, 0.6, 0.7]) == pytest.approx(-0.05)
 
 
+def test_during_is_the_diagonal_and_after_the_last_row() -> None:
+    rows = [[0.9], [0.8, 0.7], [0.5, 0.6, 0.4]]
+    assert metrics.accuracy_during(rows) == [0.9, 0.7, 0.4]
+    assert metrics.accuracy_after(rows) == [0.5, 0.6, 0.4]
+
+
 def test_forgetting_is_from_the_best_not_from_the_first() -> None:
     rows = [[0.5], [0.9, 0.8], [0.4, 0.8, 1.0]]
     assert metrics.forgetting(rows) == pytest.approx((0.5 + 0.0) / 2)

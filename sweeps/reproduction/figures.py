@@ -8,6 +8,7 @@ from sweeps import plots
 from sweeps.reproduction.embedding_space import embedding_spaces
 from sweeps.reproduction.results import CellResult, Collected, running_averages
 from sweeps.reproduction.tables import scale, title
+from sweeps.reproduction.transfer import transfer_figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,6 +23,8 @@ def figures(request: Request, found: Collected) -> tuple[dict[str, Figure], list
         return _curves(request, found), []
     if kind == "scan":
         return _scan(request, found), []
+    if kind == "transfer":
+        return transfer_figures(request, found), []
     if kind == "embedding_space":
         return embedding_spaces(request, found)
     return {}, []

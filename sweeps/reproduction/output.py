@@ -10,7 +10,8 @@ from sweeps.reproduction.page import html_page
 from sweeps.reproduction.results import Collected
 from sweeps.reproduction.run import Request
 from sweeps.reproduction.tables import Provenance, all_tables, title
-from sweeps.table import Table
+from sweeps.reproduction.transfer import transfer_tables
+from sweeps.table import Table, numbers_csv
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,12 +21,15 @@ def write_all(request: Request, found: Collected, origin: Provenance) -> list[Ta
     """Write every form into the request's output folder; the tables, for the terminal."""
     drawn, missing = figures(request, found)
     tables = all_tables(request.spec, found, origin, missing)
+    if request.spec.head.figure == "transfer":
+        tables += transfer_tables(request, found)
     folder, name = request.output, request.folder.name
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {key: plots.png(figure) for key, figure in drawn.items()}
     write_atomically(folder / f"{name}.md", _markdown(tables, list(drawn)))
     write_atomically(folder / f"{name}.tex", "\n".join(table.latex() for table in tables))
     write_atomically(folder / f"{name}.csv", tables[1].csv())
+    write_atomically(folder / f"{name}-numbers.csv", numbers_csv(tables))
     write_atomically(folder / f"{name}.html", html_page(title(request.spec), tables, pictures))
     for key, figure in drawn.items():
         (folder / f"{key}.png").write_bytes(pictures[key])

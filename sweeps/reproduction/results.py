@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from hcl.config import TrialConfig
+from hcl.results import Matrix
 from sweeps.reproduction.code import code_digest
 from sweeps.reproduction.spec import Cell, TableSpec
 from sweeps.table import Estimate
@@ -133,12 +135,20 @@ def _by_seed(
 
 
 def running_averages(store: Store, result: CellResult) -> list[list[float]]:
-    """Average accuracy after each task, a list for each seed (from the recorded matrices)."""
+    """Average accuracy after each task, a list for each seed."""
     from hcl.metrics import running_average_accuracy
+
+    return [running_average_accuracy(matrix) for matrix in matrices(store, result).values()]
+
+
+def matrices(store: Store, result: CellResult) -> dict[int, Matrix]:
+    """The recorded matrices of a cell's scenario, by seed."""
+    name = result.cell.metric.rsplit("/", 1)[0]
+    return {seed: _matrix(store, run.run_id, name) for seed, run in result.runs.items()}
+
+
+@lru_cache(maxsize=1000)
+def _matrix(store: Store, run_id: str, name: str) -> Matrix:
     from sweeps.tracking import accuracy_matrices
 
-    name = result.cell.metric.rsplit("/", 1)[0]
-    return [
-        running_average_accuracy(accuracy_matrices(store, run.run_id)[name])
-        for run in result.runs.values()
-    ]
+    return accuracy_matrices(store, run_id)[name]  # of a finished run: it never changes

@@ -60,9 +60,10 @@ class _Head:
 
     title: str
     metric: str = "average_accuracy"  # last part of the metric's name
-    figure: Literal["none", "curves", "scan", "embedding_space"] = "none"
+    figure: Literal["none", "curves", "scan", "embedding_space", "transfer"] = "none"
     x: str = ""  # of a scan: a setting (method/ewc_lambda) or a metric (compression_ratio)
     x_label: str = ""
+    reference: str = ""  # of transfer: the column whose networks learned each task alone
     grid_points: int = setting(41, ge=2, le=1001)  # of an embedding space, per side
     grid_samples: int = setting(0, ge=0)  # test samples per task there; 0 = all
     grid_tasks: tuple[int, ...] = setting((), ge=0)  # drawn there; [] = all
@@ -161,6 +162,9 @@ def parse_table(document: Mapping[str, Any], name: str) -> TableSpec:
     cells: list[Cell] = []
     for row, content in rows.items():
         cells += _parse_row(str(row), content, columns, shared, head, errors)
+    if head and head.figure == "transfer" and head.reference not in columns:
+        known = suggest(head.reference, map(str, columns))
+        errors.append(f"reference: {head.reference!r} is no column{known}")
     if not cells and not errors:
         errors.append("rows: must hold at least one cell")
     if errors or head is None:
