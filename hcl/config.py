@@ -79,6 +79,9 @@ _YOUNGER: dict[str, Any] = {
     "target/conv_dropout": 0.0,
     "target/fc_dropout": 0.0,
     "train/augment": False,
+    "method/generate": "all",
+    "method/shared": "once",
+    "method/chunk_groups": [],
 }
 # They say how fast a result comes, not what it is: in no digest.
 SPEED_ONLY = ("train/eval_batch_size", "train/compile", "train/num_replicas")

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from hcl import seeding
 from hcl.benchmarks.arrays import Benchmark
+from hcl.config import ConfigError
+from hcl.hypernets import TaskHypernet
 from hcl.methods.hnet import Hnet
 
 # Weights that are generated at once: bounds memory (64 MB in float32), not results.
@@ -53,12 +55,18 @@ def accuracy_over_embeddings(
 
     Returns:
         float64 (len(task_ids), E), fractions.
+
+    Raises:
+        ConfigError: groups of parameters have hypernetworks, and embeddings, of their own.
     """
+    hypernet = method.task_hypernet
+    if not isinstance(hypernet, TaskHypernet):
+        raise ConfigError("method/chunk_groups: an embedding space needs one hypernetwork")
     data = [_subset(benchmark, task_id, num_samples) for task_id in task_ids]
     at_once = max(1, WEIGHTS_AT_ONCE // method.num_target_weights())
     found = []
     for part in embeddings.split(at_once):
-        weights = method.task_hypernet.hypernet(part)
+        weights = hypernet.hypernet(part)
         scores = [
             _accuracies(method, weights, x, y, task_id)
             for (x, y), task_id in zip(data, task_ids, strict=True)

@@ -4,6 +4,7 @@
 training can be scored in (nobody trains twice).
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -70,11 +71,59 @@ class HnetConfig(HypernetConfig):
     INFERS_TASK: ClassVar[bool] = True
     REPLICAS: ClassVar[bool] = True
 
-    def no_replicas(self) -> str:
-        full = self.REPLICAS and self.lookahead == "full"
-        return "with lookahead full trains one seed at a time" if full else super().no_replicas()
-
     mask_heads: bool = False  # leave out, for a past task, the weights of other tasks' heads
+    # What the hypernet makes: "all" weights of the target, those whose parameter names match a
+    # regular expression, or "lora(RANK)", low-rank changes of its matrices. Always the last layer.
+    generate: str = "all"
+    # The other weights are the same for all tasks: learned with the first task, or never.
+    shared: Literal["once", "fixed"] = "once"
+    # Parameters with a hypernet and a chunk size of their own: "REGEX=CHUNK_SIZE" each.
+    chunk_groups: tuple[str, ...] = ()
+
+    def no_replicas(self) -> str:
+        if self.REPLICAS and self.lookahead == "full":
+            return "with lookahead full trains one seed at a time"
+        if self.REPLICAS and (self.generate != "all" or self.chunk_groups):
+            return "with generate or chunk_groups trains one seed at a time"
+        return super().no_replicas()
+
+    def check(self, num_tasks: int) -> list[str]:
+        errors = super().check(num_tasks) + _check_pattern("generate", self.generate)
+        if self.generate.startswith("lora(") and not lora_rank(self.generate):
+            errors.append(
+                f"generate: must be all, lora(RANK) with a rank of 1 or more, or a regular"
+                f" expression but got {self.generate!r}"
+            )
+        for group in self.chunk_groups:
+            pattern, found, size = group.rpartition("=")
+            if not (found and size.isdigit()):
+                errors.append(f"chunk_groups: {group!r} must be REGEX=CHUNK_SIZE, as layer4=20000")
+            errors += _check_pattern("chunk_groups", pattern)
+        if self.chunk_groups and self.lookahead == "full":
+            errors.append(
+                "chunk_groups: cannot differentiate through the lookahead; set"
+                " lookahead to detached"
+            )
+        return errors
+
+    def groups(self) -> list[tuple[str, int]]:
+        """`chunk_groups` as (regular expression, chunk size)."""
+        split = [group.rpartition("=") for group in self.chunk_groups]
+        return [(pattern, int(size)) for pattern, _, size in split]
+
+
+def lora_rank(generate: str) -> int:
+    """The rank in `lora(RANK)`; 0 for anything else."""
+    found = re.fullmatch(r"lora\((\d{1,6})\)", generate)
+    return int(found.group(1)) if found else 0
+
+
+def _check_pattern(key: str, pattern: str) -> list[str]:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return [f"{key}: {pattern!r} is no regular expression ({error})"]
+    return []
 
 
 @dataclass(frozen=True)
@@ -107,12 +156,13 @@ class HnetVaeConfig(MethodConfig):
         )
 
     def check(self, num_tasks: int) -> list[str]:
+        errors = super().check(num_tasks)
         if 0 < self.condition_size < num_tasks:
-            return [
+            errors.append(
                 f"condition_size: must be 0 or at least the {num_tasks} tasks"
                 f" but got {self.condition_size}"
-            ]
-        return []
+            )
+        return errors
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,10 @@ def classifier_digest(config: TrialConfig) -> str | None:
     Only what is known to be independent of the rest is shared: in a network with dropout both
     would draw from one stream.
     """
+    method = config.method
     if config.method_name not in (GIVES, TAKES) or config.target.network != "mlp":
+        return None
+    if not isinstance(method, HnetConfig) or method.generate != "all" or method.chunk_groups:
         return None
     flat = config.to_dict()
     mine = {f"method/{field.name}" for field in fields(HnetConfig)}

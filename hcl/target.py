@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-Weights = dict[str, Tensor]
+from hcl.generated import Generated, Weights
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -18,36 +18,21 @@ def is_linear(module: nn.Module) -> bool:
 class TargetNetwork:
     """A module without weights of its own: they come as one vector, e.g. from a hypernetwork.
 
-    The vector is the module's parameters flattened in the order of `named_parameters()`.
+    The vector is the module's parameters flattened in the order of `named_parameters()`, or those
+    that `generated` names; the others are in `shared`, the same for every vector.
     Own parameters live on `meta`, so forgetting to hand one in fails instead of training silently.
 
     Args:
         module: the architecture; it is copied, its weights are dropped.
+        generated: what the vector holds; None for all weights.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, generated: Generated | None = None) -> None:
         self.initial_buffers = {k: b.detach().clone() for k, b in module.named_buffers()}
+        self.generated = generated or Generated(module, "all", 0)
         self.module = copy.deepcopy(module).to("meta")
-        self.shapes = {name: p.shape for name, p in module.named_parameters()}
-        self.num_weights = sum(shape.numel() for shape in self.shapes.values())
-
-    def unflatten(self, flat: Tensor) -> Weights:
-        """(..., num_weights) -> named weights (..., *shape), views where possible."""
-        parts = flat.split([shape.numel() for shape in self.shapes.values()], dim=-1)
-        lead = flat.shape[:-1]
-        return {
-            name: part.reshape(lead + shape)
-            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
-
-    def positions(self, name: str) -> range:
-        """Where parameter `name` lies in the weight vector."""
-        start = 0
-        for other, shape in self.shapes.items():
-            if other == name:
-                return range(start, start + shape.numel())
-            start += shape.numel()
-        raise KeyError(name)
+        self.num_weights = self.generated.num_weights
+        self.shared: Weights = dict(self.generated.shared)
 
     def train(self, mode: bool) -> None:
         """Training or evaluation behaviour of dropout and normalisation layers."""
@@ -61,7 +46,7 @@ class TargetNetwork:
             x: the inputs.
             buffers: running statistics etc.; updated in place in training mode.
         """
-        tensors = {**self.unflatten(flat), **(buffers or {})}
+        tensors = {**self.generated.weights(flat, self.shared), **(buffers or {})}
         # strict: a missing weight would otherwise silently be the module's own.
         return functional_call(self.module, tensors, (x,), strict=True)
 
@@ -84,7 +69,7 @@ class TargetNetwork:
             sets = buffers or [{} for _ in flat]
             return torch.stack([self(w, x, b) for w, b in zip(flat, sets, strict=True)])
         stacked = {k: torch.stack([b[k] for b in buffers]) for k in buffers[0]} if buffers else {}
-        tensors = {**self.unflatten(flat), **stacked}
+        tensors = {**self.generated.weights(flat, self.shared), **stacked}
 
         def one(weights: Weights) -> Tensor:
             return functional_call(self.module, weights, (x,), strict=True)
@@ -97,4 +82,4 @@ class TargetNetwork:
         def one(weights: Weights, inputs: Tensor) -> Tensor:
             return functional_call(self.module, weights, (inputs,), strict=True)
 
-        return torch.vmap(one)(self.unflatten(flat), x)
+        return torch.vmap(one)(self.generated.weights(flat, self.shared), x)

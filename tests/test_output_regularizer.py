@@ -198,7 +198,7 @@ def test_mask_of_the_method_is_the_other_tasks_heads(scenario: str) -> None:
     for past in range(2):
         embedding = owner.embeddings[past].detach()[None]
         change = owner.hypernet(embedding, theta)[0] - owner.hypernet(embedding)[0]
-        for name, part in method.target.unflatten(change.detach()).items():
+        for name, part in method.generated.unflatten(change.detach()).items():
             is_output = name.startswith("2.")
             rows = method.layout.head(past) if is_output and scenario != "domain" else slice(None)
             total += part[rows].square().sum().item()

@@ -98,17 +98,17 @@ def test_a_missing_weight_is_an_error() -> None:
 def test_positions_and_names() -> None:
     module = conv()
     target, weights = TargetNetwork(module), flat(module)
-    named = target.unflatten(weights)
+    named = target.generated.unflatten(weights)
     assert named.keys() == dict(module.named_parameters()).keys()
     for name, p in module.named_parameters():
-        span = target.positions(name)
+        span = target.generated.positions(name)
         assert torch.equal(weights[span.start : span.stop], p.detach().flatten())
         assert torch.equal(named[name], p)
-    assert target.unflatten(torch.zeros(5, 2, target.num_weights))["0.weight"].shape == (
+    assert target.generated.unflatten(torch.zeros(5, 2, target.num_weights))["0.weight"].shape == (
         (5, 2, 3, 2, 3, 3)
     )
     with pytest.raises(KeyError):
-        target.positions("9.weight")
+        target.generated.positions("9.weight")
 
 
 def test_images_are_flattened() -> None:

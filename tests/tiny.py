@@ -48,6 +48,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "hnet-full": ("hnet", {"method/lookahead": "full", "method/activation": "elu"}),
     "hnet-masked": ("hnet", {"method/mask_heads": True}),
     "hnet-unchunked": ("hnet", {"method/chunk_size": 0, "method/hidden_sizes": []}),
+    "hnet-part": ("hnet", {"method/generate": "^0", "target/hidden_sizes": [8, 7]}),
+    "hnet-lora": ("hnet", {"method/generate": "lora(2)", "method/chunk_size": 20}),
+    "hnet-grouped": ("hnet", {"method/chunk_groups": ["0=60", "bias=5"], "method/beta": 1.0}),
     "ewc-sampled": ("ewc", {"method/fisher_labels": "sampled"}),
 }
 

@@ -128,6 +128,17 @@ class TaskHypernet(nn.Module):
         full = self.regularizer is not None and self.config.lookahead == "full"
         found = torch.autograd.grad(loss, [*theta, embedding, *others], create_graph=full)
         grads, grad_embedding = list(found[: len(theta)]), found[len(theta)]
+        penalty = self._step(grads, grad_embedding)
+        return penalty, [g.detach() for g in found[len(theta) + 1 :]]
+
+    def update_through(self, weights: Tensor, grad: Tensor) -> Tensor | None:
+        """`update` where the loss's gradient for `weights`, made by `current()`, is known."""
+        embedding, theta = self.embeddings[self.task_id], self.hypernet.theta()
+        *grads, grad_embedding = torch.autograd.grad(weights, [*theta, embedding], grad)
+        return self._step(grads, grad_embedding)
+
+    def _step(self, grads: list[Tensor], grad_embedding: Tensor) -> Tensor | None:
+        """From the task loss's gradients to new parameters; beta * regularizer."""
         penalty, more_grads = None, None
         if self.regularizer is not None:
             penalty, extra = self.penalty_and_grads(grads)
@@ -136,7 +147,7 @@ class TaskHypernet(nn.Module):
             grad_embedding = grad_embedding.detach() + extra[-1]
         self.optimizer.step(grads, more_grads)
         self.embedding_optimizer.step([grad_embedding])
-        return penalty, [g.detach() for g in found[len(theta) + 1 :]]
+        return penalty
 
     def penalty_and_grads(self, grads: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """beta * regularizer at theta + candidate step, and its gradient.

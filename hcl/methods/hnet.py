@@ -1,15 +1,18 @@
 """HNET and HNET+ENT: a task-conditioned hypernetwork makes the weights of the target network."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hcl.benchmarks.arrays import TaskSplits
-from hcl.hypernets import TaskHypernet
+from hcl.generated import Generated, Weights, output_names
+from hcl.hypernets import GroupedTaskHypernet, TaskHypernet
 from hcl.method_configs import HnetConfig
 from hcl.methods.base import Method, Prediction, Setup
-from hcl.target import TargetNetwork, Weights
+from hcl.optim import make_adam
+from hcl.target import TargetNetwork
 from hcl.task_inference import lowest_entropy, pick
 
 # Rows (networks x inputs) that run at once when a task is inferred: bounds memory, not results.
@@ -27,17 +30,41 @@ class Hnet(Method):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        trial = setup.config
-        self.target = TargetNetwork(setup.build_network())
-        self.task_hypernet = TaskHypernet(
-            self.target.num_weights, setup.layout.num_tasks, self.config, trial.train, trial.seed
+        network, groups = setup.build_network(), self.config.groups()
+        num_outputs = setup.layout.num_outputs
+        patterns = tuple(pattern for pattern, _ in groups)
+        self.generated = Generated(network, self.config.generate, num_outputs, patterns)
+        self.output_names = output_names(network, num_outputs)
+        self.target = TargetNetwork(network, self.generated)
+        self.task_hypernet = self._make_hypernets([size for _, size in groups])
+        # The target sees these very parameters, wherever they are moved.
+        self.shared = nn.ParameterList(
+            nn.Parameter(value, requires_grad=False) for value in self.target.shared.values()
         )
+        self.target.shared = dict(zip(self.target.shared, self.shared, strict=True))
         self.buffers_of: dict[int, Weights] = {}  # running statistics, one set per task
         self._cached: tuple[range, Tensor] | None = None
+        self.shared_optimizer: torch.optim.Adam | None = None
+
+    def _make_hypernets(self, chunk_sizes: list[int]) -> TaskHypernet | GroupedTaskHypernet:
+        """One for each group of parameters; those of no group have the setting's chunk size."""
+        trial, sizes = self.setup.config, [*chunk_sizes, self.config.chunk_size]
+        made = [
+            TaskHypernet(
+                num_weights,
+                self.layout.num_tasks,
+                replace(self.config, chunk_size=size),
+                trial.train,
+                trial.seed,
+            )
+            for num_weights, size in zip(self.generated.group_sizes, sizes, strict=False)
+        ]
+        return made[0] if len(made) == 1 else GroupedTaskHypernet(made)
 
     def start_task(self, task: TaskSplits) -> None:
         super().start_task(task)
         self.task_hypernet.start_task(self.task_id, *self._head_mask())
+        self._make_shared_optimizer()
         fresh = self.target.initial_buffers.items()
         self.buffers_of[self.task_id] = {k: b.clone().to(self.device) for k, b in fresh}
 
@@ -45,22 +72,34 @@ class Hnet(Method):
         """Weights that count for each past task: all but the rows of other tasks' heads."""
         if not self.config.mask_heads or self.layout.scenario == "domain" or self.task_id < 1:
             return None, None  # in CL2 the one head is everybody's; the first task has no past
-        num_outputs = self.layout.num_outputs
-        rows = [n for n, s in self.target.shapes.items() if len(s) and s[0] == num_outputs]
-        rows = [n for n in rows if n.rpartition(".")[0] == rows[-1].rpartition(".")[0]]
         keep = torch.ones(self.task_id, self.target.num_weights, dtype=torch.bool)
-        for name in rows:  # weight and bias of the output layer
-            span = self.target.positions(name)
-            per_unit = keep[:, span.start : span.stop].view(self.task_id, num_outputs, -1)
+        spans = [self.generated.positions(name) for name in self.output_names]
+        for span in spans:  # weight and bias of the output layer
+            part = slice(span.start, span.stop)
+            per_unit = keep[:, part].view(self.task_id, self.layout.num_outputs, -1)
             per_unit[:] = False
             for past in range(self.task_id):
                 per_unit[past, self.layout.head(past)] = True
-        return keep, self.target.positions(rows[0]).start
+        return keep, min(span.start for span in spans)
+
+    def _make_shared_optimizer(self) -> None:
+        """Of what all tasks share: it learns with the first task, if ever."""
+        learns = self.config.shared == "once" and self.task_id == 0
+        for parameter in self.shared:
+            parameter.requires_grad_(learns)
+        self.shared_optimizer = None
+        if learns and len(self.shared):
+            self.shared_optimizer = make_adam(self.shared, self.setup.config.train)
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         logits = self.target(self.task_hypernet.current(), x, self.buffers_of[self.task_id])
         loss = self.layout.head_cross_entropy(logits, y, self.task_id)
-        penalty, _ = self.task_hypernet.update(loss, [])
+        learning = [] if self.shared_optimizer is None else list(self.shared)
+        penalty, grads = self.task_hypernet.update(loss, learning)
+        if self.shared_optimizer is not None:
+            for parameter, grad in zip(learning, grads, strict=True):
+                parameter.grad = grad
+            self.shared_optimizer.step()
         losses = {"task": loss.detach()}
         return losses if penalty is None else losses | {"regularizer": penalty}
 
@@ -130,16 +169,17 @@ class Hnet(Method):
         return lowest_entropy(head_logits)
 
     def num_stored(self) -> int:
-        return self.task_hypernet.num_stored()
+        return self.task_hypernet.num_stored() + sum(p.numel() for p in self.shared)
 
     def num_target_weights(self) -> int:
-        return self.target.num_weights
+        return self.generated.num_parameters
 
     def get_extra_state(self) -> dict[str, Any]:
         return {
             **super().get_extra_state(),
             "buffers_of": self.buffers_of,
             "task_hypernet": self.task_hypernet.training_state(),
+            "shared_optimizer": self.shared_optimizer and self.shared_optimizer.state_dict(),
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -150,3 +190,6 @@ class Hnet(Method):
             for task_id, buffers in state["buffers_of"].items()
         }
         self.task_hypernet.load_training_state(state["task_hypernet"], *self._head_mask())
+        self._make_shared_optimizer()
+        if self.shared_optimizer is not None:
+            self.shared_optimizer.load_state_dict(state["shared_optimizer"])

@@ -95,6 +95,7 @@ def _measure(request: Request, config: TrialConfig, checkpoints: Path) -> Grid:
 
     from hcl import seeding
     from hcl.embedding_space import accuracy_over_embeddings, square_grid
+    from hcl.hypernets import TaskHypernet
     from hcl.learner import process_settings, start_trial
     from hcl.methods.hnet import Hnet
     from hcl.trial import Runtime
@@ -105,7 +106,7 @@ def _measure(request: Request, config: TrialConfig, checkpoints: Path) -> Grid:
     with process_settings(runtime), seeding.isolated(config.seed, "grid"), Progress() as bar:
         trial = start_trial(config, runtime, None)
         method = trial.method.eval()
-        assert isinstance(method, Hnet)
+        assert isinstance(method, Hnet) and isinstance(method.task_hypernet, TaskHypernet)
         learned = method.task_hypernet.stacked_embeddings(range(method.num_learned)).detach()
         embeddings = square_grid(learned, head.grid_points)
         task_ids = head.grid_tasks or range(method.num_learned)

@@ -1,0 +1,90 @@
+"""Several hypernetworks that share the work: one for each group of a network's parameters."""
+
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hcl.hypernets.task_hypernet import TaskHypernet
+
+
+class GroupedTaskHypernet(nn.Module):
+    """A TaskHypernet for each group of parameters, with task embeddings of its own.
+
+    What they generate is one vector, group after group. The penalty is the sum of theirs, which is
+    the squared change of the whole vector, as with one hypernetwork.
+
+    Args:
+        members: one for each group, in order.
+    """
+
+    def __init__(self, members: list[TaskHypernet]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        ends = list(accumulate(member.hypernet.num_weights for member in members))
+        self.spans = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
+        self._made: list[Tensor] = []  # of the current step, with the graph to their hypernetwork
+        self._leaves: list[Tensor] = []
+
+    def _each(self) -> list[TaskHypernet]:
+        return list(self.members)  # type: ignore[arg-type]
+
+    @property
+    def compile_seconds(self) -> float:
+        """The members' are counted one by one."""
+        return 0.0
+
+    def start_task(
+        self, task_id: int, keep: Tensor | None = None, first_masked: int | None = None
+    ) -> None:
+        """See TaskHypernet."""
+        for member, span in zip(self._each(), self.spans, strict=True):
+            member.start_task(task_id, *_part_of_mask(keep, span))
+
+    def forward(self, task_ids: range) -> Tensor:
+        """(T, num_weights) of the asked tasks."""
+        return torch.cat([member(task_ids) for member in self._each()], dim=1)
+
+    def current(self) -> Tensor:
+        """(num_weights,) of the task being learned."""
+        self._made = [member.current() for member in self._each()]
+        self._leaves = [made.detach().requires_grad_() for made in self._made]
+        return torch.cat(self._leaves)
+
+    def update(self, loss: Tensor, others: list[Tensor]) -> tuple[Tensor | None, list[Tensor]]:
+        """See TaskHypernet; `loss` must come from the latest `current()`."""
+        num_groups = len(self._leaves)
+        found = torch.autograd.grad(loss, [*self._leaves, *others])
+        penalties = [
+            member.update_through(made, grad)
+            for member, made, grad in zip(
+                self._each(), self._made, found[:num_groups], strict=True
+            )
+        ]
+        self._made, self._leaves = [], []
+        known = [penalty for penalty in penalties if penalty is not None]
+        return torch.stack(known).sum() if known else None, list(found[num_groups:])
+
+    def num_stored(self) -> int:
+        """Numbers in all hypernetworks and embeddings."""
+        return sum(member.num_stored() for member in self._each())
+
+    def training_state(self) -> dict[str, Any]:
+        """See TaskHypernet."""
+        return {"members": [member.training_state() for member in self._each()]}
+
+    def load_training_state(
+        self, state: dict[str, Any], keep: Tensor | None = None, first_masked: int | None = None
+    ) -> None:
+        """See TaskHypernet."""
+        for member, span, own in zip(self._each(), self.spans, state["members"], strict=True):
+            member.load_training_state(own, *_part_of_mask(keep, span))
+
+
+def _part_of_mask(keep: Tensor | None, span: slice) -> tuple[Tensor | None, int | None]:
+    """A group's columns of `keep`, and the first that it excludes for any task."""
+    part = None if keep is None else keep[:, span]
+    if part is None or part.all():
+        return None, None
+    return part, int((~part).any(dim=0).int().argmax())
