@@ -107,9 +107,15 @@ class Hnet(Method):
         if self.setup.shared is not None:
             self.setup.shared.give(self.task_id, self.classifier_state())
 
+    @property
+    def one_hypernet(self) -> TaskHypernet:
+        """The hypernetwork, where groups of parameters do not have their own."""
+        assert isinstance(self.task_hypernet, TaskHypernet)
+        return self.task_hypernet
+
     def classifier_state(self) -> dict[str, Any]:
         """What the next task and the predictions need of the classifier once a task is over."""
-        hypernet = self.task_hypernet
+        hypernet = self.one_hypernet
         return {
             "task_hypernet": hypernet.state_dict(),
             "task_subsets": hypernet.task_subsets.get_state(),
@@ -118,8 +124,8 @@ class Hnet(Method):
 
     def load_classifier_state(self, state: dict[str, Any]) -> None:
         """Put back what `classifier_state` returned."""
-        self.task_hypernet.load_state_dict(state["task_hypernet"])
-        self.task_hypernet.task_subsets.set_state(state["task_subsets"])
+        self.one_hypernet.load_state_dict(state["task_hypernet"])
+        self.one_hypernet.task_subsets.set_state(state["task_subsets"])
         moved = {k: b.to(self.device) for k, b in state["buffers"].items()}
         self.buffers_of[self.task_id] = moved
 

@@ -20,7 +20,7 @@ class HnetStack:
     def __init__(self, replicas: list[Hnet]) -> None:
         first = replicas[0]
         self.target, self.layout, self.task_id = first.target, first.layout, first.task_id
-        self.hypernets = TaskHypernetStack([r.task_hypernet for r in replicas])
+        self.hypernets = TaskHypernetStack([r.one_hypernet for r in replicas])
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """One update of every replica on its own batch.

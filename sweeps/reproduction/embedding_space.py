@@ -95,7 +95,6 @@ def _measure(request: Request, config: TrialConfig, checkpoints: Path) -> Grid:
 
     from hcl import seeding
     from hcl.embedding_space import accuracy_over_embeddings, square_grid
-    from hcl.hypernets import TaskHypernet
     from hcl.learner import process_settings, start_trial
     from hcl.methods.hnet import Hnet
     from hcl.trial import Runtime
@@ -106,8 +105,8 @@ def _measure(request: Request, config: TrialConfig, checkpoints: Path) -> Grid:
     with process_settings(runtime), seeding.isolated(config.seed, "grid"), Progress() as bar:
         trial = start_trial(config, runtime, None)
         method = trial.method.eval()
-        assert isinstance(method, Hnet) and isinstance(method.task_hypernet, TaskHypernet)
-        learned = method.task_hypernet.stacked_embeddings(range(method.num_learned)).detach()
+        assert isinstance(method, Hnet)
+        learned = method.one_hypernet.stacked_embeddings(range(method.num_learned)).detach()
         embeddings = square_grid(learned, head.grid_points)
         task_ids = head.grid_tasks or range(method.num_learned)
         line = bar.add_task("accuracy over embeddings", total=len(embeddings))
