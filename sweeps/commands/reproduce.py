@@ -37,7 +37,9 @@ def reproduce(
     ] = None,
     budget: Annotated[
         str,
-        typer.Option(help="Part of the iterations: paper, quick (0.1), smoke (0.01)."),
+        typer.Option(
+            help="Part of the iterations: paper, quick (0.1), smoke (0.01), or a fraction: 0.02."
+        ),
     ] = "paper",
     only: Annotated[
         str | None, typer.Option(metavar="ROW,COL", help="Rows and columns, e.g. S-CL3,hnet_ent.")

@@ -86,15 +86,16 @@ class TableSpec:
     def at_budget(self, budget: str) -> "TableSpec":
         """The same cells with a fraction of the iterations.
 
+        Args:
+            budget: one of BUDGETS, or a fraction such as 0.02; one that has a name gets it.
+
         Raises:
             ConfigError: there is no such budget.
         """
-        if budget not in BUDGETS:
-            raise ConfigError(f"--budget {budget!r}: use one of {', '.join(BUDGETS)}")
-        cells = tuple(
-            replace(cell, config=_scaled(cell.config, BUDGETS[budget])) for cell in self.cells
-        )
-        return replace(self, cells=cells, budget=budget)
+        share = _fraction(budget)
+        named = next((name for name, known in BUDGETS.items() if known == share), f"{share:g}")
+        cells = tuple(replace(cell, config=_scaled(cell.config, share)) for cell in self.cells)
+        return replace(self, cells=cells, budget=named)
 
     def only(self, names: list[str]) -> "TableSpec":
         """The cells in the rows and columns named; none named of one kind = all of it.
@@ -120,7 +121,7 @@ class TableSpec:
     @property
     def fraction(self) -> float:
         """Of the paper's iterations."""
-        return BUDGETS[self.budget]
+        return _fraction(self.budget)
 
     def trainings(self, seeds: list[int]) -> list[TrialConfig]:
         """What must be trained, each once, seed by seed so that every cell has its first early."""
@@ -254,6 +255,20 @@ def _refuse_unknown(
         for key in content
         if key not in known
     ]
+
+
+def _fraction(budget: str) -> float:
+    if budget in BUDGETS:
+        return BUDGETS[budget]
+    try:
+        share = float(f"{float(budget):g}")  # as its records are named
+    except ValueError:
+        share = 0.0
+    if not 0.0001 <= share <= 1:
+        raise ConfigError(
+            f"--budget {budget!r}: use one of {', '.join(BUDGETS)}, or a fraction from 0.0001 to 1"
+        )
+    return share
 
 
 def _scaled(config: TrialConfig, fraction: float) -> TrialConfig:

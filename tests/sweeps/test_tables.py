@@ -13,7 +13,7 @@ from sweeps.reproduction import code
 from sweeps.reproduction.code import code_digest
 from sweeps.reproduction.output import write_all
 from sweeps.reproduction.results import cell_label
-from sweeps.reproduction.run import Request, missing, read_cells
+from sweeps.reproduction.run import Request, folder_name, missing, read_cells
 from sweeps.reproduction.spec import TableSpec, load_table, names, parse_table
 from sweeps.reproduction.tables import Provenance
 from sweeps.seed_run import Place, train_seed
@@ -100,10 +100,27 @@ def test_a_cell_must_be_scored_where_its_row_is() -> None:
     assert any("is not scored in 'class'" in e for e in errors_of(TINY.replace("[task, class]}}", "[task]}}")))  # fmt: skip # noqa: E501
 
 
-@pytest.mark.parametrize("budget, iterations", [("paper", 20), ("quick", 2), ("smoke", 1)])
+@pytest.mark.parametrize(
+    "budget, iterations", [("paper", 20), ("quick", 2), ("smoke", 1), ("0.25", 5), ("2e-1", 4)]
+)
 def test_a_budget_is_a_share_of_the_iterations(budget: str, iterations: int) -> None:
     table = tiny().at_budget(budget)
     assert {cell.config.train.iterations for cell in table.cells} == {iterations}
+
+
+def test_a_fraction_is_one_budget_however_it_is_written() -> None:
+    assert [tiny().at_budget(b).budget for b in ("0.10", "1", "0.020")] == [
+        "quick",
+        "paper",
+        "0.02",
+    ]
+    assert tiny().at_budget("0.02").fraction == 0.02
+    assert folder_name(tiny().at_budget("0.02")) == "tiny-0.02"
+    for wrong in ("0", "1.5", "-0.1", "nan", "half", "1e-5"):
+        with pytest.raises(
+            ConfigError, match=f"--budget '{wrong}': use one of paper, quick, smoke"
+        ):
+            tiny().at_budget(wrong)
 
 
 def test_only_takes_rows_and_columns() -> None:
