@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from hcl.method_configs import METHOD_CONFIGS, MethodConfig, ScenarioName, method_name
 from hcl.schema import ConfigError, build, flatten, setting, suggest
-from hcl.target_config import TargetConfig, build_target, takes_vectors
+from hcl.target_config import TargetConfig, build_target, has_batch_norm, takes_vectors
 
 __all__ = [
     "BENCHMARK_DEFAULTS",
@@ -76,6 +76,7 @@ _YOUNGER: dict[str, Any] = {
     "method/reg_precision": "float32",
     "method/init": "xavier",
     "target/activation": "relu",
+    "target/batch_norm": "per_task",
     "target/conv_dropout": 0.0,
     "target/fc_dropout": 0.0,
     "train/augment": False,
@@ -136,6 +137,8 @@ class TrialConfig:
             errors += _check_regression(method, benchmark, top)
         if benchmark and target and train:
             errors += _check_images(benchmark, target, train)
+        if method and target and top:
+            errors += _check_batch_norm(method, target, top)
         if method and benchmark:
             errors += [f"method/{problem}" for problem in method.check(benchmark.num_tasks)]
         if method and target and train and train.num_replicas > 1:
@@ -180,6 +183,24 @@ def _no_replicas(method: MethodConfig, target: TargetConfig) -> list[str]:
     if target.network != "mlp":
         why.append(f"{target.network} trains one seed at a time")
     return [f"train/num_replicas: {reason}" for reason in why]
+
+
+def _check_batch_norm(method: MethodConfig, target: TargetConfig, top: "_Top") -> list[str]:
+    if not has_batch_norm(target.network):
+        return []
+    name, chosen = method_name(method), target.batch_norm
+    if chosen not in method.BATCH_NORM:
+        return [
+            f"target/batch_norm: {name} cannot keep its statistics {chosen}; use"
+            f" {' or '.join(method.BATCH_NORM)}"
+        ]
+    untold = sorted({top.scenario, *top.eval_scenarios} - {"task"})
+    if chosen == "per_task" and untold and not method.INFERS_TASK:
+        return [
+            f"target/batch_norm: {name} does not know the task in the {untold[0]} scenario and"
+            " cannot choose its statistics; use shared"
+        ]
+    return []
 
 
 def _check_images(

@@ -88,7 +88,7 @@ def _subset(benchmark: Benchmark, task_id: int, num_samples: int) -> tuple[Tenso
 
 def _accuracies(method: Hnet, weights: Tensor, x: Tensor, y: Tensor, task_id: int) -> Tensor:
     """float64 (E,): each of the networks on one task's data, with that task's statistics."""
-    layout, buffers = method.layout, method.buffers_of.get(task_id)
+    layout, buffers = method.layout, method.statistics(task_id)
     right = [
         layout.sum_score(method.target(one, x, buffers), y, task_id, method.num_learned, "task")
         for one in weights

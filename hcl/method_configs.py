@@ -23,6 +23,7 @@ class MethodConfig:
     WHY_NOT: ClassVar[str] = ""
     REGRESSION: ClassVar[bool] = False  # can learn numbers, not only classes
     INFERS_TASK: ClassVar[bool] = False  # says which task an input is from, where it is not given
+    BATCH_NORM: ClassVar[tuple[str, ...]] = ("per_task", "shared")  # ways to keep its statistics
     REPLICAS: ClassVar[bool] = False  # can train several seeds as a batch
 
     def no_replicas(self) -> str:
@@ -223,11 +224,14 @@ class FromScratchConfig(MethodConfig):
     SCENARIOS: ClassVar[tuple[str, ...]] = ("task",)
     REGRESSION: ClassVar[bool] = True
     WHY_NOT: ClassVar[str] = "it has one network per task and cannot tell which one to use"
+    BATCH_NORM: ClassVar[tuple[str, ...]] = ("per_task",)
 
 
 @dataclass(frozen=True)
 class JointConfig(MethodConfig):
     """Trained on the data of all tasks so far ("offline"): the upper reference."""
+
+    BATCH_NORM: ClassVar[tuple[str, ...]] = ("shared",)  # a batch is of many tasks
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ _ABSENT: dict[str, Any] = {
     "activation": "relu",
     "conv_dropout": 0.0,
     "fc_dropout": 0.0,
+    "batch_norm": "per_task",
 }
 
 
@@ -46,6 +47,8 @@ class TargetConfig:
     activation: Literal["relu", "sigmoid"] = "relu"
     conv_dropout: float = setting(0.0, ge=0, lt=1)  # after each pool
     fc_dropout: float = setting(0.0, ge=0, lt=1)  # after each fully connected hidden layer
+    # Whose running statistics batch norm predicts with: each task's own, or those of all so far.
+    batch_norm: Literal["per_task", "shared"] = "per_task"
 
 
 def build_target(values: dict[str, Any], errors: list[str]) -> TargetConfig | None:
@@ -55,7 +58,7 @@ def build_target(values: dict[str, Any], errors: list[str]) -> TargetConfig | No
         errors.append(f"target/network: unknown network {name!r}{_instead(name)}")
         build(TargetConfig, {k: v for k, v in values.items() if k != "network"}, "target/", errors)
         return None
-    own = NETWORKS.get(name, {})
+    own = NETWORKS.get(name, {}) | ({"batch_norm": "per_task"} if has_batch_norm(name) else {})
     target = build(TargetConfig, {**_ABSENT, **own, **values}, "target/", errors)
     for key, absent in _ABSENT.items():
         if target and key not in own and getattr(target, key) != absent:

@@ -5,8 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hcl.benchmarks.arrays import TaskSplits
 from hcl.methods.base import Method, Prediction, Setup
 from hcl.optim import make_adam
+from hcl.running_statistics import RunningStatistics
+from hcl.target_config import has_batch_norm
 
 
 class Finetune(Method):
@@ -18,11 +21,18 @@ class Finetune(Method):
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
         self.network = setup.build_network()
+        target = setup.config.target
+        per_task = has_batch_norm(target.network) and target.batch_norm == "per_task"
+        self.statistics = RunningStatistics(self.network, per_task)
         self.optimizer = self.make_optimizer()
 
     def make_optimizer(self) -> torch.optim.Adam:
         """A fresh Adam for the network."""
         return make_adam(self.network.parameters(), self.setup.config.train)
+
+    def start_task(self, task: TaskSplits) -> None:
+        super().start_task(task)
+        self.statistics.start_task(task.task_id)
 
     def losses(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Named loss terms whose sum is minimised; subclasses add theirs."""
@@ -36,14 +46,19 @@ class Finetune(Method):
         return {name: loss.detach() for name, loss in losses.items()}
 
     def predict(self, x: Tensor, task_id: int | None) -> Prediction:
-        return Prediction(self.network(x))
+        return Prediction(self.statistics.run(x, task_id))
 
     def num_stored(self) -> int:
         return sum(p.numel() for p in self.network.parameters())
 
     def get_extra_state(self) -> dict[str, Any]:
-        return {**super().get_extra_state(), "optimizer": self.optimizer.state_dict()}
+        return {
+            **super().get_extra_state(),
+            "optimizer": self.optimizer.state_dict(),
+            "statistics": self.statistics.state(),
+        }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
         self.optimizer.load_state_dict(state["optimizer"])
+        self.statistics.load_state(state.get("statistics", {}), self.device)

@@ -42,7 +42,7 @@ class Hnet(Method):
             nn.Parameter(value, requires_grad=False) for value in self.target.shared.values()
         )
         self.target.shared = dict(zip(self.target.shared, self.shared, strict=True))
-        self.buffers_of: dict[int, Weights] = {}  # running statistics, one set per task
+        self.buffers_of: dict[int, Weights] = {}  # running statistics, by `_slot`
         self._cached: tuple[range, Tensor] | None = None
         self.shared_optimizer: torch.optim.Adam | None = None
 
@@ -66,7 +66,16 @@ class Hnet(Method):
         self.task_hypernet.start_task(self.task_id, *self._head_mask())
         self._make_shared_optimizer()
         fresh = self.target.initial_buffers.items()
-        self.buffers_of[self.task_id] = {k: b.clone().to(self.device) for k, b in fresh}
+        if self._slot(self.task_id) not in self.buffers_of:
+            own = {k: b.clone().to(self.device) for k, b in fresh}
+            self.buffers_of[self._slot(self.task_id)] = own
+
+    def statistics(self, task_id: int) -> Weights:
+        """Running statistics etc. that the task's network runs with."""
+        return self.buffers_of[self._slot(task_id)]
+
+    def _slot(self, task_id: int) -> int:
+        return 0 if self.setup.config.target.batch_norm == "shared" else task_id
 
     def _head_mask(self) -> tuple[Tensor | None, int | None]:
         """Weights that count for each past task: all but the rows of other tasks' heads."""
@@ -92,7 +101,7 @@ class Hnet(Method):
             self.shared_optimizer = make_adam(self.shared, self.setup.config.train)
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        logits = self.target(self.task_hypernet.current(), x, self.buffers_of[self.task_id])
+        logits = self.target(self.task_hypernet.current(), x, self.statistics(self.task_id))
         loss = self.layout.head_cross_entropy(logits, y, self.task_id)
         learning = [] if self.shared_optimizer is None else list(self.shared)
         penalty, grads = self.task_hypernet.update(loss, learning)
@@ -119,7 +128,7 @@ class Hnet(Method):
         return {
             "task_hypernet": hypernet.state_dict(),
             "task_subsets": hypernet.task_subsets.get_state(),
-            "buffers": self.buffers_of[self.task_id],
+            "buffers": self.statistics(self.task_id),
         }
 
     def load_classifier_state(self, state: dict[str, Any]) -> None:
@@ -127,7 +136,7 @@ class Hnet(Method):
         self.one_hypernet.load_state_dict(state["task_hypernet"])
         self.one_hypernet.task_subsets.set_state(state["task_subsets"])
         moved = {k: b.to(self.device) for k, b in state["buffers"].items()}
-        self.buffers_of[self.task_id] = moved
+        self.buffers_of[self._slot(self.task_id)] = moved
 
     def train(self, mode: bool = True) -> "Hnet":
         super().train(mode)
@@ -145,7 +154,7 @@ class Hnet(Method):
     def predict(self, x: Tensor, task_id: int | None) -> Prediction:
         if task_id is not None:
             weights = self.weights_for(range(task_id, task_id + 1))[0]
-            return Prediction(self.target(weights, x, self.buffers_of[task_id]))
+            return Prediction(self.target(weights, x, self.statistics(task_id)))
         rows = max(1, INFERENCE_ROWS // self.num_learned)
         parts = [self._predict_inferred(part) for part in x.split(rows)]
         logits, task_ids = zip(*parts, strict=True)
@@ -154,7 +163,7 @@ class Hnet(Method):
     def _predict_inferred(self, x: Tensor) -> Prediction:
         """All tasks' networks on all inputs at once; only the picked task's head competes."""
         weights = self.weights_for(range(self.num_learned))
-        buffers = [self.buffers_of[i] for i in range(self.num_learned)]
+        buffers = [self.statistics(i) for i in range(self.num_learned)]
         heads = self.per_head(self.target.run_many(weights, x, buffers))
         task_ids = self.infer_task(x, heads)
         chosen = pick(heads, task_ids)

@@ -41,10 +41,10 @@ class Replay(Finetune):
         return 1 / self.num_learned
 
     def start_task(self, task: TaskSplits) -> None:
-        super().start_task(task)
         self.previous: dict[str, Tensor] = {}
-        if task.task_id > 0:
+        if task.task_id > 0:  # before the statistics of batch norm begin anew
             self.previous = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        super().start_task(task)
         if self.new_adam_per_task:
             self.optimizer = self.make_optimizer()
         if self.replay_model is not None:
@@ -63,7 +63,9 @@ class Replay(Finetune):
     def replay_loss(self, x: Tensor, owners: Tensor | None) -> Tensor:
         """How far the network is from the answers of the one before this task."""
         with torch.no_grad():
+            self.network.eval()  # its answers, without dropout and with its own statistics
             old = functional_call(self.network, self.previous, (x,), strict=True)
+            self.network.train()
         views = self.layout.replay_views(self.network(x), old, self.task_id, owners)
         return (
             distillation_loss(*views, unseen=self.unseen)
