@@ -52,7 +52,7 @@ def _ours(reference: Reference, images: torch.Tensor) -> tuple[float, torch.Tens
     from hcl.hypernets.hypernet import output_layer
 
     method = ours(SETTINGS[SETTING], TASKS - 1)
-    learned = method.task_hypernet
+    learned = method.one_hypernet
     *hidden, weight, bias = reference.theta
     for p, q in zip(learned.hypernet.theta(), [*hidden, output_layer(weight, bias)], strict=True):
         p.copy_(q)

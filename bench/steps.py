@@ -129,12 +129,21 @@ def _report_memory(spec: str, which: str, threads: str) -> None:
     name, past = spec.split(":")
     make = steppers(name, int(past))[which]
     torch.optim.Adam([torch.zeros(1)])  # its first use imports a compiler
+
+    def run() -> None:
+        step = make()
+        for _ in range(3):
+            step()
+
+    print(peak_of(run))
+
+
+def peak_of(run: Callable[[], None]) -> float:
+    """MB that `run` needs at its peak, beyond what the process has now."""
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here (Linux)
-    step = make()
-    for _ in range(3):
-        step()
-    print((_status("VmHWM") - before) / 1024)
+    run()
+    return (_status("VmHWM") - before) / 1024
 
 
 def _status(key: str) -> int:

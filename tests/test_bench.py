@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+import torchvision  # noqa: F401  takes seconds: here, where no test's time is running
 
+from bench.large import Size, stepper
 from bench.reference import Reference, Sizes
 from bench.steps import ours
 from hcl.hypernets.hypernet import output_layer
@@ -37,3 +39,13 @@ def test_reference_takes_the_same_steps(num_past: int) -> None:
             torch.testing.assert_close(terms["regularizer"], penalty, rtol=1e-3, atol=1e-8)
     for mine, theirs in zip(learned.hypernet.theta(), theta_of(reference), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("generate", [None, "all", "lora(8)"])
+def test_steps_of_large_networks(generate: str | None) -> None:
+    step = stepper(Size("shufflenet_v2_x0_5", 32, 2, 50_000), generate)
+    first = step()
+    assert step() is not first
+    if generate:
+        assert isinstance(first, dict) and first.keys() == {"task", "regularizer"}
+        assert all(value.isfinite() for value in first.values())
