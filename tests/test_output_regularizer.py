@@ -234,3 +234,18 @@ def test_first_task_is_untouched() -> None:
         assert torch.equal(p, q)
     free, kept = (learn(method, data, 1)[0].keys() for method in methods)
     assert free == {"task"} and kept == {"task", "regularizer"}
+
+
+@pytest.mark.parametrize("at_once", [1, 40])
+def test_blocks_of_chunks_change_memory_alone(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = Case(0, 3, 117, chunk_size=10, hidden_sizes=(4, 5))
+    regularizer = OutputRegularizer(case.hypernet, case.embeddings)
+    theta = case.candidate()
+    value, grads = regularizer.value_and_grads(theta)
+    monkeypatch.setattr("hcl.hypernets.output_regularizer.FEATURES_AT_ONCE", at_once)
+    again, same = regularizer.value_and_grads(theta)
+    torch.testing.assert_close(again, value, rtol=1e-12, atol=0)
+    for mine, theirs in zip(same, grads, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-14)

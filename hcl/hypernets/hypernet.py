@@ -167,8 +167,9 @@ class Hypernet(nn.Module):
 
         Args:
             embeddings: (T, embedding_size).
-            theta: parameters to use instead of the own ones (the output layer is not read). With
-                those of R replicas, each stacked, embeddings and result have that dimension too.
+            theta: parameters to use instead of the own ones (the output layer is not read),
+                perhaps with some of the chunk embeddings alone. With those of R replicas, each
+                stacked, embeddings and result have that dimension too.
 
         Returns:
             (T, num_chunks, H); for a linear hypernetwork the inputs themselves.
@@ -176,7 +177,7 @@ class Hypernet(nn.Module):
         chunks, *layers, _ = self.theta() if theta is None else theta
         tasks, chunks = embeddings.unsqueeze(-2), chunks.unsqueeze(-3)
         if not layers:
-            shape = (*embeddings.shape[:-1], self.num_chunks, -1)
+            shape = (*embeddings.shape[:-1], chunks.shape[-2], -1)
             return torch.cat([tasks.expand(shape), chunks.expand(shape)], dim=-1)
         by_task, by_chunk = layers[0].split([self.embedding_size, chunks.shape[-1]], dim=-1)
         hidden = _linear(tasks, by_task, layers[1]) + _linear(chunks, by_chunk)

@@ -10,6 +10,9 @@ from torch.autograd.function import once_differentiable
 from hcl.hypernets.gram_form import Factor, Rows, column_products, rough_product
 from hcl.hypernets.hypernet import Hypernet, Theta, product
 
+# Numbers in the last hidden layer, over tasks and chunks, that are differentiated at once.
+FEATURES_AT_ONCE = 2**24
+
 
 class OutputRegularizer:
     """Mean over past tasks of the squared distance between their weights now and at task start.
@@ -102,10 +105,12 @@ class OutputRegularizer:
         before, and `lower` has the other parameters."""
         embeddings, start = self._of(self.embeddings, tasks), self._of(self.start, tasks)
         factor = strength / embeddings.shape[-2]
-        with torch.enable_grad():
-            lower = [p.detach().requires_grad_() for p in lower]
-            features = self.hypernet.features(embeddings, [*lower, self.kept])
-        diff = features.detach() - start  # (t, K, H)
+        lower = [p.detach().requires_grad_() for p in lower]
+        blocks = self._blocks(start)
+        with torch.set_grad_enabled(len(blocks) == 1):  # else made again when their turn comes
+            features = [self._features(embeddings, lower, block) for block in blocks]
+        made = features[0] if len(features) == 1 else torch.cat(features, dim=-2)
+        diff = made.detach() - start  # (t, K, H)
         rows = [
             Rows.of(
                 diff[..., chunks, :], start[..., chunks, :], self._of(kept, tasks), self.multiply
@@ -116,12 +121,28 @@ class OutputRegularizer:
         if self.keep is not None:
             keep = self._of(self.keep, tasks)
             value += self._add_tail(diff, start, keep, factor, grad_diff, grad_output)
-        grads = torch.autograd.grad(features, lower, grad_diff, allow_unused=True)
-        filled = (
-            torch.zeros_like(p) if g is None else g for p, g in zip(lower, grads, strict=True)
-        )
+        grads = [torch.zeros_like(p) for p in lower]
+        for block, part in zip(blocks, features, strict=True):
+            if len(blocks) > 1:
+                with torch.enable_grad():
+                    part = self._features(embeddings, lower, block)
+            found = torch.autograd.grad(part, lower, grad_diff[..., block, :], allow_unused=True)
+            for total, grad in zip(grads, found, strict=True):
+                if grad is not None:
+                    total += grad
         scale = factor.flatten() if isinstance(factor, Tensor) else factor
-        return scale * value, [*filled, grad_output]
+        return scale * value, [*grads, grad_output]
+
+    def _blocks(self, start: Tensor) -> list[slice]:
+        """Chunks whose hidden layers' values are held at once: bounds memory, not results."""
+        num_chunks = start.shape[-2]
+        per_chunk = max(1, start.numel() // max(1, num_chunks))
+        size = max(1, FEATURES_AT_ONCE // per_chunk)
+        return [slice(i, i + size) for i in range(0, num_chunks, size)]
+
+    def _features(self, embeddings: Tensor, lower: Theta, block: slice) -> Tensor:
+        """(t, chunks of the block, H)"""
+        return self.hypernet.features(embeddings, [lower[0][..., block, :], *lower[1:], self.kept])
 
     def _of(self, of_tasks: Tensor, tasks: Tensor | None) -> Tensor:
         """What is kept of each past task, of the chosen ones alone."""
