@@ -79,6 +79,7 @@ _YOUNGER: dict[str, Any] = {
     "target/batch_norm": "per_task",
     "target/conv_dropout": 0.0,
     "target/fc_dropout": 0.0,
+    "target/weights": "",
     "train/augment": False,
     "method/generate": "all",
     "method/shared": "once",

@@ -1,10 +1,12 @@
 """The only training loop: one trial, a whole task sequence, from configuration to result."""
 
+import hashlib
 import math
 import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from hcl import benchmarks, metrics, seeding
+from hcl import benchmarks, given_weights, metrics, seeding
 from hcl.batches import AnyBatches, AugmentedBatches, Batches, MixedBatches
 from hcl.benchmarks.arrays import Benchmark, TaskSplits
 from hcl.config import ConfigError, TrialConfig
@@ -80,15 +82,24 @@ def start_trial(
     shared = None
     if runtime.classifiers is not None and classifier_digest(config):
         shared = SharedClassifier(Path(runtime.classifiers), config, benchmark.digest)
-    method = METHODS[config.method_name](Setup(config, layout, benchmark.input_shape, shared))
+    weights = None
+    if name := config.target.weights:
+        weights = given_weights.read(given_weights.find(name, runtime.data_root))
+    setup = Setup(config, layout, benchmark.input_shape, shared, weights)
+    method = METHODS[config.method_name](setup)
     trial = Trial(config, runtime, benchmark, method.to(runtime.device), progress)
     trial.restore()
     return trial
 
 
 def load_benchmark(config: TrialConfig, runtime: Runtime) -> Benchmark:
-    """A trial's data, on its device."""
-    return benchmarks.load(config.benchmark, runtime.data_root, runtime.device)
+    """A trial's data, on its device; their digest covers given weights too."""
+    benchmark = benchmarks.load(config.benchmark, runtime.data_root, runtime.device)
+    if not config.target.weights:
+        return benchmark
+    path = given_weights.find(config.target.weights, runtime.data_root)
+    both = hashlib.sha256(f"{benchmark.digest} {given_weights.digest(path)}".encode())
+    return replace(benchmark, digest=both.hexdigest()[:16])
 
 
 def _train_task(trial: Trial, task: TaskSplits) -> None:

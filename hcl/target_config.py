@@ -47,6 +47,7 @@ class TargetConfig:
     activation: Literal["relu", "sigmoid"] = "relu"
     conv_dropout: float = setting(0.0, ge=0, lt=1)  # after each pool
     fc_dropout: float = setting(0.0, ge=0, lt=1)  # after each fully connected hidden layer
+    weights: str = ""  # file in the data root with a state dict to start from (not the last layer)
     # Whose running statistics batch norm predicts with: each task's own, or those of all so far.
     batch_norm: Literal["per_task", "shared"] = "per_task"
 

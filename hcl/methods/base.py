@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from hcl import given_weights
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import TrialConfig
 from hcl.networks import build_network
@@ -22,10 +23,15 @@ class Setup:
     layout: OutputLayout
     input_shape: tuple[int, ...]
     shared: SharedClassifier | None = None  # what another trial trains too
+    weights: dict[str, Tensor] | None = None  # that networks start from
 
     def build_network(self) -> nn.Module:
         """A fresh target network with all outputs of the layout."""
-        return build_network(self.config.target, self.input_shape, self.layout.num_outputs)
+        num_outputs = self.layout.num_outputs
+        network = build_network(self.config.target, self.input_shape, num_outputs)
+        if self.weights is not None:
+            given_weights.put_into(network, self.weights, num_outputs)
+        return network
 
 
 class Prediction(NamedTuple):

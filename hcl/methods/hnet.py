@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hcl.benchmarks.arrays import TaskSplits
+from hcl.config import ConfigError
 from hcl.generated import Generated, Weights, output_names
 from hcl.hypernets import GroupedTaskHypernet, TaskHypernet
 from hcl.method_configs import HnetConfig
@@ -34,6 +35,11 @@ class Hnet(Method):
         num_outputs = setup.layout.num_outputs
         patterns = tuple(pattern for pattern, _ in groups)
         self.generated = Generated(network, self.config.generate, num_outputs, patterns)
+        if setup.weights is not None and not self.generated.shared:
+            raise ConfigError(
+                "target/weights: nothing of them would be used, for the hypernetwork generates all"
+                " weights; set method/generate to a part or lora(RANK), or leave them out"
+            )
         self.output_names = output_names(network, num_outputs)
         self.target = TargetNetwork(network, self.generated)
         self.task_hypernet = self._make_hypernets([size for _, size in groups])
