@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,13 +14,30 @@ from hcl.learner import make_batches, process_settings, start_trial
 from hcl.trial import Runtime, Trial
 
 STEPS = 5  # timed per probed task, after one that warms up
+LONG = 10.0  # seconds of steps of a task after which no further one is timed
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Seconds of a training step in the first and in the last task."""
+
+    first: float
+    last: float
+
+    @property
+    def mean(self) -> float:
+        """Of all steps: their cost grows about evenly with the past tasks."""
+        return (self.first + self.last) / 2
 
 
 def training_seconds(config: TrialConfig, runtime: Runtime | None = None) -> float:
-    """Seconds that all steps of a trial would take; evaluation and data are not in it.
+    """Seconds that all steps of a trial would take; evaluation and data are not in it."""
+    steps = config.train.iterations * config.benchmark.num_tasks
+    return probe(config, runtime).mean * steps
 
-    The cost of a step grows about evenly with the past tasks, so the first and the last task
-    are timed and averaged. Nothing is trained in between.
+
+def probe(config: TrialConfig, runtime: Runtime | None = None) -> Probe:
+    """Time a few steps of the first and of the last task; nothing is trained in between.
 
     Args:
         config: the trial.
@@ -39,13 +56,13 @@ def training_seconds(config: TrialConfig, runtime: Runtime | None = None) -> flo
             if task is tasks[0] or task is tasks[-1]:
                 times.append(_step_seconds(trial, make_batches(trial, task)))
             trial.method.end_task(_shortened(task, config.train.batch_size))
-    return statistics.fmean(times) * config.train.iterations * len(tasks)
+    return Probe(times[0], times[-1])
 
 
 def _step_seconds(trial: Trial, batches: AnyBatches) -> float:
-    """Median of a few steps."""
+    """Median of a few steps, the first left out unless it is the only one."""
     trial.method.train()
-    times = []
+    times: list[float] = []
     for step in range(STEPS + 1):
         x, y = batches.at(step)
         _wait(trial.runtime.device)
@@ -53,7 +70,9 @@ def _step_seconds(trial: Trial, batches: AnyBatches) -> float:
         trial.method.train_step(x, y)
         _wait(trial.runtime.device)
         times.append(time.perf_counter() - began)
-    return statistics.median(times[1:])
+        if sum(times) > LONG:
+            break
+    return statistics.median(times[1:] or times)
 
 
 def _wait(device: str) -> None:

@@ -147,7 +147,7 @@ def _make(request: "Request", train: bool) -> int:
 
 def _plan(request: "Request") -> int:
     """What would be trained, and for how long."""
-    from sweeps.reproduction.estimate import hours
+    from sweeps import estimate
     from sweeps.reproduction.run import check_data, missing, read_cells
 
     found = read_cells(request)
@@ -161,12 +161,15 @@ def _plan(request: "Request") -> int:
     if not todo:
         return 0
     check_data(request, todo)
+    from hcl.trial import Runtime
+
     device = "cuda" if request.settings.gpus_per_trial else "cpu"
-    total, lines = hours(todo, device, request.settings.cpus_per_trial, request.data_root)
-    for line in lines:
-        say(line)
-    say(
-        f"about {total:.1f} hours one after the other, evaluation not counted"
-        f" (measured just now on {device}: a few steps of the first and the last task)"
+    runtime = Runtime(
+        device=device, threads=request.settings.cpus_per_trial, data_root=request.data_root
     )
+    named = [(f"{c.benchmark.name} {c.scenario} {c.method_name}", c, 1) for c in todo]
+    needs = estimate.measure(estimate.group(named), runtime)
+    say(estimate.table("Trainings, estimated", needs, device).terminal(width=170))
+    if (total := estimate.sum_hours(needs)) is not None:
+        say(f"about {total:.1f} hours one after the other; shared classifiers count twice")
     return 0

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hcl.config import ConfigError
+from hcl.config import ConfigError, TrialConfig, flatten
+from sweeps.commands.estimate import is_trial
 from sweeps.commands.options import (
     STORAGE,
     Address,
@@ -126,14 +127,22 @@ def sweep(
 
 
 def validate(
-    files: Annotated[list[Path], typer.Argument(help="Search space files, or folders of them.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Search spaces, tables, trials, or folders of them.")
+    ],
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Sizes, memory, steps per second and hours.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="Where --estimate times steps: cpu, cuda.")] = "cpu",
+    data_root: DataRoot = None,
 ) -> None:
-    """Check search space files and show every mistake of each.
+    """Check search spaces, tables and trials, and show every mistake of each.
 
     \b
     Examples:
       hcl validate search_spaces/split_mnist-hnet.yaml
       hcl validate search_spaces
+      hcl validate --estimate trials/permuted_mnist.yaml
 
     \b
     Exit status: 0 all are valid, 2 some are not.
@@ -150,6 +159,10 @@ def validate(
                 say(f"  {message.removeprefix(f'{path}: ')}")
         else:
             say(f"{path}: ok, {about}")
+            if estimate:
+                from sweeps.commands.estimate import show_estimate
+
+                show_estimate(path, device, data_root)
     if wrong:
         say(f"{wrong} of {len(found)} files are not valid", stderr=True)
         raise typer.Exit(2)
@@ -210,12 +223,16 @@ def _show_plan(space: SearchSpace, folder: SweepFolder) -> None:
 
 
 def _about(path: Path) -> str:
-    """What a valid search space or table file holds.
+    """What a valid search space, table or trial file holds.
 
     Raises:
         ConfigError: it is not valid.
     """
-    if "rows" in load_yaml(path):
+    document = load_yaml(path)
+    if is_trial(document):
+        config = TrialConfig.from_dict(flatten(document))
+        return f"a trial, {config.method_name} on {config.benchmark.name}"
+    if "rows" in document:
         from sweeps.reproduction.spec import load_table
 
         table = load_table(str(path))
