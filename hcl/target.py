@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from hcl.flat_mlp import FlatMlp, sizes_of
 from hcl.generated import Generated, Weights
 
 
@@ -33,6 +34,9 @@ class TargetNetwork:
         self.module = copy.deepcopy(module).to("meta")
         self.num_weights = self.generated.num_weights
         self.shared: Weights = dict(self.generated.shared)
+        is_whole = list(self.generated.shapes) == self.generated.names
+        self._layer_sizes = sizes_of(module) if is_whole and not self.initial_buffers else None
+        self.is_differentiated_twice = False  # by who calls it: through the lookahead
 
     def train(self, mode: bool) -> None:
         """Training or evaluation behaviour of dropout and normalisation layers."""
@@ -46,6 +50,9 @@ class TargetNetwork:
             x: the inputs.
             buffers: running statistics etc.; updated in place in training mode.
         """
+        if self._layer_sizes and not self.is_differentiated_twice:
+            logits: Tensor = FlatMlp.apply(flat, x, self._layer_sizes)
+            return logits
         tensors = {**self.generated.weights(flat, self.shared), **(buffers or {})}
         # strict: a missing weight would otherwise silently be the module's own.
         return functional_call(self.module, tensors, (x,), strict=True)

@@ -42,6 +42,7 @@ class Hnet(Method):
             )
         self.output_names = output_names(network, num_outputs)
         self.target = TargetNetwork(network, self.generated)
+        self.target.is_differentiated_twice = self.config.lookahead == "full"
         self.task_hypernet = self._make_hypernets([size for _, size in groups])
         # The target sees these very parameters, wherever they are moved.
         self.shared = nn.ParameterList(
