@@ -1,7 +1,8 @@
 """Fixed configurations, each trained once: no search, Ray Tune only schedules them.
 
 A cell lives in a folder named by its configuration's digest, so asking again, for more seeds or
-after an interruption trains what is missing and nothing else.
+after an interruption trains what is missing and nothing else. Ray is given lots of cells, of one
+each unless `train/num_replicas` asks for more.
 """
 
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcl.config import TrialConfig
+from hcl.lots import lots
 from hcl.results import Result, TaskReport
 from hcl.sharing import TAKES, classifier_digest
 from sweeps.folder import SweepFolder
@@ -18,7 +20,8 @@ from sweeps.interrupt import Interrupt
 from sweeps.ray_cluster import cluster, set_environment
 from sweeps.reproduction.code import modules_digest
 from sweeps.search_space import SweepSettings
-from sweeps.seed_run import Place, TrialFailed, read_result, train_seed
+from sweeps.seed_lot import Seed, train_lot
+from sweeps.seed_run import Place, TrialFailed, read_result
 from sweeps.tuning import run_trials
 
 if TYPE_CHECKING:
@@ -89,7 +92,8 @@ def run_cells(
         if waiting:
             with Interrupt() as interrupt:
                 todo = share_classifiers(list(waiting.values()))
-                _schedule(todo, folder, place, console, address, settings)
+                together = [[todo[i] for i in lot] for lot in lots([c.config for c in todo])]
+                _schedule(together, folder, place, console, address, settings)
             if interrupt.requested:
                 raise KeyboardInterrupt
         results = [read_result(cell.path, cell.config) for cell in cells]
@@ -119,7 +123,7 @@ def share_classifiers(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def _schedule(
-    cells: list[Cell],
+    together: list[list[Cell]],
     folder: SweepFolder,
     place: Place,
     console: "Console",
@@ -131,39 +135,46 @@ def _schedule(
 
         from sweeps.progress import Counts, ProgressCallback
 
-        num_tasks = max(cell.config.benchmark.num_tasks for cell in cells)
-        progress = ProgressCallback(Counts(len(cells), num_tasks, mode=""), console)
+        num_tasks = max(lot[0].config.benchmark.num_tasks for lot in together)
+        progress = ProgressCallback(Counts(len(together), num_tasks, mode=""), console)
         run_trials(
-            _make_trainable(cells, place),
+            _make_trainable(together, place),
             settings,
             folder,
             progress,
-            param_space={"number": tune.grid_search(list(range(len(cells))))},
+            param_space={"number": tune.grid_search(list(range(len(together))))},
             max_concurrent_trials=at_a_time,
         )
 
 
-def _make_trainable(cells: list[Cell], place: Place) -> Callable[[dict[str, Any]], None]:
+def _make_trainable(together: list[list[Cell]], place: Place) -> Callable[[dict[str, Any]], None]:
     def trainable(choice: dict[str, Any]) -> None:
         from ray import tune
 
         from sweeps.search import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
         from sweeps.trial import clean_process
 
-        cell = cells[choice["number"]]
-        config = cell.config
-        of = {NUM_TASKS: config.benchmark.num_tasks}
+        lot = together[choice["number"]]
+        num_tasks = lot[0].config.benchmark.num_tasks
+        of = {NUM_TASKS: num_tasks}
 
         def on_task(row: TaskReport) -> None:
             if row.tasks_learned < row.num_tasks:
                 tune.report({TASKS_LEARNED: row.tasks_learned, **of})
 
         try:
-            where = replace(place, classifiers=cell.classifiers)
-            train_seed(config, where, cell.path, cell.label, on_task=on_task)
-            tune.report({OBJECTIVE: 1.0, TASKS_LEARNED: config.benchmark.num_tasks, **of})
-        except TrialFailed as error:
-            tune.report({FAILURE: f"seed {config.seed}: {error}", TASKS_LEARNED: 0, **of})
+            seeds = [Seed(cell.config, cell.path, cell.label) for cell in lot]
+            shared = next((cell.classifiers for cell in lot if cell.classifiers), None)
+            ends = train_lot(seeds, replace(place, classifiers=shared), on_task=on_task)
+            failures = [
+                f"seed {cell.config.seed}: {end}"
+                for cell, end in zip(lot, ends, strict=True)
+                if isinstance(end, TrialFailed)
+            ]
+            if failures:
+                tune.report({FAILURE: "; ".join(failures), TASKS_LEARNED: 0, **of})
+            else:
+                tune.report({OBJECTIVE: 1.0, TASKS_LEARNED: num_tasks, **of})
         finally:
             clean_process()
 

@@ -10,11 +10,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hcl.config import ConfigError, TrialConfig
 from sweeps.resources import GIB, GpuNode, pack
 from sweeps.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from hcl import Runtime
 
 STEPS = 3  # per task; memory grows with tasks, not with steps
 PROBE_TIMEOUT = 900  # seconds; on a cluster a GPU node may have to be started first
@@ -139,9 +142,13 @@ def _measure(configs: list[dict[str, Any]], data_root: str | None) -> GpuNode | 
     from hcl import Runtime, TrainingDiverged, run
 
     runtime = Runtime(device="cuda", data_root=data_root)
-    for config in configs:
+    for values in configs:
+        config = TrialConfig.from_dict(values)
         try:
-            run(TrialConfig.from_dict(config), runtime=runtime)
+            if config.train.num_replicas > 1:
+                _run_lot(config, runtime)
+            else:
+                run(config, runtime=runtime)
         except TrainingDiverged:
             pass  # at the ends of the ranges; it has used its memory nevertheless
         torch.cuda.empty_cache()
@@ -151,6 +158,14 @@ def _measure(configs: list[dict[str, Any]], data_root: str | None) -> GpuNode | 
         cpus_per_gpu=len(os.sched_getaffinity(0)) / torch.cuda.device_count(),
         name=torch.cuda.get_device_name(0),
     )
+
+
+def _run_lot(config: TrialConfig, runtime: "Runtime") -> None:
+    """As many seeds as a trial trains at a time."""
+    from hcl import Replica, run_replicas
+
+    seeds = range(config.train.num_replicas)
+    run_replicas([Replica(dataclasses.replace(config, seed=seed)) for seed in seeds], runtime)
 
 
 def main() -> None:

@@ -122,6 +122,7 @@ class SearchSpace:
         everything = self.to_dict()
         sweep = everything["sweep"]
         parts = {name: everything[name] for name in ("trial", "search", "points_to_evaluate")}
+        parts["trial"].pop("train/num_replicas", None)  # how many seeds at a time: only speed
         for name in ("seeds", "objective", "mode"):
             parts[f"sweep.{name}"] = sweep[name]
         return {name: _digest(part) for name, part in parts.items()}

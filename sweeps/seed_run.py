@@ -6,9 +6,9 @@ Used by the trials of a sweep and by `hcl run`; knows nothing of Ray or Optuna.
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hcl.config import ConfigError, TrialConfig
 from hcl.results import Progress, Result, TaskReport
@@ -17,6 +17,9 @@ from sweeps.full_disk import is_full, no_space
 from sweeps.journal import Journal
 from sweeps.samples import save_samples
 from sweeps.tracking import Store, deliver
+
+if TYPE_CHECKING:
+    from hcl import Runtime
 
 # Per-task deliveries: not more often than this, and rarer while the server does not answer.
 DELIVER_EVERY = 2.0  # seconds
@@ -86,14 +89,14 @@ def train_seed(
         with only_process(folder, timeout=WAIT):
             if (result := read_result(folder, config)) is not None:
                 return result
-            return _train_seed(config, place, folder, trial, on_task, progress)
+            return train_locked(config, place, folder, trial, on_task, progress)
     except OSError as error:
         if is_full(error):
             raise TrialFailed(no_space(folder)) from error
         raise
 
 
-def _train_seed(
+def train_locked(
     config: TrialConfig,
     place: Place,
     folder: Path,
@@ -101,27 +104,27 @@ def _train_seed(
     on_task: Callable[[TaskReport], None] | None,
     progress: Callable[[Progress], None] | None,
 ) -> Result:
-    journal, courier = Journal(folder), _Courier(place, folder)
-    _open_journal(journal, config, place, trial)
+    """As `train_seed`, of a seed without a result, whose folder this process has locked."""
+    journal, courier = Journal(folder), Courier(place, folder)
+    open_journal(journal, config, place, trial)
     courier.send(now=True)  # the run is seen from its start, and MLflow imported untimed
     try:
-        result = _train(config, place, folder, _reporter(journal, courier, on_task), progress)
-        # The result is last: whoever sees it need not train or record anything again.
-        _close_journal(journal, result)
-        write_atomically(folder / "result.json", json.dumps(result.to_dict()))
+        result = _train(config, place, folder, reporter(journal, courier, on_task), progress)
+        write_result(journal, result)
     except Exception as error:
-        reason = _reason(error, folder)
-        _note_failure(journal, error, reason)
+        reason = reason_of(error, folder)
+        note_failure(journal, error, reason)
         courier.send(now=True)
         if reason is None:
             raise
         raise TrialFailed(reason) from error
-    _keep_last_state(folder)
+    keep_last_state(folder)
     courier.send(now=True)
     return result
 
 
-def _close_journal(journal: Journal, result: Result) -> None:
+def write_result(journal: Journal, result: Result) -> None:
+    """The journal's end and result.json."""
     journal.append(
         "end",
         metrics=result.metrics,
@@ -130,9 +133,11 @@ def _close_journal(journal: Journal, result: Result) -> None:
         data_digest=result.data_digest,
         versions=result.versions,
     )
+    # The result is last: whoever sees it need not train or record anything again.
+    write_atomically(journal.path.parent / "result.json", json.dumps(result.to_dict()))
 
 
-def _note_failure(journal: Journal, error: Exception, reason: str | None) -> None:
+def note_failure(journal: Journal, error: Exception, reason: str | None) -> None:
     """`again`: the next start tries again, for a person may have mended the cause."""
     from hcl import TrainingDiverged
 
@@ -148,7 +153,7 @@ def _note_failure(journal: Journal, error: Exception, reason: str | None) -> Non
             raise
 
 
-def _keep_last_state(folder: Path) -> None:
+def keep_last_state(folder: Path) -> None:
     """One checkpoint is enough of a finished training: its final state."""
     from hcl import checkpoint  # imports torch
 
@@ -174,9 +179,11 @@ def read_result(folder: Path, config: TrialConfig) -> Result | None:
     return result
 
 
-def _reporter(
-    journal: Journal, courier: "_Courier", on_task: Callable[[TaskReport], None] | None
+def reporter(
+    journal: Journal, courier: "Courier", on_task: Callable[[TaskReport], None] | None
 ) -> Callable[[TaskReport], None]:
+    """What writes a learned task into the journal, delivers it and tells `on_task`."""
+
     def report(row: TaskReport) -> None:
         picture = {}
         if row.samples is not None:
@@ -204,19 +211,25 @@ def _train(
     report: Callable[[TaskReport], None],
     progress: Callable[[Progress], None] | None,
 ) -> Result:
-    from hcl import Runtime, run  # imports torch
+    from hcl import run  # imports torch
 
-    runtime = Runtime(
+    runtime = replace(runtime_at(place), checkpoint_dir=folder / "checkpoints")
+    return run(config, report=report, progress=progress, runtime=runtime)
+
+
+def runtime_at(place: Place) -> "Runtime":
+    """Device, threads and data of a place, whose share of a GPU this process keeps to."""
+    from hcl import Runtime  # imports torch
+
+    if place.device.startswith("cuda") and 0 < place.gpu_share < 1:
+        _stay_in_share(place)
+    return Runtime(
         device=place.device,
         data_root=place.data_root,
         threads=place.threads,
-        checkpoint_dir=folder / "checkpoints",
         checkpoint_every=place.checkpoint_every,
         classifiers=place.classifiers,
     )
-    if place.device.startswith("cuda") and 0 < place.gpu_share < 1:
-        _stay_in_share(place)
-    return run(config, report=report, progress=progress, runtime=runtime)
 
 
 def _stay_in_share(place: Place) -> None:
@@ -227,7 +240,8 @@ def _stay_in_share(place: Place) -> None:
         torch.cuda.set_per_process_memory_fraction(place.gpu_share)
 
 
-def _open_journal(journal: Journal, config: TrialConfig, place: Place, trial: int | str) -> None:
+def open_journal(journal: Journal, config: TrialConfig, place: Place, trial: int | str) -> None:
+    """Say who begins, or that it goes on."""
     if journal.records():
         journal.append("resume")
         return
@@ -244,7 +258,7 @@ def _open_journal(journal: Journal, config: TrialConfig, place: Place, trial: in
     )
 
 
-class _Courier:
+class Courier:
     """Brings the journal to MLflow now and then; an outage costs nothing but delay."""
 
     def __init__(self, place: Place, folder: Path) -> None:
@@ -258,7 +272,7 @@ class _Courier:
             self.not_before = time.monotonic() + pause
 
 
-def _reason(error: Exception, folder: Path) -> str | None:
+def reason_of(error: Exception, folder: Path) -> str | None:
     """One sentence for an end that would come again, None for one that may not."""
     import torch
 

@@ -15,13 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hcl.config import ConfigError
+from hcl.config import ConfigError, TrialConfig
 from hcl.results import Result, TaskReport
 from sweeps.folder import SweepFolder
 from sweeps.journal import JournalError
 from sweeps.search import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED, VALUES
 from sweeps.search_space import SearchSpace
-from sweeps.seed_run import Place, TrialFailed, train_seed
+from sweeps.seed_lot import Seed, in_lots, train_lot
+from sweeps.seed_run import Place, TrialFailed
 
 
 @dataclass(frozen=True)
@@ -71,21 +72,37 @@ def run_trial(
             value = row.metrics.get(objectives[0], math.nan)
             report({OBJECTIVE: value, TASKS_LEARNED: learned, NUM_TASKS: row.num_tasks})
 
-    results: list[Result] = []
     configs = [plan.space.trial_config(params, seed) for seed in seeds]
     num_tasks = configs[0].benchmark.num_tasks
-    try:
-        for config in configs:
-            folder = plan.folder.seed_folder(number, config.seed)
-            rows = on_task if config is configs[0] else None
-            results.append(train_seed(config, plan.place, folder, number, on_task=rows))
-    except (TrialFailed, ConfigError, JournalError) as error:  # or its records are damaged
-        failure = f"seed {config.seed}: {error}"
+    results, failure = _train(plan, number, configs, on_task)
+    if failure:
         report({OBJECTIVE: math.nan, TASKS_LEARNED: learned, NUM_TASKS: num_tasks,
                 FAILURE: failure})  # fmt: skip
         return
     means = [sum(r.metrics[name] for r in results) / len(results) for name in objectives]
     report({OBJECTIVE: means[0], VALUES: means, TASKS_LEARNED: num_tasks, NUM_TASKS: num_tasks})
+
+
+def _train(
+    plan: TrialPlan,
+    number: int,
+    configs: list[TrialConfig],
+    on_task: Callable[[TaskReport], None],
+) -> tuple[list[Result], str]:
+    """Results of all seeds, or the first failure, after which no more are begun."""
+    results: list[Result] = []
+    seeds = [Seed(c, plan.folder.seed_folder(number, c.seed), number) for c in configs]
+    for lot in in_lots(seeds):
+        rows = on_task if lot[0] is seeds[0] else None
+        try:
+            ends = train_lot(lot, plan.place, on_task=rows)
+        except (ConfigError, JournalError) as error:  # its records are damaged
+            ends = [TrialFailed(str(error))]
+        for seed, end in zip(lot, ends, strict=False):
+            if isinstance(end, TrialFailed):
+                return [], f"seed {seed.config.seed}: {end}"
+            results.append(end)
+    return results, ""
 
 
 def clean_process() -> None:

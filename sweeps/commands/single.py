@@ -23,6 +23,7 @@ from sweeps.yaml_file import load_yaml, parse_yaml, read_text
 
 if TYPE_CHECKING:
     from hcl.results import Progress, Result
+    from sweeps.seed_lot import Seed
     from sweeps.seed_run import Place
 
 
@@ -59,6 +60,7 @@ def run(
     configs = [TrialConfig.from_dict({**values, "seed": seed}) for seed in chosen]
     _check_device(device)
     from sweeps.driver import store_of
+    from sweeps.seed_lot import Seed, in_lots
     from sweeps.seed_run import Place
     from sweeps.tracking import prepare
 
@@ -75,8 +77,10 @@ def run(
     )
     _check_start(configs, folder, place)
     prepare(store)
-    for one in configs:
-        _train(one, folder, place)
+    todo = [Seed(c, _seed_folder(folder, c), c.digest(without_seed=True)) for c in configs]
+    ended_well = [_train(lot, place) for lot in in_lots(todo)]
+    if not all(ended_well):
+        raise typer.Exit(1)
 
 
 def _check_device(device: str) -> None:
@@ -113,23 +117,29 @@ def _seed_folder(folder: SweepFolder, config: TrialConfig) -> Path:
     return folder.seed_folder(config.digest(without_seed=True), config.seed)
 
 
-def _train(config: TrialConfig, folder: SweepFolder, place: "Place") -> None:
-    """Train one seed and show its result, or why there is none."""
+def _train(lot: list["Seed"], place: "Place") -> bool:
+    """Train seeds and show their results, or why there is none; whether all have one."""
     from sweeps.journal import Journal
-    from sweeps.seed_run import TrialFailed, train_seed
+    from sweeps.outcome import ENDS, readable_records
+    from sweeps.seed_lot import train_lot
+    from sweeps.seed_run import TrialFailed
     from sweeps.tracking import deliver
 
-    path, trial = _seed_folder(folder, config), config.digest(without_seed=True)
     try:
-        result = train_seed(config, place, path, trial, progress=_show_progress)
-    except TrialFailed as error:
-        say(f"seed {config.seed} failed: {error}", stderr=True)
-        raise typer.Exit(1) from None
+        ends = train_lot(lot, place, progress=_show_progress)
     except KeyboardInterrupt:
-        Journal(path).append("failed", reason="interrupted", status="KILLED")
-        deliver(place.store, path, None)
+        for seed in lot:
+            records = readable_records(seed.folder)
+            if records and records[-1]["kind"] not in ENDS:
+                Journal(seed.folder).append("failed", reason="interrupted", status="KILLED")
+                deliver(place.store, seed.folder, None)
         raise
-    _show_result(config.seed, result, path)
+    for seed, end in zip(lot, ends, strict=True):
+        if isinstance(end, TrialFailed):
+            say(f"seed {seed.config.seed} failed: {end}", stderr=True)
+        else:
+            _show_result(seed.config.seed, end, seed.folder)
+    return not any(isinstance(end, TrialFailed) for end in ends)
 
 
 def _read(path: Path) -> dict[str, Any]:
