@@ -7,14 +7,20 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
+from hcl import config_checks as checks
+from hcl.benchmark_config import BENCHMARK_DEFAULTS, IMAGES, REGRESSION, BenchmarkConfig
+from hcl.config_checks import Top
 from hcl.method_configs import METHOD_CONFIGS, MethodConfig, ScenarioName, method_name
-from hcl.schema import ConfigError, build, flatten, setting, suggest
-from hcl.target_config import TargetConfig, build_target, has_batch_norm, takes_vectors
+from hcl.schema import ConfigError, build, flatten, suggest
+from hcl.target_config import TargetConfig, build_target
+from hcl.train_config import TrainConfig
 
 __all__ = [
     "BENCHMARK_DEFAULTS",
+    "IMAGES",
+    "REGRESSION",
     "BenchmarkConfig",
     "ConfigError",
     "TargetConfig",
@@ -23,51 +29,6 @@ __all__ = [
     "flatten",
     "known_keys",
 ]
-
-
-@dataclass(frozen=True)
-class BenchmarkConfig:
-    """Data, split and order of a task sequence. Defaults depend on the benchmark's name."""
-
-    name: str = "split_mnist"
-    num_tasks: int = setting(5, ge=1)
-    classes_per_task: int = setting(2, ge=1)  # a task of regression has 1 output
-    padding: int = setting(0, ge=0)  # zero pixels added on each side
-    val_fraction: float = setting(0.0, ge=0, lt=1)  # of each task's training data; 0 = the paper's
-    seed: int = setting(42, ge=0)  # permutations and validation split; the same for all trials
-
-
-# What a benchmark's own settings are when a file does not say (PAPER.md, section 3).
-BENCHMARK_DEFAULTS: dict[str, dict[str, Any]] = {
-    "split_mnist": {"num_tasks": 5, "classes_per_task": 2, "padding": 0},
-    "permuted_mnist": {"num_tasks": 10, "classes_per_task": 10, "padding": 2},
-    "split_digits": {"num_tasks": 5, "classes_per_task": 2, "padding": 0},
-    "permuted_digits": {"num_tasks": 5, "classes_per_task": 10, "padding": 0},
-    "toy_regression": {"num_tasks": 3, "classes_per_task": 1, "padding": 0},
-    "cifar_6": {"num_tasks": 6, "classes_per_task": 10, "padding": 0},
-    "split_cifar10": {"num_tasks": 5, "classes_per_task": 2, "padding": 0},
-    "split_cifar100": {"num_tasks": 10, "classes_per_task": 10, "padding": 0},
-}
-REGRESSION = ("toy_regression",)  # benchmarks that are scored by their squared error
-# Benchmarks whose inputs are images, (channels, height, width); the others' are vectors.
-IMAGES = ("cifar_6", "split_cifar10", "split_cifar100")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Optimization, the same for every task of the sequence."""
-
-    iterations: int = setting(2000, ge=1)  # steps per task
-    batch_size: int = setting(128, ge=1)
-    lr: float = setting(1e-3, gt=0)  # Adam
-    adam_beta1: float = setting(0.9, ge=0, lt=1)
-    adam_beta2: float = setting(0.999, ge=0, lt=1)
-    augment: bool = False  # random crops and flips of training images (hcl/augment.py)
-    eval_batch_size: int = setting(2000, ge=1)  # changes speed and memory, never the result
-    # Compile parts of a hypernetwork's step: where it saves more time than it takes, or always.
-    # Changes the result within float tolerance, as another machine does.
-    compile: Literal["auto", "on", "off"] = "auto"
-    num_replicas: int = setting(1, ge=1)  # seeds trained at a time, as a batch; changes speed
 
 
 # Settings that came after results had been recorded: at their default they are not in a digest, so
@@ -81,6 +42,12 @@ _YOUNGER: dict[str, Any] = {
     "target/fc_dropout": 0.0,
     "target/weights": "",
     "train/augment": False,
+    "train/epochs": 0,
+    "train/lr_steps": [],
+    "train/lr_factors": [],
+    "train/plateau_patience": 0,
+    "train/plateau_factor": 0.1**0.5,
+    "train/plateau_min_lr": 5e-7,
     "method/generate": "all",
     "method/shared": "once",
     "method/chunk_groups": [],
@@ -131,19 +98,8 @@ class TrialConfig:
         train = build(TrainConfig, _group(flat, "train"), "train/", errors)
         ungrouped = {k: v for k, v in flat.items() if k.split("/")[0] not in (*_GROUPS, "method")}
         errors += _take_unknown(ungrouped, method)
-        top = build(_Top, ungrouped, "", errors)
-        if method and top:
-            errors += _check_scenarios(method, top)
-        if method and benchmark and top:
-            errors += _check_regression(method, benchmark, top)
-        if benchmark and target and train:
-            errors += _check_images(benchmark, target, train)
-        if method and target and top:
-            errors += _check_batch_norm(method, target, top)
-        if method and benchmark:
-            errors += [f"method/{problem}" for problem in method.check(benchmark.num_tasks)]
-        if method and target and train and train.num_replicas > 1:
-            errors += [f"{why}; leave it out" for why in _no_replicas(method, target)]
+        top = build(Top, ungrouped, "", errors)
+        errors += _combined(method, benchmark, target, train, top)
         if errors or not (benchmark and target and method and train and top):
             raise ConfigError(errors)
         scored = top.eval_scenarios or (top.scenario,)
@@ -151,7 +107,7 @@ class TrialConfig:
 
     def no_replicas(self) -> list[str]:
         """Why several of its seeds cannot be trained as a batch; empty = they can."""
-        return _no_replicas(self.method, self.target)
+        return checks.no_replicas(self.method, self.target, self.train)
 
     def to_dict(self) -> dict[str, Any]:
         """Flat and JSON-able: `{"benchmark/name": ..., "method/name": "hnet", ..., "seed": 1}`."""
@@ -172,71 +128,29 @@ class TrialConfig:
         return hashlib.sha256(json.dumps(flat, sort_keys=True).encode()).hexdigest()[:12]
 
 
-@dataclass(frozen=True)
-class _Top:
-    scenario: ScenarioName = "task"
-    eval_scenarios: tuple[ScenarioName, ...] = ()
-    seed: int = setting(1, ge=0)
-
-
-def _no_replicas(method: MethodConfig, target: TargetConfig) -> list[str]:
-    why = [f"{method_name(method)} {why}" for why in [method.no_replicas()] if why]
-    if target.network != "mlp":
-        why.append(f"{target.network} trains one seed at a time")
-    return [f"train/num_replicas: {reason}" for reason in why]
-
-
-def _check_batch_norm(method: MethodConfig, target: TargetConfig, top: "_Top") -> list[str]:
-    if not has_batch_norm(target.network):
-        return []
-    name, chosen = method_name(method), target.batch_norm
-    if chosen not in method.BATCH_NORM:
-        return [
-            f"target/batch_norm: {name} cannot keep its statistics {chosen}; use"
-            f" {' or '.join(method.BATCH_NORM)}"
-        ]
-    untold = sorted({top.scenario, *top.eval_scenarios} - {"task"})
-    if chosen == "per_task" and untold and not method.INFERS_TASK:
-        return [
-            f"target/batch_norm: {name} does not know the task in the {untold[0]} scenario and"
-            " cannot choose its statistics; use shared"
-        ]
-    return []
-
-
-def _check_images(
-    benchmark: BenchmarkConfig, target: TargetConfig, train: TrainConfig
+def _combined(
+    method: MethodConfig | None,
+    benchmark: BenchmarkConfig | None,
+    target: TargetConfig | None,
+    train: TrainConfig | None,
+    top: Top | None,
 ) -> list[str]:
-    if benchmark.name in IMAGES:
-        return []
+    """Problems of several groups together, as far as each group is right in itself."""
     errors = []
-    if not takes_vectors(target.network):
-        errors.append(
-            f"target/network: {target.network} takes images and {benchmark.name} has vectors; use"
-            f" mlp, or one of the benchmarks {', '.join(IMAGES)}"
-        )
-    if train.augment:
-        errors.append(
-            f"train/augment: {benchmark.name} has no images to crop and flip; leave it out, or"
-            f" use one of {', '.join(IMAGES)}"
-        )
-    return errors
-
-
-def _check_regression(method: MethodConfig, benchmark: BenchmarkConfig, top: "_Top") -> list[str]:
-    if benchmark.name not in REGRESSION:
-        return []
-    errors = []
-    if not method.REGRESSION:
-        can = ", ".join(name for name, kind in METHOD_CONFIGS.items() if kind.REGRESSION)
-        errors.append(
-            f"method/name: {method_name(method)} cannot learn {benchmark.name}, which is a"
-            f" regression; use one of {can}"
-        )
-    if {top.scenario, *top.eval_scenarios} != {"task"}:
-        errors.append(
-            f"scenario: {benchmark.name} is a regression, whose task must be given; use task"
-        )
+    if method and top:
+        errors += checks.check_scenarios(method, top)
+    if method and benchmark and top:
+        errors += checks.check_regression(method, benchmark, top)
+    if benchmark and target and train:
+        errors += checks.check_images(benchmark, target, train)
+    if method and target and top:
+        errors += checks.check_batch_norm(method, target, top)
+    if method and benchmark:
+        errors += [f"method/{problem}" for problem in method.check(benchmark.num_tasks)]
+    if benchmark and train:
+        errors += train.check(benchmark.val_fraction)
+    if method and target and train and train.num_replicas > 1:
+        errors += [f"{why}; leave it out" for why in checks.no_replicas(method, target, train)]
     return errors
 
 
@@ -252,12 +166,12 @@ def known_keys(method: str) -> list[str]:
         )
     groups = {**_GROUPS, "method": METHOD_CONFIGS[method]}
     keys = [f"{group}/{f.name}" for group, kind in groups.items() for f in fields(kind)]
-    return ["method/name", *keys, *(f.name for f in fields(_Top))]
+    return ["method/name", *keys, *(f.name for f in fields(Top))]
 
 
 def _take_unknown(ungrouped: dict[str, Any], method: MethodConfig | None) -> list[str]:
     """Remove the keys that no group has and say what may be meant, in any group."""
-    top = [f.name for f in fields(_Top)]
+    top = [f.name for f in fields(Top)]
     known = known_keys(method_name(method) if method else "hnet")
     shown = [*top, *(f"{group}/..." for group in (*_GROUPS, "method"))]
     errors = []
@@ -295,20 +209,3 @@ def _build_benchmark(flat: dict[str, Any], errors: list[str]) -> BenchmarkConfig
 
         errors += check(config)
     return config
-
-
-def _check_scenarios(method: MethodConfig, top: _Top) -> list[str]:
-    name = method_name(method)
-    if top.scenario not in method.SCENARIOS:
-        return [
-            f"scenario: {name} cannot be trained in the {top.scenario} scenario"
-            f" ({method.WHY_NOT}); use {' or '.join(method.SCENARIOS)}"
-        ]
-    twice = {s: None for s in top.eval_scenarios if top.eval_scenarios.count(s) > 1}
-    scored = (top.scenario, *method.ALSO_SCORES.get(top.scenario, ()))
-    return [f"eval_scenarios: {extra} is given twice, remove one" for extra in twice] + [
-        f"eval_scenarios: {name} trained in the {top.scenario} scenario cannot be scored in"
-        f" the {extra} scenario; use {' or '.join(scored)}"
-        for extra in top.eval_scenarios
-        if extra not in scored
-    ]

@@ -31,7 +31,7 @@ def evaluate_row(
         for split in SPLITS:
             data: TaskData = getattr(task, split)
             if len(data):
-                right = _sum_scores(method, data, task.task_id, scenario, batch_size)
+                right = sum_scores(method, data, task.task_id, scenario, batch_size)
                 counts.setdefault(split, []).append(right / len(data))
     # One synchronisation with the device per split, not one per batch.
     rows = {split: torch.stack(rights).tolist() for split, rights in counts.items()}
@@ -41,11 +41,11 @@ def evaluate_row(
     }
 
 
-def _sum_scores(
+def sum_scores(
     method: Method, data: TaskData, task_id: int, scenario: ScenarioName, batch_size: int
 ) -> Tensor:
-    """float64 (2,): scores (right answers) and right tasks over one task's inputs; the second is
-    negative where no task is inferred."""
+    """float64 (2,): scores (right answers) and right tasks over one task's inputs, by a method in
+    evaluation mode; the second is negative where no task is inferred."""
     layout = method.layout
     total = torch.zeros(2, dtype=torch.float64, device=data.x.device)
     for index in torch.arange(len(data), device=data.x.device).split(batch_size):

@@ -2,12 +2,9 @@
 
 import hashlib
 import math
-import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 
 import numpy
@@ -17,12 +14,12 @@ from torch import Tensor
 from hcl import benchmarks, given_weights, metrics, seeding
 from hcl.batches import AnyBatches, AugmentedBatches, Batches, MixedBatches
 from hcl.benchmarks.arrays import Benchmark, TaskSplits
-from hcl.config import ConfigError, TrialConfig
-from hcl.evaluate import evaluate_row
-from hcl.memory import keep_freed_memory
+from hcl.config import TrialConfig
+from hcl.evaluate import evaluate_row, sum_scores
 from hcl.methods import METHODS, Setup
-from hcl.products import fastest_float32
+from hcl.process import process_settings, versions
 from hcl.results import Progress, Result, TaskReport
+from hcl.schedule import Plateau, epoch_length, learning_rate
 from hcl.sharing import SharedClassifier, classifier_digest
 from hcl.task import make_layout
 from hcl.trial import Runtime, Trial
@@ -103,28 +100,59 @@ def load_benchmark(config: TrialConfig, runtime: Runtime) -> Benchmark:
 
 
 def _train_task(trial: Trial, task: TaskSplits) -> None:
-    method, train = trial.method, trial.config.train
+    method, num_steps = trial.method, trial.num_steps(task.task_id)
     if trial.step == 0:
+        trial.plateau = Plateau()
         method.start_task(task)
     batches = make_batches(trial, task)
     method.train()
     losses: dict[str, Tensor] = {}
+    rate = None
     began = time.monotonic()
-    for step in range(trial.step, train.iterations):
+    for step in range(trial.step, num_steps):
+        rate = _scheduled_rate(trial, step / num_steps, rate)
         x, y = batches.at(step)
         losses = method.train_step(x, y)
         trial.step = step + 1
-        if trial.step % READ_EVERY == 0 or trial.step == train.iterations:
+        if trial.step % READ_EVERY == 0 or trial.step == num_steps:
             values = torch.stack(list(losses.values())).tolist() if losses else []
             take_losses(trial, task, dict(zip(losses, values, strict=True)))
+        _watch_plateau(trial, task)
         every = trial.runtime.checkpoint_every
-        if every and trial.step % every == 0 and trial.step < train.iterations:
+        if every and trial.step % every == 0 and trial.step < num_steps:
             trial.train_seconds += time.monotonic() - began
             trial.save()
             began = time.monotonic()
     method.end_task(task)
     trial.train_seconds += time.monotonic() - began
     trial.tasks_learned, trial.step = task.task_id + 1, 0
+
+
+def _scheduled_rate(trial: Trial, progress: float, last: float | None) -> float | None:
+    """The coming step's learning rate, told to the method unless it is still the last one."""
+    train = trial.config.train
+    if not train.is_scheduled:
+        return None
+    rate = learning_rate(train, progress, trial.plateau)
+    if rate != last:
+        trial.method.set_learning_rate(rate)
+    return rate
+
+
+def _watch_plateau(trial: Trial, task: TaskSplits) -> None:
+    """After each epoch of the task, look at its validation score."""
+    train, method = trial.config.train, trial.method
+    if not train.plateau_patience:
+        return
+    if trial.step % epoch_length(train, trial.num_samples(task.task_id)):
+        return
+    scenario, at_once = trial.config.scenario, train.eval_batch_size
+    method.eval()
+    with torch.no_grad():
+        scores = sum_scores(method, task.val, task.task_id, scenario, at_once)
+    method.train()
+    score = float(scores[0]) / len(task.val)
+    trial.plateau.observe(score if method.layout.score == "accuracy" else -score, train)
 
 
 def make_batches(trial: Trial, task: TaskSplits) -> AnyBatches:
@@ -153,7 +181,7 @@ def take_losses(trial: Trial, task: TaskSplits, losses: dict[str, float]) -> Non
                 " try a smaller train/lr"
             )
     if trial.progress:
-        iterations, num_tasks = trial.config.train.iterations, len(trial.benchmark.tasks)
+        iterations, num_tasks = trial.num_steps(task.task_id), len(trial.benchmark.tasks)
         trial.progress(
             Progress(task.task_id, num_tasks, trial.step, iterations, trial.losses, trial.seconds)
         )
@@ -238,7 +266,7 @@ def result_of(trial: Trial) -> Result:
         trial.inference,
         final,
         trial.benchmark.digest,
-        _versions(trial.runtime),
+        versions(trial.runtime),
     )
 
 
@@ -256,53 +284,3 @@ def _summary(trial: Trial) -> dict[str, float]:
         final[f"{name}/average_mse"] = metrics.average_accuracy(matrix)
         final[f"{name}/learning_mse"] = metrics.learning_accuracy(matrix)
     return final
-
-
-def _versions(runtime: Runtime) -> dict[str, str]:
-    is_cuda = torch.device(runtime.device).type == "cuda"
-    name = torch.cuda.get_device_name(runtime.device) if is_cuda else platform.machine()
-    try:
-        own = metadata.version("hcl")
-    except metadata.PackageNotFoundError:  # run from a checkout, e.g. on a bare GPU node
-        own = "not installed"
-    return {
-        "hcl": own,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "device": name,
-        "threads": str(torch.get_num_threads()),
-    }
-
-
-@contextmanager
-def process_settings(runtime: Runtime) -> Iterator[None]:
-    """Threads and kernels for the trial; one clear sentence where the device is not there."""
-    check_device(runtime.device)
-    if runtime.threads is not None and runtime.threads < 1:
-        raise ConfigError(f"threads: must be >= 1 but got {runtime.threads}")
-    keep_freed_memory()
-    before = torch.get_num_threads()
-    try:
-        if runtime.threads:
-            torch.set_num_threads(runtime.threads)
-        with fastest_float32():
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def check_device(name: str) -> None:
-    """Before anything is trained.
-
-    Raises:
-        ConfigError: there is no such device here.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = torch.device("meta")
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"unknown device {name!r}; use cpu, cuda or cuda:NUMBER")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {name} is not available here; use --device cpu")

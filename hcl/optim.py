@@ -14,3 +14,9 @@ def make_adam(parameters: Iterable[nn.Parameter], train: TrainConfig) -> torch.o
     is_fused = all(p.device.type in ("cpu", "cuda") for p in listed)
     betas = (train.adam_beta1, train.adam_beta2)
     return torch.optim.Adam(listed, lr=train.lr, betas=betas, fused=is_fused)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """The learning rate from the next step on."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate

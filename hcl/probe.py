@@ -10,7 +10,8 @@ from hcl import seeding
 from hcl.batches import AnyBatches
 from hcl.benchmarks.arrays import TaskData, TaskSplits
 from hcl.config import TrialConfig
-from hcl.learner import make_batches, process_settings, start_trial
+from hcl.learner import make_batches, start_trial
+from hcl.process import process_settings
 from hcl.trial import Runtime, Trial
 
 STEPS = 5  # timed per probed task, after one that warms up
@@ -23,17 +24,23 @@ class Probe:
 
     first: float
     last: float
+    steps: tuple[int, ...]  # of each task
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps: their cost grows about evenly with the past tasks."""
+        growth = (self.last - self.first) / max(1, len(self.steps) - 1)
+        return sum(count * (self.first + i * growth) for i, count in enumerate(self.steps))
 
     @property
     def mean(self) -> float:
-        """Of all steps: their cost grows about evenly with the past tasks."""
-        return (self.first + self.last) / 2
+        """Of a step."""
+        return self.seconds / sum(self.steps)
 
 
 def training_seconds(config: TrialConfig, runtime: Runtime | None = None) -> float:
     """Seconds that all steps of a trial would take; evaluation and data are not in it."""
-    steps = config.train.iterations * config.benchmark.num_tasks
-    return probe(config, runtime).mean * steps
+    return probe(config, runtime).seconds
 
 
 def probe(config: TrialConfig, runtime: Runtime | None = None) -> Probe:
@@ -56,7 +63,7 @@ def probe(config: TrialConfig, runtime: Runtime | None = None) -> Probe:
             if task is tasks[0] or task is tasks[-1]:
                 times.append(_step_seconds(trial, make_batches(trial, task)))
             trial.method.end_task(_shortened(task, config.train.batch_size))
-    return Probe(times[0], times[-1])
+    return Probe(times[0], times[-1], tuple(trial.num_steps(i) for i in range(len(tasks))))
 
 
 def _step_seconds(trial: Trial, batches: AnyBatches) -> float:

@@ -22,7 +22,6 @@ from hcl.learner import (
     finish_task,
     load_benchmark,
     make_batches,
-    process_settings,
     result_of,
     start_trial,
     take_losses,
@@ -30,6 +29,7 @@ from hcl.learner import (
 from hcl.lots import check_lot
 from hcl.methods.hnet import Hnet
 from hcl.methods.hnet_stack import HnetStack
+from hcl.process import process_settings
 from hcl.results import Progress, Result, TaskReport
 from hcl.trial import Runtime, Trial
 
@@ -133,7 +133,7 @@ def _train_on(seats: list[_Seat]) -> None:
     task_id, first, has_penalty = position = min(seat.position for seat in seats)
     together = [seat for seat in seats if seat.position == position]
     ahead = [seat.trial.step for seat in seats if seat.trial.tasks_learned == task_id]
-    iterations = together[0].trial.config.train.iterations
+    iterations = together[0].trial.num_steps(task_id)
     until = min([step for step in ahead if step > first], default=iterations)
     task = together[0].trial.benchmark.tasks[task_id]
     began = time.monotonic()
@@ -158,8 +158,9 @@ class _Steps:
     def __init__(self, seats: list[_Seat], task: TaskSplits) -> None:
         self.seats, self.task = seats, task
         self.stack = HnetStack([seat.method for seat in seats])
-        train = seats[0].trial.config.train
-        self.iterations, self.every = train.iterations, seats[0].trial.runtime.checkpoint_every
+        trial = seats[0].trial
+        self.iterations = trial.num_steps(task.task_id)
+        self.every = trial.runtime.checkpoint_every
         self.batches = [make_batches(seat.trial, task) for seat in seats]
 
     def train(self, first: int, until: int, began: float) -> None:

@@ -28,6 +28,8 @@ def classifier_digest(config: TrialConfig) -> str | None:
     method = config.method
     if config.method_name not in (GIVES, TAKES) or config.target.network != "mlp":
         return None
+    if config.train.plateau_patience:  # each watches its own predictions
+        return None
     if not isinstance(method, HnetConfig) or method.generate != "all" or method.chunk_groups:
         return None
     flat = config.to_dict()

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError, TrialConfig
 from hcl.methods import Method
 from hcl.results import Matrix, Progress
+from hcl.schedule import Plateau, num_steps
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Trial:
     accuracy: dict[str, Matrix] = field(default_factory=dict)
     inference: dict[str, Matrix] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
+    plateau: Plateau = field(default_factory=Plateau)  # of the current task
     seconds_before: float = 0.0  # spent by earlier processes
     train_seconds: float = 0.0
     started: float = field(default_factory=time.monotonic)
@@ -61,14 +63,25 @@ class Trial:
     @property
     def steps_per_second(self) -> float:
         """Training speed so far, evaluation left out."""
-        steps = self.tasks_learned * self.config.train.iterations
-        return steps / max(self.train_seconds, 1e-9)
+        return self._steps_of_learned() / max(self.train_seconds, 1e-9)
+
+    def num_samples(self, task_id: int) -> int:
+        """Training samples that a task's batches are drawn from."""
+        first = 0 if self.method.trains_on_all_tasks else task_id
+        return sum(len(task.train) for task in self.benchmark.tasks[first : task_id + 1])
+
+    def num_steps(self, task_id: int) -> int:
+        """Training steps of a task."""
+        return num_steps(self.config.train, self.num_samples(task_id))
+
+    def _steps_of_learned(self) -> int:
+        return sum(self.num_steps(task_id) for task_id in range(self.tasks_learned))
 
     def save(self) -> None:
         """Write a checkpoint, where the runtime names a folder."""
         if self.runtime.checkpoint_dir is None:
             return
-        number = self.tasks_learned * self.config.train.iterations + self.step
+        number = self._steps_of_learned() + self.step
         state: dict[str, Any] = {
             "digest": self.config.digest(),
             "data_digest": self.benchmark.digest,
@@ -80,6 +93,7 @@ class Trial:
             "inference": self.inference,
             "seconds": self.seconds,
             "train_seconds": self.train_seconds,
+            "plateau": asdict(self.plateau),
         }
         checkpoint.save(Path(self.runtime.checkpoint_dir), number, state)
 
@@ -109,4 +123,5 @@ class Trial:
         seeding.set_global_state(state["random"])
         for name in ("tasks_learned", "step", "accuracy", "inference", "train_seconds"):
             setattr(self, name, state[name])
+        self.plateau = Plateau(**state.get("plateau", {}))
         self.seconds_before = state["seconds"]

@@ -44,14 +44,14 @@ class Needs:
     sizes: Estimate
     step_seconds: float | None
     why_not: str = ""
+    num_steps: int = 0  # of one training
 
     @property
     def hours(self) -> float | None:
         """Of one training, evaluation not counted."""
         if self.step_seconds is None:
             return None
-        config = self.planned.config
-        return self.step_seconds * config.train.iterations * config.benchmark.num_tasks / 3600
+        return self.step_seconds * self.num_steps / 3600
 
 
 def group(configs: Iterable[tuple[str, TrialConfig, int]]) -> list[Planned]:
@@ -99,7 +99,8 @@ def _measure(planned: Planned, runtime: Runtime) -> Needs:
         )
         return Needs(planned, sizes, None, why)
     try:
-        return Needs(planned, sizes, probe(config, runtime).mean)
+        timed = probe(config, runtime)
+        return Needs(planned, sizes, timed.mean, num_steps=sum(timed.steps))
     except ConfigError:
         raise
     except (RuntimeError, MemoryError) as error:  # torch's, of memory above all

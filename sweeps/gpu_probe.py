@@ -65,7 +65,7 @@ def probe_configs(space: SearchSpace) -> list[TrialConfig]:
             config = space.trial_config(params, space.sweep.seeds[0])
         except ConfigError:
             continue  # ends that exclude each other
-        short = {**config.to_dict(), "train/iterations": STEPS}
+        short = {**config.to_dict(), "train/iterations": STEPS, "train/epochs": 0}
         configs.append(TrialConfig.from_dict(short))
     return configs or [space.example()]
 

@@ -35,6 +35,10 @@ class ReplayModel(nn.Module, ABC):
         task where the model tells them apart."""
 
     @abstractmethod
+    def set_learning_rate(self, rate: float) -> None:
+        """Of all that learns, from the next step on."""
+
+    @abstractmethod
     def training_state(self) -> dict[str, Any]:
         """What a restart needs beside the parameters."""
 

@@ -12,7 +12,7 @@ from hcl.generators.base import ReplayModel
 from hcl.hypernets import TaskHypernet
 from hcl.method_configs import HnetVaeConfig
 from hcl.networks.layers import xavier_
-from hcl.optim import make_adam
+from hcl.optim import make_adam, set_rate
 from hcl.target import TargetNetwork
 from hcl.task import OutputLayout
 
@@ -112,6 +112,10 @@ class HnetVae(ReplayModel):
         pixels = self.decoder.run_each(decoders, code).sigmoid()
         assert pixels.shape[-1] == prod(self.input_shape)
         return pixels.unflatten(-1, self.input_shape)
+
+    def set_learning_rate(self, rate: float) -> None:
+        self.task_hypernet.set_learning_rate(rate)
+        set_rate(self.encoder_optimizer, rate)
 
     def training_state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"task_hypernet": self.task_hypernet.training_state()}

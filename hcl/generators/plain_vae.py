@@ -10,7 +10,7 @@ from hcl import vae
 from hcl.config import TrainConfig
 from hcl.generators.base import ReplayModel
 from hcl.method_configs import DgrConfig
-from hcl.optim import make_adam
+from hcl.optim import make_adam, set_rate
 
 
 class PlainVae(ReplayModel):
@@ -69,6 +69,9 @@ class PlainVae(ReplayModel):
         code = torch.randn(num_samples, self.config.latent_size, device=device)
         pixels = functional_call(self.decoder, weights, (code,), strict=True).sigmoid()
         return pixels.unflatten(-1, self.input_shape)
+
+    def set_learning_rate(self, rate: float) -> None:
+        set_rate(self.optimizer, rate)
 
     def training_state(self) -> dict[str, Any]:
         return {

@@ -66,6 +66,11 @@ class GroupedTaskHypernet(nn.Module):
         known = [penalty for penalty in penalties if penalty is not None]
         return torch.stack(known).sum() if known else None, list(found[num_groups:])
 
+    def set_learning_rate(self, rate: float) -> None:
+        """See TaskHypernet."""
+        for member in self._each():
+            member.set_learning_rate(rate)
+
     def num_stored(self) -> int:
         """Numbers in all hypernetworks and embeddings."""
         return sum(member.num_stored() for member in self._each())

@@ -184,6 +184,10 @@ class TaskHypernet(nn.Module):
         order = torch.randperm(self.task_id, generator=self.task_subsets)
         return order[: self.config.reg_tasks].to(self.embeddings[0].device)
 
+    def set_learning_rate(self, rate: float) -> None:
+        """Of the hypernetwork and the current embedding, from the next step on."""
+        self.optimizer.lr = self.embedding_optimizer.lr = rate
+
     def num_stored(self) -> int:
         """Numbers in hypernetwork and embeddings: |Theta_h u {e}| of the compression ratio."""
         return sum(p.numel() for p in self.parameters())

@@ -93,6 +93,10 @@ class Method(nn.Module, ABC):
     def predict(self, x: Tensor, task_id: int | None) -> Prediction:
         """Logits for a batch; `task_id` None: not given, to be inferred if need be."""
 
+    @abstractmethod
+    def set_learning_rate(self, rate: float) -> None:
+        """Of all that learns in the current task, from the next step on."""
+
     def samples(self, num_samples: int) -> Tensor | None:
         """Generated inputs for the eye, (rows, num_samples, *input_shape) in [0, 1]; None where
         the method generates none."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.methods.base import Method, Prediction, Setup
-from hcl.optim import make_adam
+from hcl.optim import make_adam, set_rate
 from hcl.running_statistics import RunningStatistics
 from hcl.target_config import has_batch_norm
 
@@ -47,6 +47,9 @@ class Finetune(Method):
 
     def predict(self, x: Tensor, task_id: int | None) -> Prediction:
         return Prediction(self.statistics.run(x, task_id))
+
+    def set_learning_rate(self, rate: float) -> None:
+        set_rate(self.optimizer, rate)
 
     def num_stored(self) -> int:
         return sum(p.numel() for p in self.network.parameters())

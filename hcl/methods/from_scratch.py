@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.methods.base import Method, Prediction, Setup
-from hcl.optim import make_adam
+from hcl.optim import make_adam, set_rate
 
 
 class FromScratch(Method):
@@ -35,6 +35,9 @@ class FromScratch(Method):
     def predict(self, x: Tensor, task_id: int | None) -> Prediction:
         assert task_id is not None, "refused by the configuration"
         return Prediction(self.networks[task_id](x))
+
+    def set_learning_rate(self, rate: float) -> None:
+        set_rate(self.optimizer, rate)
 
     def get_extra_state(self) -> dict[str, Any]:
         state = super().get_extra_state()

@@ -12,7 +12,7 @@ from hcl.generated import Generated, Weights, output_names
 from hcl.hypernets import GroupedTaskHypernet, TaskHypernet
 from hcl.method_configs import HnetConfig
 from hcl.methods.base import Method, Prediction, Setup
-from hcl.optim import make_adam
+from hcl.optim import make_adam, set_rate
 from hcl.target import TargetNetwork
 from hcl.task_inference import lowest_entropy, pick
 
@@ -189,6 +189,11 @@ class Hnet(Method):
     def infer_task(self, x: Tensor, head_logits: Tensor) -> Tensor:
         """int64 (B,): the task each input is taken to be from."""
         return lowest_entropy(head_logits)
+
+    def set_learning_rate(self, rate: float) -> None:
+        self.task_hypernet.set_learning_rate(rate)
+        if self.shared_optimizer is not None:
+            set_rate(self.shared_optimizer, rate)
 
     def num_stored(self) -> int:
         return self.task_hypernet.num_stored() + sum(p.numel() for p in self.shared)

@@ -14,7 +14,7 @@ from hcl.methods.base import Setup
 from hcl.methods.hnet import Hnet
 from hcl.networks import build_network
 from hcl.networks.layers import xavier_
-from hcl.optim import make_adam
+from hcl.optim import make_adam, set_rate
 
 
 class HnetTir(Hnet):
@@ -82,6 +82,11 @@ class HnetTir(Hnet):
 
     def infer_task(self, x: Tensor, head_logits: Tensor) -> Tensor:
         return self._task_logits(x).argmax(dim=1)
+
+    def set_learning_rate(self, rate: float) -> None:
+        super().set_learning_rate(rate)
+        set_rate(self.task_optimizer, rate)
+        self.replay_model.set_learning_rate(rate)
 
     def samples(self, num_samples: int) -> Tensor | None:
         return self.replay_model.grid(num_samples)

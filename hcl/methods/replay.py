@@ -80,6 +80,11 @@ class Replay(Finetune):
             losses |= self.replay_model.train_step(x)
         return losses
 
+    def set_learning_rate(self, rate: float) -> None:
+        super().set_learning_rate(rate)
+        if self.replay_model is not None:
+            self.replay_model.set_learning_rate(rate)
+
     def samples(self, num_samples: int) -> Tensor | None:
         return None if self.replay_model is None else self.replay_model.grid(num_samples)
 

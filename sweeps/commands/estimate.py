@@ -18,7 +18,7 @@ def show_estimate(path: Path, device: str, data_root: Path | None) -> None:
     Raises:
         ConfigError: it is not valid, or its data are missing.
     """
-    from hcl.learner import check_device
+    from hcl.process import check_device
     from hcl.trial import Runtime
     from sweeps import estimate
 

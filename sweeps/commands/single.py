@@ -87,7 +87,7 @@ def _check_device(device: str) -> None:
     if device not in ("cpu", "cuda") and not device.startswith("cuda:"):
         raise ConfigError(f"--device {device!r}: use cpu, cuda or cuda:NUMBER")
     if device != "cpu":
-        from hcl.learner import check_device
+        from hcl.process import check_device
 
         check_device(device)
 

@@ -14,14 +14,17 @@ ROOT = Path(hcl.__file__).parent
 NOT_FOLLOWED = (
     "hcl",
     "hcl.benchmarks",
+    "hcl.benchmark_config",
     "hcl.checkpoint",
     "hcl.config",
+    "hcl.config_checks",
     "hcl.method_configs",
     "hcl.methods",
     "hcl.networks",
     "hcl.results",
     "hcl.schema",
     "hcl.target_config",
+    "hcl.train_config",
 )
 
 

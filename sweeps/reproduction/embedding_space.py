@@ -95,8 +95,9 @@ def _measure(request: Request, config: TrialConfig, checkpoints: Path) -> Grid:
 
     from hcl import seeding
     from hcl.embedding_space import accuracy_over_embeddings, square_grid
-    from hcl.learner import process_settings, start_trial
+    from hcl.learner import start_trial
     from hcl.methods.hnet import Hnet
+    from hcl.process import process_settings
     from hcl.trial import Runtime
 
     head = request.spec.head

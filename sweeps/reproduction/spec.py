@@ -272,5 +272,6 @@ def _fraction(budget: str) -> float:
 
 
 def _scaled(config: TrialConfig, fraction: float) -> TrialConfig:
-    iterations = max(1, round(fraction * config.train.iterations))
-    return replace(config, train=replace(config.train, iterations=iterations))
+    length = "epochs" if config.train.epochs else "iterations"
+    scaled = max(1, round(fraction * getattr(config.train, length)))
+    return replace(config, train=replace(config.train, **{length: scaled}))
