@@ -30,9 +30,9 @@ def train(request: Request, config: TrialConfig, **place: object) -> None:
     label = cell_label(config)
     where = Place(request.folder.name, request.store, phase="table", threads=1)
     folder = request.folder.seed_folder(label, config.seed)
-    train_seed(config, replace(where, **place), folder, label)
+    train_seed(config, replace(where, **place), folder, label)  # type: ignore[arg-type]
 
 
-def train_all(request: Request) -> None:
+def train_all(request: Request, **place: object) -> None:
     for config in missing(request, read_cells(request)):
-        train(request, config)
+        train(request, config, **place)
