@@ -101,7 +101,7 @@ class Trial:
         """Go on from the newest readable checkpoint, if there is one.
 
         Raises:
-            ConfigError: it is of another trial or other data.
+            ConfigError: it is of another trial, other data, or another version's form.
         """
         if self.runtime.checkpoint_dir is None:
             return
@@ -119,7 +119,14 @@ class Trial:
                     f"checkpoints in {folder} are of another trial ({what} {state[key]},"
                     f" not {mine}); use another folder"
                 )
-        self.method.load_state_dict(state["method"])
+        try:
+            self.method.load_state_dict(state["method"])
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            # Of the same configuration, and whole (it has a checksum), but of other tensors.
+            raise ConfigError(
+                f"checkpoints in {folder} were written by another version of hcl; finish the trial"
+                " with that version, or delete them to start it again"
+            ) from error
         seeding.set_global_state(state["random"])
         for name in ("tasks_learned", "step", "accuracy", "inference", "train_seconds"):
             setattr(self, name, state[name])

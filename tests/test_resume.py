@@ -178,3 +178,22 @@ def test_sigkilled_mid_task_and_restarted(tmp_path: Path) -> None:
         for timing in ("wall_seconds", "steps_per_second"):
             del values["metrics"][timing]
     assert written == undisturbed
+
+
+@pytest.mark.parametrize("spoil", ["a tensor more", "a key less", "another shape"])
+def test_checkpoints_of_another_version_are_told_so(tmp_path: Path, spoil: str) -> None:
+    config = trial("hnet")
+    go(config, tmp_path)
+    state = checkpoint.load_latest(tmp_path)
+    assert state is not None
+    extra = state["method"]["_extra_state"]["task_hypernet"]
+    if spoil == "a tensor more":
+        extra["optimizer"]["first"].append(torch.zeros(2))
+    elif spoil == "a key less":
+        del extra["task_subsets"]
+    else:
+        state["method"]["task_hypernet.hypernet.output"] = torch.zeros(3, 3)
+    checkpoint.save(tmp_path, 99_999, state)
+    with pytest.raises(ConfigError, match="by another version of hcl; finish the trial") as error:
+        go(config, tmp_path)
+    assert "\n" not in str(error.value)
