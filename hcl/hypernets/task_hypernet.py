@@ -13,6 +13,9 @@ from hcl.hypernets.lookahead import CandidateAdam
 from hcl.hypernets.output_regularizer import OutputRegularizer
 from hcl.method_configs import HypernetConfig
 
+# Assumed where training is given in epochs, to decide whether to compile: data are not known here.
+STEPS_PER_EPOCH = 100
+
 
 class TaskHypernet(nn.Module):
     """Generates a network per task and keeps the past ones (von Oswald et al., 2020), eq. 2.
@@ -93,10 +96,11 @@ class TaskHypernet(nn.Module):
 
     def _is_compiled(self) -> bool:
         """From the second task on; the first has no regularizer to look ahead for."""
-        choice, num_steps = self.train_config.compile, self.train_config.iterations
+        train = self.train_config
         if self.task_id < 1 or self.config.beta == 0 or self.config.lookahead != "detached":
             return False
-        size = self.hypernet.output.numel()
+        num_steps = train.epochs * STEPS_PER_EPOCH or train.iterations
+        size, choice = self.hypernet.output.numel(), train.compile
         return choice == "on" or (
             choice == "auto" and is_worthwhile(num_steps * len(self.embeddings), size)
         )
