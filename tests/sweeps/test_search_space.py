@@ -10,10 +10,11 @@ import pytest
 
 from hcl.config import ConfigError, TrialConfig
 from sweeps.search_space import SearchSpace, load, parse
-from sweeps.yaml_file import parse_yaml
+from sweeps.yaml_file import load_yaml, parse_yaml
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "search_spaces").glob("*.yaml"))
+TRIALS = sorted((ROOT / "trials").glob("*.yaml"))
 
 GOOD = """
 description: a small one
@@ -49,7 +50,13 @@ def changed(old: str, new: str) -> str:
 
 
 def test_there_are_search_spaces() -> None:
-    assert len(FILES) >= 10
+    assert len(FILES) >= 10 and len(TRIALS) >= 4
+
+
+@pytest.mark.parametrize("path", TRIALS, ids=lambda path: path.stem)
+def test_every_single_trial_is_valid(path: Path) -> None:
+    config = TrialConfig.from_dict(load_yaml(path))
+    assert config.benchmark.name in path.stem
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
