@@ -42,7 +42,7 @@ _YOUNGER: dict[str, Any] = {
     "target/fc_dropout": 0.0,
     "target/weights": "",
     "train/augment": False,
-    "train/epochs": 0,
+    "train/epochs": 0.0,
     "train/lr_steps": [],
     "train/lr_factors": [],
     "train/plateau_patience": 0,

@@ -9,7 +9,9 @@ from hcl.train_config import TrainConfig
 
 def num_steps(train: TrainConfig, num_samples: int) -> int:
     """Training steps of a task with so many samples."""
-    return train.epochs * epoch_length(train, num_samples) if train.epochs else train.iterations
+    if not train.epochs:
+        return train.iterations
+    return max(1, round(train.epochs * epoch_length(train, num_samples)))
 
 
 def epoch_length(train: TrainConfig, num_samples: int) -> int:

@@ -11,8 +11,9 @@ class TrainConfig:
     """Optimization, the same for every task of the sequence."""
 
     iterations: int = setting(2000, ge=1)  # steps per task, unless epochs are given
-    # Passes over a task's data, so that larger tasks have more steps; 0 = iterations count.
-    epochs: int = setting(0, ge=0)
+    # Passes over a task's data, perhaps a part of one: larger tasks have more steps; 0 =
+    # iterations count.
+    epochs: float = setting(0.0, ge=0)
     batch_size: int = setting(128, ge=1)
     lr: float = setting(1e-3, gt=0)  # Adam
     # From each of these parts of a task's training on, lr times the factor in the same place.

@@ -64,6 +64,7 @@ def group(configs: Iterable[tuple[str, TrialConfig, int]]) -> list[Planned]:
     for name, config, count in configs:
         flat = config.to_dict()
         size = {k: v for k, v in flat.items() if not isinstance(v, float) and k != "seed"}
+        size["train/epochs"] = config.train.epochs
         same = found.get(str(size))
         if same is None:
             found[str(size)] = Planned(name, config, count)

@@ -64,6 +64,8 @@ def test_steps_of_a_task() -> None:
     train = TrainConfig(iterations=7, epochs=3, batch_size=32)
     assert (epoch_length(train, 1000), num_steps(train, 1000)) == (31, 93)
     assert num_steps(train, 20) == 3  # a task smaller than a batch
+    assert num_steps(TrainConfig(epochs=0.5, batch_size=32), 1000) == 16
+    assert num_steps(TrainConfig(epochs=0.001, batch_size=32), 1000) == 1
 
 
 def test_factors_start_at_their_part_of_the_training() -> None:
@@ -238,4 +240,4 @@ def test_the_papers_schedule_is_read() -> None:
 def test_a_budget_is_of_epochs_where_they_count() -> None:
     scaled = _scaled(trial(train__epochs=80), 0.1)
     assert (scaled.train.epochs, scaled.train.iterations) == (8, trial().train.iterations)
-    assert _scaled(trial(train__epochs=2), 0.1).train.epochs == 1
+    assert _scaled(trial(train__epochs=2), 0.1).train.epochs == 0.2

@@ -99,7 +99,7 @@ class TaskHypernet(nn.Module):
         train = self.train_config
         if self.task_id < 1 or self.config.beta == 0 or self.config.lookahead != "detached":
             return False
-        num_steps = train.epochs * STEPS_PER_EPOCH or train.iterations
+        num_steps = round(train.epochs * STEPS_PER_EPOCH) or train.iterations
         size, choice = self.hypernet.output.numel(), train.compile
         return choice == "on" or (
             choice == "auto" and is_worthwhile(num_steps * len(self.embeddings), size)

@@ -11,7 +11,7 @@ from sweeps.yaml_file import load_yaml
 
 FOLDER = Path(__file__).parents[2] / "search_spaces" / "tables"
 
-# Fraction of the paper's iterations. Another budget is another experiment, never mixed.
+# Fraction of the paper's iterations or epochs. Another budget is another experiment, never mixed.
 BUDGETS = {"paper": 1.0, "quick": 0.1, "smoke": 0.01}
 
 Mark = Literal["CONFIRMED", "RECALLED"]
@@ -272,6 +272,8 @@ def _fraction(budget: str) -> float:
 
 
 def _scaled(config: TrialConfig, fraction: float) -> TrialConfig:
-    length = "epochs" if config.train.epochs else "iterations"
-    scaled = max(1, round(fraction * getattr(config.train, length)))
-    return replace(config, train=replace(config.train, **{length: scaled}))
+    train = config.train
+    if train.epochs:  # a part of an epoch is one too
+        return replace(config, train=replace(train, epochs=float(f"{fraction * train.epochs:g}")))
+    iterations = max(1, round(fraction * train.iterations))
+    return replace(config, train=replace(train, iterations=iterations))

@@ -22,6 +22,7 @@ pytestmark = [
 BENCHMARKS = {
     "permuted_mnist": {"benchmark/name": "permuted_digits", "benchmark/num_tasks": 3},
     "split_mnist": {"benchmark/name": "split_digits", "benchmark/num_tasks": 3},
+    "cifar_6": {"benchmark/num_tasks": 2, "train/epochs": 1, "train/batch_size": 40},
 }
 SMALL = {
     "hidden_sizes": [6],
@@ -36,24 +37,21 @@ NUM_FIGURES = {"embedding_space": 1, "scan": 1, "transfer": 2}  # curves: one fo
 
 def tiny(config: TrialConfig) -> TrialConfig:
     """The same cell with small data, few steps and few units; what is searched stays apart."""
-    flat = config.to_dict()
+    flat = config.to_dict() | {"train/iterations": 3, "train/batch_size": 8}
     flat |= BENCHMARKS.get(config.benchmark.name, {})
     for key, value in flat.items():
         for ending, small in SMALL.items():
-            if key.endswith(ending) and value:
+            if key.endswith(ending) and value not in ([], ()):
                 flat[key] = small
         if key.endswith("chunk_size") and value:
             flat[key] = max(20, value // 200)
-    flat |= {"train/iterations": 3, "train/batch_size": 8}
-    if flat.get("train/epochs"):
-        flat["train/epochs"] = 1
     if config.benchmark.name.startswith("permuted") and "method/reg_tasks" in flat:
         flat["method/reg_tasks"] = min(1, flat["method/reg_tasks"])
     return TrialConfig.from_dict(flat)
 
 
 def small_cifar(folder: Path) -> str:
-    """Prepared arrays of noise: five training and three test images of each class."""
+    """Prepared arrays of noise: twelve training and three test images of each class."""
     draws = np.random.RandomState(0)
     for name, classes in (("cifar10", 10), ("cifar100_first50", 50)):
         arrays = {}
