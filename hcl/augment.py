@@ -28,4 +28,5 @@ def crop_and_flip(x: Tensor, draws: torch.Generator) -> Tensor:
     padded = F.pad(x, (PADDING,) * 4).flatten(2)
     index = places.flatten(1)[:, None].to(x.device).expand(-1, channels, -1)
     # gather, because indexing with several tensors is several times slower on a CPU
-    return padded.gather(2, index).view(x.shape)
+    result = padded.gather(2, index).view(x.shape)
+    return torch.empty_like(x).copy_(result)  # with x's order in memory

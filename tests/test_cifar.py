@@ -13,7 +13,8 @@ import tiny
 import torch
 from tiny_images import tiny_cifar
 
-from hcl import benchmarks
+from hcl import benchmarks, seeding
+from hcl.augment import crop_and_flip
 from hcl.benchmarks import load, prepared
 from hcl.benchmarks.cifar import CIFAR10, CIFAR100
 from hcl.benchmarks.raw import DataError, RawArrays
@@ -95,6 +96,16 @@ def test_a_label_stays_with_its_image(tiny_root: Path) -> None:
             assert known[image.numpy().tobytes()] == label + 5 * task.task_id
 
 
+def test_channels_lie_together_in_a_batch(tiny_root: Path) -> None:
+    """What a processor convolves faster; the numbers are the same."""
+    data = load(config("split_cifar10"), tiny_root).tasks[0].train
+    x, _ = data.batch(torch.tensor([2, 0]))
+    assert x.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(x, data.x[[2, 0]].float() / 255)
+    draws = seeding.generator(1, "augment")
+    assert crop_and_flip(x, draws).is_contiguous(memory_format=torch.channels_last)
+
+
 def test_padding_is_black_and_all_round(tiny_root: Path) -> None:
     plain, padded = (load(config("split_cifar10", padding=p), tiny_root) for p in (0, 2))
     assert padded.input_shape == (3, 36, 36)
@@ -173,6 +184,7 @@ def test_damaged_files_are_told_in_one_sentence(official: Path) -> None:
         load(config("split_cifar100", num_tasks=5), official)
 
 
+@pytest.mark.timeout(60)
 def test_prepared_files_need_no_torchvision(tiny_root: Path) -> None:
     script = """
 import sys

@@ -190,6 +190,7 @@ def test_images_that_are_too_small_are_refused_in_one_sentence(name: str, words:
         num_weights(name, 10)
 
 
+@pytest.mark.timeout(60)
 def test_names_are_known_without_torch() -> None:
     script = (
         "import sys; from hcl.config import TrialConfig;"

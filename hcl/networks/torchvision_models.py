@@ -60,5 +60,6 @@ def _try_out(module: nn.Module, input_shape: tuple[int, ...]) -> None:
     tensors = (*module.named_parameters(), *module.named_buffers())
     weights = {key: tensor.to("meta") for key, tensor in tensors}
     module.eval()
-    functional_call(module, weights, (torch.empty(2, *input_shape, device="meta"),), strict=True)
+    x = torch.empty(2, *input_shape, device="meta").to(memory_format=torch.channels_last)
+    functional_call(module, weights, (x,), strict=True)
     module.train()
