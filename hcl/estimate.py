@@ -12,6 +12,7 @@ from hcl.benchmarks.arrays import Benchmark
 from hcl.config import TrialConfig
 from hcl.generators import HnetVae
 from hcl.hypernets import TaskHypernet
+from hcl.hypernets.output_regularizer import FEATURES_AT_ONCE
 from hcl.methods import METHODS, Method, Setup
 from hcl.methods.er import ER
 from hcl.methods.ewc import EWC, OnlineEWC
@@ -138,16 +139,20 @@ def _kept_by_regularizer(part: TaskHypernet, past: int) -> int:
 
 
 def _generated(method: Method) -> int:
-    """Numbers that a step of a hypernetwork makes: weights with their gradient, hidden layers of
-    all tasks' chunks with theirs, and the candidate step."""
+    """Numbers that a step of a hypernetwork makes: weights with their gradient; for past tasks the
+    last hidden layer of every chunk, its change and their gradient; all hidden layers of a block
+    of chunks with their gradients; the candidate step."""
     numbers = 0
     for part in method.modules():
         if isinstance(part, TaskHypernet):
             hypernet, past = part.hypernet, len(part.embeddings) - 1
             if part.config.reg_tasks:
                 past = min(past, part.config.reg_tasks)
-            hidden = sum(part.config.hidden_sizes) or len(hypernet.output) - 1
-            numbers += 2 * hypernet.num_weights + 4 * past * hypernet.num_chunks * hidden
+            last = len(hypernet.output) - 1
+            rows = past * hypernet.num_chunks * last
+            layers = sum(part.config.hidden_sizes) or last
+            block = min(rows, FEATURES_AT_ONCE) * layers // last
+            numbers += 2 * hypernet.num_weights + 3 * rows + 2 * block
             numbers += 2 * hypernet.output.numel()
     return numbers
 
