@@ -39,7 +39,7 @@ class Row:
     steps: int
 
 
-def ours(sizes: Sizes, num_past: int) -> Hnet:
+def ours(sizes: Sizes, num_past: int, device: str = "cpu", compiled: str = "auto") -> Hnet:
     """Our method in the state of `Reference(sizes, num_past)`: that many tasks behind it."""
     config = TrialConfig.from_dict(
         {
@@ -54,11 +54,11 @@ def ours(sizes: Sizes, num_past: int) -> Hnet:
                 "hidden_sizes": list(sizes.hypernet),
                 "activation": sizes.activation,
             },
-            "train": {"lr": sizes.lr},
+            "train": {"lr": sizes.lr, "compile": compiled},
         }
     )
     layout = OutputLayout("task", sizes.num_tasks, sizes.classes)
-    method = Hnet(Setup(config, layout, (sizes.inputs,)))
+    method = Hnet(Setup(config, layout, (sizes.inputs,))).to(device)
     nothing = TaskData(torch.zeros(0, sizes.inputs), torch.zeros(0, dtype=torch.int64))
     method.start_task(TaskSplits(num_past, nothing, nothing, nothing))
     return method.train()

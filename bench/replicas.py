@@ -1,0 +1,120 @@
+"""Seeds trained as a batch against seeds trained by processes of their own.
+
+`python -m bench.replicas --steps 40`: steps per second over all replicas of one process with all
+threads, and of k processes at a time with one thread each.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from bench.steps import SETTINGS, batch, ours
+from hcl.memory import keep_freed_memory
+from hcl.methods.hnet_stack import HnetStack
+from hcl.products import fastest_float32
+
+RESULTS = Path(__file__).parent / "replicas.json"
+ROWS = ("split:4", "p10:9")  # setting and past tasks
+COUNTS = (1, 2, 4, 8)
+WARM_UP = 3
+
+
+def main() -> None:
+    """Measure every row; writes bench/replicas.json."""
+    parser = argparse.ArgumentParser(prog="python -m bench.replicas", description=__doc__)
+    parser.add_argument("--steps", type=int, default=40, help="timed, of every replica")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--only", default=",".join(ROWS), metavar="SETTING:PAST,...")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    args = parser.parse_args()
+    rows = []
+    for row in args.only.split(","):
+        alone = _processes(row, 1, args.threads, args)
+        for count in COUNTS:
+            stacked = _processes(row, 1, args.threads, args, count)
+            apart = _processes(row, count, 1, args)
+            rows.append(
+                {
+                    "setting": row,
+                    "replicas": count,
+                    "threads": args.threads,
+                    "device": args.device,
+                    "batch_steps_per_second": round(stacked, 2),
+                    "processes_steps_per_second": round(apart, 2),
+                    "one_trial_steps_per_second": round(alone, 2),
+                    "load_at_end": round(os.getloadavg()[0], 1),
+                }
+            )
+            print(json.dumps(rows[-1]))
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _processes(
+    row: str, processes: int, threads: int, args: argparse.Namespace, count: int = 0
+) -> float:
+    """Steps per second over all replicas; count 0: the method alone, without a batch.
+
+    All processes wait for the slowest to be ready, and the slowest's time counts.
+    """
+    command = [sys.executable, "-m", "bench.replicas", "--worker", row, str(count), str(threads),
+               str(args.steps), args.device]  # fmt: skip
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    workers = [subprocess.Popen(command, **pipes) for _ in range(processes)]  # type: ignore[call-overload]
+    for worker in workers:
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    seconds = max(float(worker.communicate()[0]) for worker in workers)
+    return processes * max(1, count) * args.steps / seconds
+
+
+def _worker(row: str, count: int, threads: int, steps: int, device: str) -> None:
+    """Build, warm up, say so, wait for the word, print the seconds of the steps."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    step = _stepper(row, count, device)
+    with fastest_float32():
+        for _ in range(WARM_UP):
+            step()
+        _wait(device)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        began = time.perf_counter()
+        for _ in range(steps):
+            step()
+        _wait(device)
+        print(time.perf_counter() - began)
+
+
+def _stepper(row: str, count: int, device: str) -> Callable[[], object]:
+    name, past = row.split(":")
+    sizes = SETTINGS[name]
+    x, y = (part.to(device) for part in batch(sizes))
+    y = y + int(past) * sizes.classes
+    if count == 0:
+        method = ours(sizes, int(past), device)
+        return lambda: method.train_step(x, y)
+    stack = HnetStack([ours(sizes, int(past), device, "off") for _ in range(count)])
+    xs, ys = torch.stack([x] * count), torch.stack([y] * count)
+    return lambda: stack.train_step(xs, ys)
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--worker"]:
+        row, count, threads, steps, device = sys.argv[2:]
+        _worker(row, int(count), int(threads), int(steps), device)
+    else:
+        main()
