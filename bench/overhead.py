@@ -1,11 +1,15 @@
-"""What a sweep costs beside its trainings: N trials through `hcl sweep`, one at a time, against
-the same N trainings back to back in one process.
+"""What a sweep costs beside its trainings, what is paid once and what is paid per trial apart.
 
-`python -m bench.overhead --trials 8 --iterations 400`
+Sweeps of few and of many equal trials, one at a time, and the same trainings back to back in one
+process. Per trial: (seconds of the long sweep - of the short one) / difference in trials - seconds
+of a training. Once: what is left of the short sweep.
+
+`python -m bench.overhead --trials 2,10 --iterations 300`
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -32,27 +36,33 @@ sweep: {{num_trials: {trials}, sampler: random, max_concurrent_trials: 1}}
 def main() -> None:
     """Measure one length of trial; replaces its line in bench/overhead.json."""
     parser = argparse.ArgumentParser(prog="python -m bench.overhead", description=__doc__)
-    parser.add_argument("--trials", type=int, default=8)
-    parser.add_argument("--iterations", type=int, default=400, help="steps per task, 5 tasks")
+    parser.add_argument("--trials", default="2,10", metavar="FEW,MANY")
+    parser.add_argument("--iterations", type=int, default=300, help="steps per task, 5 tasks")
     args = parser.parse_args()
+    few, many = (int(part) for part in args.trials.split(","))
+    seconds: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as folder:
-        sweep = _sweep(Path(folder), args.trials, args.iterations)
-        alone = _back_to_back(_configs(Path(folder)))
+        load = os.getloadavg()[0]
+        for trials in (few, many):
+            place = Path(folder) / str(trials)
+            place.mkdir()
+            seconds[trials] = _sweep(place, trials, args.iterations)
+        configs = _configs(place)
+        training = _back_to_back(configs) / len(configs)
+    each = (seconds[many] - seconds[few]) / (many - few)
     found = {
-        "trials": args.trials,
-        "seconds_per_training": round(alone / args.trials, 2),
-        "sweep_seconds": round(sweep, 1),
-        "back_to_back_seconds": round(alone, 1),
-        "added_seconds_per_trial": round((sweep - alone) / args.trials, 2),
-        "added_percent": round(100 * (sweep / alone - 1), 1),
+        "iterations": args.iterations,
+        "trials": [few, many],
+        "sweep_seconds": [round(seconds[few], 1), round(seconds[many], 1)],
+        "training_seconds": round(training, 2),
+        "added_per_trial_seconds": round(each - training, 2),
+        "added_per_trial_percent": round(100 * (each / training - 1), 1),
+        "paid_once_seconds": round(seconds[few] - few * each, 1),
+        "load_at_start": round(load, 1),
     }
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    others = [
-        r for r in known if (r["trials"], r.get("iterations")) != (args.trials, args.iterations)
-    ]
-    RESULTS.write_text(
-        json.dumps([*others, found | {"iterations": args.iterations}], indent=1) + "\n"
-    )
+    others = [r for r in known if r["iterations"] != args.iterations]
+    RESULTS.write_text(json.dumps([*others, found], indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
 

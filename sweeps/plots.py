@@ -15,6 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
 # accuracy[t][i]: on task i after learning task t, i <= t.
 Matrix = Sequence[Sequence[float | None]]
@@ -231,6 +232,17 @@ def png(figure: Figure, dpi: int = 130) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def image(figure: Figure, dpi: int) -> Image:
+    """The figure's pixels, without the way over a file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image as images
+
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return images.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _figure(width: float, height: float) -> Figure:

@@ -13,6 +13,7 @@ import gc
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from hcl.config import ConfigError, TrialConfig
@@ -105,10 +106,18 @@ def _train(
     return results, ""
 
 
+@cache
+def _set_imports_aside() -> None:
+    """Once, after a first trial: torch, MLflow and Ray are half a million objects that stay, and
+    to look at them takes 0.2 s after every trial."""
+    gc.freeze()
+
+
 def clean_process() -> None:
     """Ray reuses the process: give back what the trial held. (`hcl.run` seeds itself anew.)"""
     import torch
 
     gc.collect()
+    _set_imports_aside()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()

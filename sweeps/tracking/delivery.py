@@ -8,11 +8,13 @@ is (key, step, time of the record, value), and MLflow stores equal points once. 
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from sweeps.journal import Journal, JournalError
@@ -108,6 +110,7 @@ class _Delivery:
         self.folder = Path(folder)
         self.records = records
         self.start = records[0]
+        self.tags: dict[str, Any] = {}  # of the last request
         if self.start["kind"] != "start":
             raise JournalError("the first record of a journal must be its start")
         self.run = _find_or_create(client, experiment, self.start, parent_run_id)
@@ -142,7 +145,7 @@ class _Delivery:
         self.client.log_batch(self.run_id, params=params, tags=tags)  # splits by itself
 
     def _send_metrics(self, done: int) -> None:
-        """All points of the records from `done` on in few requests; `delivered` in the last."""
+        """All points of the records from `done` on in few requests, the tags in the last."""
         from mlflow.entities import Metric, RunTag
 
         points = [Metric(*point) for point in _points(self.records, done)]
@@ -150,30 +153,34 @@ class _Delivery:
             self.client.log_batch(self.run_id, metrics=points[:_BATCH])
             points = points[_BATCH:]
         # The server stores a request's metrics before its tags.
-        delivered = RunTag("delivered", str(len(self.records)))
-        self.client.log_batch(self.run_id, metrics=points, tags=[delivered])
+        tags = {**self.tags, "delivered": len(self.records)}
+        entries = [RunTag(key, text(value)) for key, value in tags.items()]
+        self.client.log_batch(self.run_id, metrics=points, tags=entries)
 
     def _send_failure(self) -> None:
         last = self.records[-1]
         if last["kind"] == "stopped":
-            self._tag(stopped_early=f"after {last.get('tasks_learned')} tasks")
+            self.tags["stopped_early"] = f"after {last.get('tasks_learned')} tasks"
         if last["kind"] == "failed":
-            self._tag(failure=last.get("reason"))
+            self.tags["failure"] = last.get("reason")
         elif "failure" in self.run.data.tags:
             self.client.delete_tag(self.run_id, "failure")
 
     def _send_end(self, record: dict[str, Any]) -> None:
         from sweeps.tracking.pictures import PICTURE_KEY, accuracy_markdown, accuracy_picture
 
-        self._tag(**{f"versions/{k}": v for k, v in (record.get("versions") or {}).items()})
+        self.tags |= {f"versions/{k}": v for k, v in (record.get("versions") or {}).items()}
         self._send_dataset(record)
         accuracy = record.get("accuracy") or {}
         if not accuracy:
             return
-        self.client.log_dict(self.run_id, accuracy, "accuracy.json")
-        self.client.log_text(self.run_id, accuracy_markdown(accuracy), "accuracy.md")
         picture = accuracy_picture(accuracy, title=_title(self.start))
-        self.client.log_image(self.run_id, picture, artifact_file=f"{PICTURE_KEY}.png")
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "accuracy.json").write_text(json.dumps(accuracy, indent=2))
+            (folder / "accuracy.md").write_text(accuracy_markdown(accuracy))
+            picture.save(folder / f"{PICTURE_KEY}.png")
+            self.client.log_artifacts(self.run_id, name)
         self._send_thumbnails(record)
 
     def _send_thumbnails(self, record: dict[str, Any]) -> None:
@@ -191,7 +198,7 @@ class _Delivery:
             self.client.log_image(
                 self.run_id, picture, key=key, step=step, timestamp=_millis(record)
             )
-        self._tag(**{"mlflow.loggedImages": True})
+        self.tags["mlflow.loggedImages"] = True
 
     def _send_samples(self, record: dict[str, Any]) -> None:
         """The replay model's picture; the UI's slider then goes from task to task."""
@@ -213,13 +220,6 @@ class _Delivery:
         dataset = Dataset(name, str(digest)[:36], "hcl", text(source))
         tags = [InputTag("mlflow.data.context", "training and evaluation")]
         self.client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
-
-    def _tag(self, **tags: Any) -> None:
-        from mlflow.entities import RunTag
-
-        if tags:
-            entries = [RunTag(key, text(value)) for key, value in tags.items()]
-            self.client.log_batch(self.run_id, tags=entries)
 
 
 def _find_or_create(

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
-from sweeps.plots import Matrix, accuracy_heat_map, accuracy_thumbnail, png
+from sweeps.plots import Matrix, accuracy_heat_map, accuracy_thumbnail, image
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from PIL.Image import Image
 
 
+DPI = 160
 PICTURE_KEY = "accuracy_matrix"  # one key for all runs: the UI puts their pictures side by side
 
 
 def accuracy_picture(accuracy: dict[str, Matrix], title: str) -> Image:
     """Heat maps of the test matrices side by side, in full resolution."""
-    return _image(accuracy_heat_map(_shown(accuracy), title))
+    return image(accuracy_heat_map(_shown(accuracy), title), DPI)
 
 
 def accuracy_thumbnails(accuracy: dict[str, Matrix], scenario: str) -> dict[str, Image]:
@@ -30,19 +29,13 @@ def accuracy_thumbnails(accuracy: dict[str, Matrix], scenario: str) -> dict[str,
     for name, rows in _shown(accuracy).items():
         tested = name.rpartition("/")[2]
         key = PICTURE_KEY if tested == scenario else f"{PICTURE_KEY}_{tested}"
-        pictures[key] = _image(accuracy_thumbnail(name, rows))
+        pictures[key] = image(accuracy_thumbnail(name, rows), DPI)
     return pictures
 
 
 def _shown(accuracy: dict[str, Matrix]) -> dict[str, Matrix]:
     """The test matrices; whatever there is where nothing was tested."""
     return {k: rows for k, rows in accuracy.items() if k.startswith("test/")} or accuracy
-
-
-def _image(figure: Figure) -> Image:
-    from PIL import Image
-
-    return Image.open(io.BytesIO(png(figure, dpi=160))).convert("RGB")
 
 
 def accuracy_markdown(accuracy: dict[str, Matrix]) -> str:
