@@ -61,6 +61,9 @@ def reproduce(
     max_concurrent: Annotated[
         int, typer.Option(help="Trainings at a time; 0 = as many as fit.", min=0)
     ] = 0,
+    num_replicas: Annotated[
+        int, typer.Option(help="Seeds at a time, as a batch, where the method can.", min=1)
+    ] = 1,
     address: Address = None,
     ship_code: ShipCode = False,
     storage: Storage = STORAGE,
@@ -109,6 +112,7 @@ def reproduce(
             gpus_per_trial=gpus_per_trial,
             max_concurrent_trials=max_concurrent,
         ),
+        num_replicas,
     )
     if dry_run:
         raise typer.Exit(_plan(request))

@@ -33,6 +33,7 @@ class Request:
         data_root: folder with the data sets.
         address: of a Ray cluster; None = this machine.
         settings: resources and retries of a training.
+        num_replicas: seeds trained at a time, as a batch, by methods that can.
     """
 
     spec: TableSpec
@@ -44,6 +45,7 @@ class Request:
     data_root: str | None = None
     address: str | None = None
     settings: SweepSettings = field(default_factory=SweepSettings)
+    num_replicas: int = 1
 
     @property
     def output(self) -> Path:
@@ -90,7 +92,7 @@ def train_missing(request: Request, console: "Console") -> int:
         return 0
     check_data(request, todo)
     results = run_cells(
-        todo,
+        [_in_batches(config, request.num_replicas) for config in todo],
         request.folder,
         _place(request),
         console,
@@ -99,6 +101,12 @@ def train_missing(request: Request, console: "Console") -> int:
         label=cell_label,
     )
     return sum(result is None for result in results)
+
+
+def _in_batches(config: TrialConfig, num_replicas: int) -> TrialConfig:
+    if num_replicas == 1 or config.method.no_replicas():
+        return config
+    return replace(config, train=replace(config.train, num_replicas=num_replicas))
 
 
 def check_data(request: Request, configs: Sequence[TrialConfig]) -> None:
