@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -117,13 +118,16 @@ def _benchmark(config: BenchmarkConfig, data_root: Path | str | None) -> Benchma
 
 
 def free_bytes(device: str) -> int:
-    """Memory that a process here may still take on `device`."""
+    """Memory that a process here may still take on `device`; where that is not told, all of it."""
     if device != "cpu":
         import torch
 
         return int(torch.cuda.mem_get_info(device)[0])
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if (told := Path("/proc/meminfo")).is_file():  # Linux
+        lines = told.read_text().splitlines()
+        known = [line.split()[1] for line in lines if line.startswith("MemAvailable")]
+        free = int(known[0]) * 1024 if known else free
     bound, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
     if bound.is_file() and (text := bound.read_text().strip()) != "max":
         free = min(free, int(text) - int(used.read_text()))  # of a container

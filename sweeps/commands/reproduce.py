@@ -138,14 +138,18 @@ def _make(request: "Request", train: bool) -> int:
     from sweeps.reproduction.output import write_all
     from sweeps.reproduction.run import read_cells, train_missing
     from sweeps.reproduction.tables import Provenance
+    from sweeps.reproduction.transfer import transfer_tables
 
     if train:
         train_missing(request, console())
     found = read_cells(request)
     command = shlex.join(["hcl", *sys.argv[1:]])
     tables = write_all(request, found, Provenance(command, str(git_tags().get("git_commit", "?"))))
-    say(tables[0].terminal(width=160))
-    say(f"every cell, tests, and figures in {request.output}")
+    transfer = request.spec.head.figure == "transfer"
+    for table in [tables[0], *(transfer_tables(request, found) if transfer else [])]:
+        say(table.terminal(width=160))
+    drawn = ", ".join(sorted(path.name for path in request.output.glob("*.png")))
+    say(f"every cell and tests in {request.output}; figures there: {drawn or 'none'}")
     return 0 if all(result.is_complete for result in found.cells.values()) else 1
 
 

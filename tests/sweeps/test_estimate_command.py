@@ -10,6 +10,7 @@ from hcl.trial import Runtime
 from sweeps import estimate
 from sweeps.cli import app
 
+pytestmark = pytest.mark.timeout(60)  # the first one imports torch
 TINY = {
     "benchmark/name": "split_digits",
     "benchmark/num_tasks": 2,
