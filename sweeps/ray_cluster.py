@@ -104,7 +104,7 @@ def start(address: str | None, environment: dict[str, Any] | None = None) -> Non
         environment: Ray's runtime environment for the workers of a cluster.
 
     Raises:
-        ConfigError: no answer at the address.
+        ConfigError: no answer at the address, or no token for the cluster there.
     """
     import ray
 
@@ -116,6 +116,11 @@ def start(address: str | None, environment: dict[str, Any] | None = None) -> Non
     try:
         _knock(address)
         ray.init(address, runtime_env=environment or None, **quiet)
+    except ray.exceptions.AuthenticationError:
+        raise ConfigError(
+            f"the Ray cluster at --address {address} wants a token and none was found; copy the"
+            " head's ~/.ray/auth_token to this machine, or name such a file in RAY_AUTH_TOKEN_PATH"
+        ) from None
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ConfigError(

@@ -67,7 +67,8 @@ CASES = {
         "no Ray cluster answers at --address 127.0.0.1:99999",
     ),
     "no cluster here": Case(
-        "sweep space.yaml --address auto", "no Ray cluster answers at --address auto"
+        "sweep space.yaml --address auto",
+        "at --address auto",  # none, or one that wants a token
     ),
     "address of a browser": Case(
         "sweep space.yaml --address http://127.0.0.1:1",
