@@ -57,7 +57,7 @@ def load(folder: Path, number: int) -> dict[str, Any]:
     """
     path = _path(folder, number)
     try:
-        return _read(path)
+        return read(path)
     except Exception as error:  # damaged bytes raise nearly anything
         raise ConfigError(f"{path} cannot be read ({error}); remove its folder") from error
 
@@ -82,14 +82,19 @@ def load_latest(folder: Path) -> dict[str, Any] | None:
     """
     for path in reversed(_paths(folder)):
         try:
-            return _read(path)
+            return read(path)
         except Exception as e:  # damaged bytes raise nearly anything
             reason = str(e).splitlines()[0] if str(e) else type(e).__name__
             warnings.warn(f"skipping unreadable checkpoint {path}: {reason}", stacklevel=2)
     return None
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """What `torch.save` wrote, checked for damage; code in it is refused.
+
+    Raises:
+        Exception: of nearly any kind where bytes are damaged.
+    """
     _verify(path)
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state

@@ -1,12 +1,11 @@
 """Weights that a network starts from, read from a file: `target/weights`."""
 
 import hashlib
-import pickle
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
+from hcl import checkpoint
 from hcl.benchmarks.raw import DataError, resolve_root
 from hcl.generated import output_names
 
@@ -33,7 +32,7 @@ def digest(path: Path) -> str:
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """A state dict written by torch.save (.pt, .pth) or safetensors. Pickled code is refused.
+    """A state dict written by torch.save (.pt, .pth) or safetensors. Code in it is refused.
 
     Raises:
         DataError: it is none.
@@ -43,13 +42,13 @@ def read(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file  # only who has such a file needs the library
 
             return dict(load_file(path))
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = checkpoint.read(path)
     except ImportError as error:
         raise DataError(
             f"target/weights: {path} needs the library safetensors ({error}); install it, or write"
             " the weights with torch.save"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # damaged bytes raise nearly anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"target/weights: {path} cannot be read ({reason})") from error
     if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
