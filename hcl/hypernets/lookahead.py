@@ -77,7 +77,10 @@ class CandidateAdam:
     def _scalars(self) -> Tensor:
         """Of the coming step; see adam_kernels.ahead."""
         scale1, scale2 = (1 - beta ** (self.num_steps + 1) for beta in self.betas)
-        return torch.tensor([self.lr / scale1, scale2**0.5], device=self.params[0].device)
+        # Filled on the device: a copy from the host would wait for it, in every step.
+        scalars = torch.full((2,), self.lr / scale1, device=self.params[0].device)
+        scalars[1] = scale2**0.5
+        return scalars
 
     def candidate(self, grads: list[Tensor]) -> list[Tensor]:
         """The step that `step(grads)` would add to the parameters."""
@@ -116,7 +119,7 @@ class CandidateAdam:
         self, params: list[Tensor], grads: list[Tensor], first: list[Tensor], second: list[Tensor]
     ) -> None:
         """torch's own Adam, on the tensors given and the step count of the next step."""
-        counts = [torch.tensor(float(self.num_steps), device=p.device) for p in params]
+        counts = [torch.full((), float(self.num_steps), device=p.device) for p in params]
         adam(
             params,
             grads,
