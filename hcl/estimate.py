@@ -126,22 +126,22 @@ def _kept_bytes(method: Method, config: TrialConfig, benchmark: Benchmark) -> in
 
 def _kept_by_regularizer(part: TaskHypernet, past: int) -> int:
     """Its start: parameters, the room for the output layer's change, and for every past task
-    embedding, last hidden layers and their products."""
+    embedding, last hidden layers (with room for their change) and their products."""
     if past < 1 or part.config.beta == 0:
         return 0
     hypernet = part.hypernet
     theta = sum(p.numel() for p in hypernet.theta())
     output = hypernet.output.numel()
     hidden = len(hypernet.output) - 1
-    rows = past * hypernet.num_chunks * hidden
+    rows = 2 * past * hypernet.num_chunks * hidden
     products = 2 * (past + 1) * (hidden + 1) ** 2
     return theta + output + rows + products + past * hypernet.embedding_size
 
 
 def _generated(method: Method) -> int:
     """Numbers that a step of a hypernetwork makes: weights with their gradient; for past tasks the
-    last hidden layer of every chunk, its change and their gradient; all hidden layers of a block
-    of chunks with their gradients; the candidate step."""
+    gradient for the last hidden layer of every chunk; all hidden layers of a block of chunks with
+    their gradients; the candidate step."""
     numbers = 0
     for part in method.modules():
         if isinstance(part, TaskHypernet):
@@ -152,7 +152,7 @@ def _generated(method: Method) -> int:
             rows = past * hypernet.num_chunks * last
             layers = sum(part.config.hidden_sizes) or last
             block = min(rows, FEATURES_AT_ONCE) * layers // last
-            numbers += 2 * hypernet.num_weights + 3 * rows + 2 * block
+            numbers += 2 * hypernet.num_weights + rows + 2 * block
             numbers += 2 * hypernet.output.numel()
     return numbers
 

@@ -12,14 +12,20 @@ of small differences: nothing cancels (DESIGN.md, section 4).
 Every tensor may have further dimensions before those named, e.g. one of replicas.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Product = Callable[[Tensor, Tensor], Tensor]
+
+class Product(Protocol):
+    """a @ b, written to `out` if given."""
+
+    def __call__(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor: ...
+
+
 Factor = float | Tensor  # a tensor: (..., 1, 1)
 
 
@@ -39,32 +45,39 @@ class Columns:
 
 @dataclass(frozen=True)
 class Rows:
-    """Products of the features over some tasks and chunks, (H + 1, H + 1) each."""
+    """Products of the features over some tasks and chunks, (H + 1, H + 1) each.
 
-    diff: Tensor  # D without its last column, which is 0 (M, H)
-    start: Tensor  # A* without its last column, which is 1 (M, H)
+    D's last column is 0 and that of A* is 1; both are left out of `pair`.
+    """
+
+    pair: Tensor  # D beside A* (M, 2 H)
     gram: Tensor  # D'D
     cross: Tensor  # D'A*
     kept: Tensor  # A*'A*
 
     @staticmethod
-    def of(diff: Tensor, start: Tensor, kept: Tensor, multiply: Product) -> "Rows":
-        """From D and A* as (t, k, H), and the products of A* by task (t, H + 1, H + 1)."""
-        diff, start = diff.flatten(-3, -2), start.flatten(-3, -2)
-        cross = torch.cat([multiply(diff.mT, start), diff.sum(-2).unsqueeze(-1)], dim=-1)
-        gram = F.pad(multiply(diff.mT, diff), (0, 1, 0, 1))
-        return Rows(diff, start, gram, F.pad(cross, (0, 0, 0, 1)), kept.sum(-3))
+    def of(pair: Tensor, kept: Tensor, multiply: Product) -> "Rows":
+        """From D beside A* (k, t, 2 H), and the products of A* by task (t, H + 1, H + 1)."""
+        pair = pair.flatten(-3, -2)
+        diff = pair[..., : pair.shape[-1] // 2]
+        gram, cross = multiply(diff.mT, pair).to(kept.dtype).tensor_split(2, dim=-1)
+        sums = diff.sum(-2, dtype=kept.dtype).unsqueeze(-1)
+        gram = F.pad(gram, (0, 1, 0, 1))
+        return Rows(
+            pair, gram, F.pad(torch.cat([cross, sums], dim=-1), (0, 0, 0, 1)), kept.sum(-3)
+        )
 
     def value(self, columns: Columns) -> Tensor:
         """||D V + A* E||^2 over these rows and those columns."""
         total = _inner(self.gram, columns.outer) + 2 * _inner(self.cross, columns.mixed)
         return total + _inner(self.kept, columns.change)
 
-    def grad(self, columns: Columns, factor: Factor, multiply: Product) -> Tensor:
-        """`factor` times the value's gradient for D (M, H)."""
+    def write_grad(self, columns: Columns, factor: Factor, multiply: Product, out: Tensor) -> None:
+        """`factor` times the value's gradient for D, to `out` (M, H)."""
         outer, mixed = 2 * factor * columns.outer, 2 * factor * columns.mixed
-        grad = multiply(self.diff, outer[..., :-1, :-1]).add_(mixed[..., None, :-1, -1])
-        return grad.add_(multiply(self.start, mixed[..., :-1, :-1].mT))
+        both = torch.cat([outer[..., :-1, :-1], mixed[..., :-1, :-1].mT], dim=-2)
+        multiply(self.pair, both, out=out)
+        out.add_(mixed[..., None, :-1, -1])
 
     def factors(self, factor: Factor) -> Tensor:
         """K (H + 1, 2 (H + 1)): K @ (V* over E) is `factor` times the value's gradient for V.
@@ -87,6 +100,7 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum((-2, -1))
 
 
-def rough_product(a: Tensor, b: Tensor) -> Tensor:
+def rough_product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
     """a @ b with inputs and result rounded to bfloat16, summed in float32 by the hardware."""
-    return (a.bfloat16() @ b.bfloat16()).to(a.dtype)
+    found = a.bfloat16() @ b.bfloat16()
+    return found.float() if out is None else out.copy_(found)

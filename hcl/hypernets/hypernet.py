@@ -1,6 +1,7 @@
 """Task embedding (and chunk embeddings) -> weights of a target network."""
 
 from collections.abc import Callable
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -8,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+# In place: nothing else reads what they get, and hidden layers of past tasks are large.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": F.relu,
-    "elu": F.elu,
-    "sigmoid": torch.sigmoid,
+    "relu": torch.relu_,
+    "elu": partial(F.elu, inplace=True),
+    "sigmoid": torch.sigmoid_,
 }
 Theta = list[Tensor]
 LARGE = 100_000  # multiplications, of one replica: thousands of times what a call costs
@@ -159,7 +161,9 @@ class Hypernet(nn.Module):
         """
         return [self.chunk_embeddings, *self.layers.parameters(), self.output]
 
-    def features(self, embeddings: Tensor, theta: Theta | None = None) -> Tensor:
+    def features(
+        self, embeddings: Tensor, theta: Theta | None = None, chunks_first: bool = False
+    ) -> Tensor:
         """Last hidden layer for every task and chunk.
 
         The first layer is split, W [e, c] = W_e e + W_c c, so that its cost does not grow with
@@ -170,15 +174,18 @@ class Hypernet(nn.Module):
             theta: parameters to use instead of the own ones (the output layer is not read),
                 perhaps with some of the chunk embeddings alone. With those of R replicas, each
                 stacked, embeddings and result have that dimension too.
+            chunks_first: put the dimension of chunks before that of tasks.
 
         Returns:
-            (T, num_chunks, H); for a linear hypernetwork the inputs themselves.
+            (T, num_chunks, H), or (num_chunks, T, H); for a linear hypernetwork the inputs
+            themselves.
         """
         chunks, *layers, _ = self.theta() if theta is None else theta
-        tasks, chunks = embeddings.unsqueeze(-2), chunks.unsqueeze(-3)
+        along_tasks, along_chunks = (-3, -2) if chunks_first else (-2, -3)
+        tasks, chunks = embeddings.unsqueeze(along_tasks), chunks.unsqueeze(along_chunks)
         if not layers:
-            shape = (*embeddings.shape[:-1], chunks.shape[-2], -1)
-            return torch.cat([tasks.expand(shape), chunks.expand(shape)], dim=-1)
+            shape = torch.broadcast_shapes(tasks.shape[:-1], chunks.shape[:-1])
+            return torch.cat([tasks.expand(*shape, -1), chunks.expand(*shape, -1)], dim=-1)
         by_task, by_chunk = layers[0].split([self.embedding_size, chunks.shape[-1]], dim=-1)
         hidden = _linear(tasks, by_task, layers[1]) + _linear(chunks, by_chunk)
         hidden = self.activation(hidden)

@@ -53,7 +53,8 @@ class OutputRegularizer:
         self.kept, self.change = self.kept_and_change.tensor_split(2)
         self.theta_start[-1] = self.kept
         with torch.no_grad():
-            self.start = hypernet.features(self.embeddings, self.theta_start)  # (t, K, H)
+            start = hypernet.features(self.embeddings, self.theta_start, chunks_first=True)
+            self.start, self.pair = self._beside(start)  # (K, t, H) and (K, t, 2 H)
             self.kept_rows = [self._gram_of(chunks) for chunks in self._chunks()]
             self.kept_columns = [kept[:, c] @ kept[:, c].T for c in self._columns()]
         self.keep = self._tail_mask(keep) if end < hypernet.num_weights else None
@@ -66,13 +67,23 @@ class OutputRegularizer:
         """Of the output layer: those before the cut, and those from it on."""
         return slice(0, self.cut), slice(self.cut, None)
 
+    def _beside(self, start: Tensor) -> tuple[Tensor, Tensor]:
+        """A*, and room for D beside it, so that products with both are one."""
+        dtype = torch.bfloat16 if self.is_rough else start.dtype
+        pair = torch.empty(
+            *start.shape[:-1], 2 * start.shape[-1], dtype=dtype, device=start.device
+        )
+        kept = pair[..., start.shape[-1] :]
+        kept.copy_(start)
+        return start if self.is_rough else kept, pair
+
     def _gram_of(self, chunks: slice) -> Tensor:
         """A*'A* of every past task, (t, H + 1, H + 1)."""
-        features = F.pad(self.start[:, chunks], (0, 1), value=1.0)
+        features = F.pad(self.start[chunks].transpose(0, 1), (0, 1), value=1.0)
         return features.transpose(1, 2) @ features
 
     def _tail_mask(self, keep: Tensor | None) -> Tensor:
-        """(t, tail chunks * chunk size): 1 where a weight of the tail's chunks counts."""
+        """(tail chunks, t, chunk size): 1 where a weight of the tail's chunks counts."""
         assert keep is not None
         hypernet, size = self.hypernet, self.hypernet.chunk_size
         first = self.tail_start // size * size
@@ -80,7 +91,7 @@ class OutputRegularizer:
         mask = torch.zeros(len(keep), hypernet.num_chunks * size - first, dtype=like.dtype)
         tail = slice(self.tail_start - first, hypernet.num_weights - first)
         mask[:, tail] = keep[:, self.tail_start :].to(mask)
-        return mask.to(like.device)
+        return mask.unflatten(1, (-1, size)).transpose(0, 1).contiguous().to(like.device)
 
     def __call__(self, theta: Theta, tasks: Tensor | None = None) -> Tensor:
         """The penalty at `theta` (without beta), differentiable once.
@@ -103,53 +114,63 @@ class OutputRegularizer:
     ) -> tuple[Tensor, list[Tensor]]:
         """The same at an output layer of `kept` + `change`, both its own; `change` is written
         before, and `lower` has the other parameters."""
-        embeddings, start = self._of(self.embeddings, tasks), self._of(self.start, tasks)
+        embeddings = self._of(self.embeddings, tasks)
+        start, pair = self._start_of(tasks)
         factor = strength / embeddings.shape[-2]
         lower = [p.detach().requires_grad_() for p in lower]
+        diff = pair[..., : start.shape[-1]]  # (K, t, H)
         blocks = self._blocks(start)
-        with torch.set_grad_enabled(len(blocks) == 1):  # else made again when their turn comes
-            features = [self._features(embeddings, lower, block) for block in blocks]
-        made = features[0] if len(features) == 1 else torch.cat(features, dim=-2)
-        diff = made.detach() - start  # (t, K, H)
+        for block in blocks:
+            # Of one block the graph is kept, of many each is made again when its turn comes.
+            with torch.set_grad_enabled(len(blocks) == 1):
+                features = self._features(embeddings, lower, block)
+            part = diff[..., block, :, :]
+            torch.sub(features.detach(), start[..., block, :, :], out=part)
         rows = [
-            Rows.of(
-                diff[..., chunks, :], start[..., chunks, :], self._of(kept, tasks), self.multiply
-            )  # fmt: skip
+            Rows.of(pair[..., chunks, :, :], self._of(kept, tasks, -3), self.multiply)
             for chunks, kept in zip(self._chunks(), self.kept_rows, strict=True)
         ]
-        value, grad_diff, grad_output = self._grads_of(rows, diff, factor)
+        value, grad_diff, grad_output = self._grads_of(rows, start, factor)
         if self.keep is not None:
             keep = self._of(self.keep, tasks)
             value += self._add_tail(diff, start, keep, factor, grad_diff, grad_output)
         grads = [torch.zeros_like(p) for p in lower]
-        for block, part in zip(blocks, features, strict=True):
+        for block in blocks:
             if len(blocks) > 1:
                 with torch.enable_grad():
-                    part = self._features(embeddings, lower, block)
-            found = torch.autograd.grad(part, lower, grad_diff[..., block, :], allow_unused=True)
+                    features = self._features(embeddings, lower, block)
+            part = grad_diff[..., block, :, :]
+            found = torch.autograd.grad(features, lower, part, allow_unused=True)
             for total, grad in zip(grads, found, strict=True):
                 if grad is not None:
                     total += grad
         scale = factor.flatten() if isinstance(factor, Tensor) else factor
         return scale * value, [*grads, grad_output]
 
+    def _start_of(self, tasks: Tensor | None) -> tuple[Tensor, Tensor]:
+        """`start` and `pair` of the chosen tasks."""
+        if tasks is None:
+            return self.start, self.pair
+        return self._beside(self._of(self.start, tasks))
+
     def _blocks(self, start: Tensor) -> list[slice]:
         """Chunks whose hidden layers' values are held at once: bounds memory, not results."""
-        num_chunks = start.shape[-2]
+        num_chunks = start.shape[-3]
         per_chunk = max(1, start.numel() // max(1, num_chunks))
         size = max(1, FEATURES_AT_ONCE // per_chunk)
         return [slice(i, i + size) for i in range(0, num_chunks, size)]
 
     def _features(self, embeddings: Tensor, lower: Theta, block: slice) -> Tensor:
-        """(t, chunks of the block, H)"""
-        return self.hypernet.features(embeddings, [lower[0][..., block, :], *lower[1:], self.kept])
+        """(chunks of the block, t, H)"""
+        theta = [lower[0][..., block, :], *lower[1:], self.kept]
+        return self.hypernet.features(embeddings, theta, chunks_first=True)
 
-    def _of(self, of_tasks: Tensor, tasks: Tensor | None) -> Tensor:
-        """What is kept of each past task, of the chosen ones alone."""
-        return of_tasks if tasks is None else of_tasks[tasks]
+    def _of(self, of_tasks: Tensor, tasks: Tensor | None, dim: int = -2) -> Tensor:
+        """What is kept of each past task along a dimension, of the chosen ones alone."""
+        return of_tasks if tasks is None else of_tasks.index_select(dim, tasks)
 
     def _grads_of(
-        self, rows: list[Rows], diff: Tensor, factor: Factor
+        self, rows: list[Rows], start: Tensor, factor: Factor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The value without `factor`; its gradient for the features and the output layer with."""
         before, after = (
@@ -158,11 +179,12 @@ class OutputRegularizer:
         )
         whole, cut = rows
         value = whole.value(before + after) + cut.value(before)
-        grad_diff = torch.zeros_like(diff)
+        grad_diff = start.new_empty(start.shape)
+        grad_diff[..., self.whole + (self.cut > 0) :, :, :] = 0.0
         everywhere = (before + after, before)
         for chunks, part, columns in zip(self._chunks(), rows, everywhere, strict=True):
-            grad = part.grad(columns, factor, self.multiply)
-            grad_diff[..., chunks, :] = grad.view_as(diff[..., chunks, :])
+            of_chunks = grad_diff[..., chunks, :, :].flatten(-3, -2)
+            part.write_grad(columns, factor, self.multiply, of_chunks)
         size = before.outer.shape[-1]
         grad_output = torch.empty_like(self.kept_and_change[..., :size, :])
         first, rest = self._columns()
@@ -173,11 +195,8 @@ class OutputRegularizer:
         return value, grad_diff, grad_output
 
     def _write_grad(self, grad_output: Tensor, columns: slice, factors: Tensor) -> None:
-        target, stack = grad_output[..., columns], self.kept_and_change[..., columns]
-        if self.is_rough:
-            target.copy_(self.multiply(factors, stack))
-        else:
-            product(factors, stack, out=target)
+        stack = self.kept_and_change[..., columns]
+        self.multiply(factors, stack, out=grad_output[..., columns])
 
     def _add_tail(
         self,
@@ -191,14 +210,15 @@ class OutputRegularizer:
         """The chunks with masked heads, weight by weight; adds to the gradients."""
         first = self.tail_start // self.hypernet.chunk_size
         moved, change = self.kept + self.change, self.change
-        diff_tail = F.pad(diff[..., first:, :], (0, 1)).flatten(-3, -2)
-        start_tail = F.pad(start[..., first:, :], (0, 1), value=1.0).flatten(-3, -2)
+        start = start[..., first:, :, :]
+        diff_tail = F.pad(diff[..., first:, :, :].to(start.dtype), (0, 1)).flatten(-3, -2)
+        start_tail = F.pad(start, (0, 1), value=1.0).flatten(-3, -2)
         # 0 too for the columns of the first of them that are in a segment.
         gap = diff_tail @ moved + start_tail @ change
         gap.mul_(keep.reshape(gap.shape))
         grad_output += 2 * factor * ((diff_tail + start_tail).mT @ gap)
         grad_tail = 2 * factor * (gap @ moved.mT)[..., :-1]
-        grad_diff[..., first:, :] += grad_tail.view_as(grad_diff[..., first:, :])
+        grad_diff[..., first:, :, :] += grad_tail.view_as(start)
         return gap.square().sum((-2, -1))
 
 

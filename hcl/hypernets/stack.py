@@ -27,7 +27,7 @@ class StackedRegularizer(OutputRegularizer):
         self.is_rough, self.keep = first.is_rough, None
         self.tail_start, self.whole, self.cut = first.tail_start, first.whole, first.cut
         self.embeddings = torch.stack([r.embeddings for r in replicas])
-        self.start = torch.stack([r.start for r in replicas])
+        self.start, self.pair = self._beside(torch.stack([r.start for r in replicas]))
         self.theta_start = stacked([r.theta_start for r in replicas])
         self.kept_and_change = torch.stack([r.kept_and_change for r in replicas])
         self.kept, self.change = self.kept_and_change.tensor_split(2, dim=1)
@@ -37,10 +37,11 @@ class StackedRegularizer(OutputRegularizer):
         if first.keep is not None:
             self.keep = torch.stack([r.keep for r in replicas if r.keep is not None])
 
-    def _of(self, of_tasks: Tensor, tasks: Tensor | None) -> Tensor:
+    def _of(self, of_tasks: Tensor, tasks: Tensor | None, dim: int = -2) -> Tensor:
         if tasks is None:
             return of_tasks
-        return of_tasks[torch.arange(len(tasks), device=tasks.device)[:, None], tasks]
+        each = zip(of_tasks, tasks, strict=True)
+        return torch.stack([own.index_select(dim, chosen) for own, chosen in each])
 
 
 class StackedAdam(CandidateAdam):
