@@ -18,7 +18,7 @@ from hcl.memory import keep_freed_memory
 from hcl.products import fastest_float32
 
 RESULTS = Path(__file__).parent / "evaluation.json"
-SETTING, TASKS, IMAGES, SUBSET = "p10", 10, 10_000, 20
+SETTING, TASKS, IMAGES, SUBSET = "p10", 10, 10_000, 100
 
 
 def main() -> None:

@@ -39,6 +39,13 @@ def _is_exact() -> bool:
         return all(_error(rows, random) < FLOAT32_ERROR for rows in (1, 32, 256))
 
 
+@cache
+def has_fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 matrices about twice as fast as float32 ones."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+
+
 @contextmanager
 def _bfloat16_allowed() -> Iterator[None]:
     setting: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009  made at run time

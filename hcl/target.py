@@ -38,6 +38,11 @@ class TargetNetwork:
         self._layer_sizes = sizes_of(module) if is_whole and not self.initial_buffers else None
         self.is_differentiated_twice = False  # by who calls it: through the lookahead
 
+    @property
+    def is_mlp(self) -> bool:
+        """Whether it is linear layers with ReLUs between, all their weights in the vector."""
+        return self._layer_sizes is not None
+
     def train(self, mode: bool) -> None:
         """Training or evaluation behaviour of dropout and normalisation layers."""
         self.module.train(mode)

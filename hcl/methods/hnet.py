@@ -1,11 +1,13 @@
 """HNET and HNET+ENT: a task-conditioned hypernetwork makes the weights of the target network."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hcl import screening
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError
 from hcl.generated import Generated, Weights, output_names
@@ -13,6 +15,7 @@ from hcl.hypernets import GroupedTaskHypernet, TaskHypernet
 from hcl.method_configs import HnetConfig
 from hcl.methods.base import Method, Prediction, Setup
 from hcl.optim import make_adam, set_rate
+from hcl.products import has_fast_bfloat16
 from hcl.target import TargetNetwork
 from hcl.task_inference import lowest_entropy, pick
 
@@ -51,6 +54,7 @@ class Hnet(Method):
         self.target.shared = dict(zip(self.target.shared, self.shared, strict=True))
         self.buffers_of: dict[int, Weights] = {}  # running statistics, by `_slot`
         self._cached: tuple[range, Tensor] | None = None
+        self._rough: Tensor | None = None  # the same in bfloat16
         self.shared_optimizer: torch.optim.Adam | None = None
 
     def _make_hypernets(self, chunk_sizes: list[int]) -> TaskHypernet | GroupedTaskHypernet:
@@ -148,13 +152,17 @@ class Hnet(Method):
     def train(self, mode: bool = True) -> "Hnet":
         super().train(mode)
         self.target.train(mode)
-        self._cached = None  # weights generated for evaluation are stale once training goes on
+        self._forget_weights()  # those for evaluation are stale once training goes on
         return self
+
+    def _forget_weights(self) -> None:
+        self._cached = self._rough = None
 
     def weights_for(self, task_ids: range) -> Tensor:
         """(T, num_weights) of the asked tasks; in evaluation mode generated once."""
         known, weights = self._cached or (range(0), None)
         if weights is None or task_ids.start not in known or task_ids[-1] not in known:
+            self._forget_weights()
             known, weights = self._cached = (task_ids, self.task_hypernet(task_ids))
         return weights[task_ids.start - known.start : task_ids.stop - known.start]
 
@@ -168,27 +176,48 @@ class Hnet(Method):
         return Prediction(torch.cat(logits), torch.cat(task_ids))
 
     def _predict_inferred(self, x: Tensor) -> Prediction:
-        """All tasks' networks on all inputs at once; only the picked task's head competes."""
-        weights = self.weights_for(range(self.num_learned))
-        buffers = [self.statistics(i) for i in range(self.num_learned)]
-        heads = self.per_head(self.target.run_many(weights, x, buffers))
-        task_ids = self.infer_task(x, heads)
-        chosen = pick(heads, task_ids)
+        """Only the inferred task's head competes."""
+        task_ids, chosen = self.infer(x)
         if self.layout.scenario == "domain":
             return Prediction(chosen, task_ids)
         logits = chosen.new_full((len(x), self.layout.num_tasks, chosen.shape[1]), -torch.inf)
         logits[torch.arange(len(x), device=x.device), task_ids] = chosen
         return Prediction(logits.flatten(1), task_ids)
 
+    def infer(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """int64 (B,), the task each input is taken to be from, and (B, classes), its answer."""
+        tasks = range(self.num_learned)
+        weights, buffers = self.weights_for(tasks), [self.statistics(i) for i in tasks]
+        if self._is_screened(x):
+            if self._rough is None:
+                self._rough = weights.bfloat16()
+            rough = self.target.run_many(self._rough, x.bfloat16(), buffers)
+            return screening.lowest_entropy(self.per_head(rough), partial(self.answer, x))
+        heads = self.per_head(self.target.run_many(weights, x, buffers))
+        task_ids = lowest_entropy(heads)
+        return task_ids, pick(heads, task_ids)
+
+    def _is_screened(self, x: Tensor) -> bool:
+        """Whether bfloat16 first is faster. The answer is the same."""
+        return (
+            self.target.is_mlp
+            and (x.device.type, x.dtype) == ("cpu", torch.float32)
+            and len(x) >= screening.MIN_INPUTS
+            and self.num_learned >= screening.MIN_TASKS
+            and has_fast_bfloat16()
+        )
+
+    def answer(self, x: Tensor, task_id: int, rows: Tensor) -> Tensor:
+        """(n, classes): a task's own head on some of the inputs, int64 (n,)."""
+        weights = self.weights_for(range(self.num_learned))[task_id]
+        logits = self.target(weights, x[rows], self.statistics(task_id))
+        return logits if self.layout.scenario == "domain" else logits[:, self.layout.head(task_id)]
+
     def per_head(self, logits: Tensor) -> Tensor:
         """(T, B, num_outputs) -> (T, B, classes): each task's network on its own head."""
         if self.layout.scenario == "domain":
             return logits
         return torch.stack([logits[t][:, self.layout.head(t)] for t in range(len(logits))])
-
-    def infer_task(self, x: Tensor, head_logits: Tensor) -> Tensor:
-        """int64 (B,): the task each input is taken to be from."""
-        return lowest_entropy(head_logits)
 
     def set_learning_rate(self, rate: float) -> None:
         self.task_hypernet.set_learning_rate(rate)
@@ -211,7 +240,7 @@ class Hnet(Method):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
-        self._cached = None
+        self._forget_weights()
         self.buffers_of = {
             task_id: {k: b.to(self.device) for k, b in buffers.items()}
             for task_id, buffers in state["buffers_of"].items()

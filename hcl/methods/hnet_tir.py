@@ -1,11 +1,13 @@
 """HNET+TIR: a hypernetwork classifier, and a classifier of tasks that picks the embedding."""
 
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hcl import screening
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError
 from hcl.generators import HnetVae
@@ -80,8 +82,9 @@ class HnetTir(Hnet):
         """(B, tasks seen so far)"""
         return self.task_network(x)[:, : self.num_learned]
 
-    def infer_task(self, x: Tensor, head_logits: Tensor) -> Tensor:
-        return self._task_logits(x).argmax(dim=1)
+    def infer(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        task_ids = self._task_logits(x).argmax(dim=1)
+        return task_ids, screening.answers(task_ids, partial(self.answer, x))
 
     def set_learning_rate(self, rate: float) -> None:
         super().set_learning_rate(rate)

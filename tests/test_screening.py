@@ -1,0 +1,124 @@
+"""The task of lowest entropy is the same, whether all logits are exact or only some."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import build, learn, trial
+from torch import Tensor
+
+from hcl import screening
+from hcl.methods import hnet
+from hcl.task_inference import entropy, lowest_entropy, pick
+
+
+class Networks:
+    """Exact and rough logits of T tasks, and which pairs of task and input were asked for."""
+
+    def __init__(self, exact: Tensor, error: float) -> None:
+        self.exact = exact
+        noise = (2 * torch.rand(exact.shape) - 1) * error
+        self.rough = exact + noise
+        self.asked = torch.zeros(exact.shape[:2], dtype=torch.bool)
+
+    def answer(self, task: int, rows: Tensor) -> Tensor:
+        self.asked[task, rows] = True
+        return self.exact[task, rows]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 999),
+    scale=st.sampled_from([0.01, 0.3, 3.0, 30.0, 300.0]),
+    relative=st.sampled_from([0.0, 1e-3, 0.01, 0.1]),
+    num_tasks=st.integers(1, 12),
+    classes=st.sampled_from([2, 10]),
+)
+def test_the_same_tasks_and_logits(
+    seed: int, scale: float, relative: float, num_tasks: int, classes: int
+) -> None:
+    torch.manual_seed(seed)
+    networks = Networks(scale * torch.randn(num_tasks, 300, classes), scale * relative)
+    task_ids, logits = screening.lowest_entropy(networks.rough, networks.answer)
+    expected = lowest_entropy(networks.exact)
+    assert torch.equal(task_ids, expected)
+    assert torch.equal(logits, pick(networks.exact, expected))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    seed=st.integers(0, 9999),
+    scale=st.sampled_from([0.01, 1.0, 10.0, 100.0]),
+    error=st.sampled_from([1e-3, 0.05, 0.5, 3.0]),
+)
+def test_the_bounds_hold_for_the_worst_error(seed: int, scale: float, error: float) -> None:
+    """Each logit off by +-error: the entropy stays above both bounds of the module's text."""
+    torch.manual_seed(seed)
+    rough = (scale * torch.randn(500, 5)).double()
+    exact = rough + error * (2 * torch.randint(2, rough.shape) - 1)
+    log_p = rough.log_softmax(-1)
+    before, after = entropy(rough), entropy(exact)
+    spread = (log_p.exp() * (log_p + before[:, None]) ** 2).sum(-1).sqrt()
+    e = torch.tensor(error, dtype=torch.float64)
+    assert (after >= before * (-2 * e).exp() * (1 - 1e-9) - 1e-15).all()
+    assert (after >= before - e * e.exp() * (spread + 2 * e)).all()
+
+
+def test_few_are_looked_at_twice_where_one_task_is_sure() -> None:
+    torch.manual_seed(0)
+    exact = torch.randn(10, 500, 10)
+    owners = torch.randint(10, (500,))
+    exact[owners, torch.arange(500), 3] += 12.0
+    networks = Networks(exact, 0.02)
+    task_ids, _ = screening.lowest_entropy(networks.rough, networks.answer)
+    assert torch.equal(task_ids, owners)
+    assert networks.asked.sum() == 500  # the surest of each input alone
+
+
+def test_ties_go_to_the_earliest_task() -> None:
+    exact = torch.zeros(4, 300, 3)
+    exact[2:, :, 0] = 2000.0  # entropy exactly 0
+    networks = Networks(exact, 0.1)
+    assert screening.lowest_entropy(networks.rough, networks.answer)[0].tolist() == [2] * 300
+
+
+def test_answers_are_each_inputs_own_task() -> None:
+    exact = torch.arange(24.0).view(4, 3, 2)
+    networks = Networks(exact, 0.0)
+    task_ids = torch.tensor([3, 0, 3])
+    found = screening.answers(task_ids, networks.answer)
+    assert torch.equal(found, pick(exact, task_ids))
+    assert networks.asked.sum() == 3
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("scenario", ["domain", "class"])
+@pytest.mark.parametrize("trained", [False, True])
+@torch.no_grad()
+def test_a_method_predicts_the_same(
+    scenario: str, trained: bool, one_thread: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, data = build(trial("hnet", scenario))
+    for task_id in range(3):
+        with torch.enable_grad():
+            learn(method, data, task_id, steps=20 if trained else 1)
+    x = torch.cat([task.train.x for task in data.tasks])
+    x = x.repeat(300 // len(x) + 1, 1) + 0.1 * torch.randn(300 // len(x) * len(x) + len(x), 1)
+    method.eval()
+    monkeypatch.setattr(screening, "MIN_TASKS", 2)
+    found = {}
+    for is_fast in (True, False):
+        monkeypatch.setattr(hnet, "has_fast_bfloat16", lambda is_fast=is_fast: is_fast)
+        assert method._is_screened(x) == is_fast
+        found[is_fast] = method.predict(x, None)
+    assert torch.equal(found[True].task_ids, found[False].task_ids)
+    torch.testing.assert_close(found[True].logits, found[False].logits)
