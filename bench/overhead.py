@@ -1,15 +1,17 @@
 """What a sweep costs beside its trainings, what is paid once and what is paid per trial apart.
 
-Sweeps of few and of many equal trials, one at a time, and the same trainings back to back in one
-process. Per trial: (seconds of the long sweep - of the short one) / difference in trials - seconds
-of a training. Once: what is left of the short sweep.
+A sweep of equal trials, one at a time, and the same trainings back to back in one process. A trial
+takes from its start to the next one's, by their journals: the median, without the first, which
+also imports. Per trial: that - seconds of a training. Once: seconds of the sweep - trials x that.
 
-`python -m bench.overhead --trials 2,10 --iterations 300`
+`python -m bench.overhead --trials 8 --iterations 20`
 """
 
 import argparse
+import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,6 +19,7 @@ import time
 from pathlib import Path
 
 from hcl.config import TrialConfig
+from sweeps.journal import Journal
 
 RESULTS = Path(__file__).parent / "overhead.json"
 SPACE = """
@@ -36,28 +39,25 @@ sweep: {{num_trials: {trials}, sampler: random, max_concurrent_trials: 1}}
 def main() -> None:
     """Measure one length of trial; replaces its line in bench/overhead.json."""
     parser = argparse.ArgumentParser(prog="python -m bench.overhead", description=__doc__)
-    parser.add_argument("--trials", default="2,10", metavar="FEW,MANY")
+    parser.add_argument("--trials", type=int, default=8, help="of the sweep, at least 4")
     parser.add_argument("--iterations", type=int, default=300, help="steps per task, 5 tasks")
     args = parser.parse_args()
-    few, many = (int(part) for part in args.trials.split(","))
-    seconds: dict[int, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        load = os.getloadavg()[0]
-        for trials in (few, many):
-            place = Path(folder) / str(trials)
-            place.mkdir()
-            seconds[trials] = _sweep(place, trials, args.iterations)
-        configs = _configs(place)
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        seconds = _sweep(folder, args.trials, args.iterations)
+        each = _seconds_per_trial(folder)
+        configs = _configs(folder)
         training = _back_to_back(configs) / len(configs)
-    each = (seconds[many] - seconds[few]) / (many - few)
     found = {
         "iterations": args.iterations,
-        "trials": [few, many],
-        "sweep_seconds": [round(seconds[few], 1), round(seconds[many], 1)],
+        "trials": args.trials,
+        "sweep_seconds": round(seconds, 1),
+        "trial_seconds": round(each, 2),
         "training_seconds": round(training, 2),
         "added_per_trial_seconds": round(each - training, 2),
         "added_per_trial_percent": round(100 * (each / training - 1), 1),
-        "paid_once_seconds": round(seconds[few] - few * each, 1),
+        "paid_once_seconds": round(seconds - args.trials * each, 1),
         "load_at_start": round(load, 1),
     }
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
@@ -76,9 +76,20 @@ def _sweep(folder: Path, trials: int, iterations: int) -> float:
     return time.perf_counter() - began
 
 
+def _seconds_per_trial(folder: Path) -> float:
+    """Between the starts of one trial and the next."""
+    starts = sorted(Journal(path.parent).records()[0]["time"] for path in _of_seeds(folder))
+    gaps = [after - before for before, after in itertools.pairwise(starts)]
+    return statistics.median(gaps[1:])
+
+
+def _of_seeds(folder: Path) -> list[Path]:
+    return sorted((folder / "sweeps" / "overhead" / "trials").glob("*/seed_1/result.json"))
+
+
 def _configs(folder: Path) -> list[TrialConfig]:
-    results = sorted((folder / "sweeps" / "overhead" / "trials").glob("*/seed_1/result.json"))
-    return [TrialConfig.from_dict(json.loads(p.read_text())["config"]) for p in results]
+    results = [json.loads(path.read_text()) for path in _of_seeds(folder)]
+    return [TrialConfig.from_dict(result["config"]) for result in results]
 
 
 def _back_to_back(configs: list[TrialConfig]) -> float:
