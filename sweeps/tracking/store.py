@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcl.config import ConfigError
+from sweeps.tracking.database import make_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -90,7 +91,10 @@ def prepare(store: Store) -> None:
     """
     from mlflow.exceptions import MlflowException
 
-    with told_as_config_error(store), _one_at_a_time(store):
+    with told_as_config_error(store), _one_at_a_time(store) as database:
+        if database is not None and not database.exists():
+            set_environment()
+            make_database(database)
         try:
             client = connect(store, create=True)
         except MlflowException as error:
@@ -149,10 +153,7 @@ def connect(store: Store, create: bool = False) -> MlflowClient:
     Raises:
         FileNotFoundError: There is no sqlite file, and none is to be made.
     """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    for name, level in _CHATTY.items():
-        logging.getLogger(name).setLevel(level)
+    set_environment()
     database = _sqlite_file(store.tracking_uri)
     if database is not None:
         check_sqlite(database)
@@ -161,6 +162,14 @@ def connect(store: Store, create: bool = False) -> MlflowClient:
     from mlflow import MlflowClient
 
     return MlflowClient(store.tracking_uri)
+
+
+def set_environment() -> None:
+    """Before MLflow is imported; what the user has set stays."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name, level in _CHATTY.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def outages() -> tuple[type[Exception], ...]:
@@ -256,14 +265,17 @@ def _migrate(store: Store) -> None:
 
 
 @contextmanager
-def _one_at_a_time(store: Store) -> Iterator[None]:
-    """Two drivers may start on one fresh storage folder; the second waits for the first."""
+def _one_at_a_time(store: Store) -> Iterator[Path | None]:
+    """Two drivers may start on one fresh storage folder; the second waits for the first.
+
+    Gives the store's sqlite file, if it is one.
+    """
     database = _sqlite_file(store.tracking_uri)
     if database is None:
-        yield
+        yield None
         return
     check_sqlite(database)
     database.parent.mkdir(parents=True, exist_ok=True)
     with open(database.with_suffix(".lock"), "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield database
