@@ -151,9 +151,10 @@ def _make_trainable(together: list[list[Cell]], place: Place) -> Callable[[dict[
     def trainable(choice: dict[str, Any]) -> None:
         from ray import tune
 
-        from sweeps.search import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
-        from sweeps.trial import clean_process
+        from sweeps.reported import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
+        from sweeps.trial import clean_process, import_once
 
+        import_once(place.store)
         lot = together[choice["number"]]
         num_tasks = lot[0].config.benchmark.num_tasks
         of = {NUM_TASKS: num_tasks}

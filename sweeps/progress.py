@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from sweeps.report import shown
-from sweeps.search import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
+from sweeps.reported import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 LIVE_EVERY = 0.5

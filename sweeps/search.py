@@ -20,16 +20,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ray.tune.search import Searcher
 
 from hcl.config import ConfigError, TrialConfig
+from sweeps.reported import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED, VALUES
 from sweeps.samplers import make_sampler
 from sweeps.search_space import SearchSpace
 from sweeps.study import is_refused, open_study
-
-# What a trial reports to Ray (see sweeps.trial).
-OBJECTIVE = "objective"
-VALUES = "values"  # one for each objective, at the end
-TASKS_LEARNED = "tasks_learned"
-NUM_TASKS = "num_tasks"
-FAILURE = "failure"
 
 
 class OptunaSearch(Searcher):
