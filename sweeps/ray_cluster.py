@@ -27,6 +27,8 @@ ENVIRONMENT = {
     # Else every worker of `uv run hcl sweep` builds the environment anew.
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Workers of which no trial is run: Tune gives its own an environment.
+    "RAY_prestart_worker_first_driver": "0",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
