@@ -186,3 +186,17 @@ def test_where_the_penalty_is_taken(lookahead: str) -> None:
         torch.testing.assert_close(mine, theirs)
     assert slopes[-1].abs().max() == 0  # the current embedding
     assert all(p.requires_grad and p.grad is None for p in owner.hypernet.theta())
+
+
+def test_gradients_may_lie_in_memory_as_they_like() -> None:
+    """torch's fused kernel reads them in the order of memory."""
+    torch.manual_seed(0)
+    start, grad = torch.randn(3, 4), torch.randn(4, 3).T
+    ends = []
+    for g in (grad, grad.contiguous()):
+        optimizer = CandidateAdam([start.clone()], lr=0.1)
+        ahead = optimizer.after_step([g])[0].clone()
+        optimizer.step([g])
+        assert torch.equal(ahead, optimizer.params[0])
+        ends.append(ahead)
+    assert torch.equal(*ends)

@@ -50,13 +50,12 @@ class CandidateAdam:
     @torch.no_grad()
     def after_step(self, grads: list[Tensor]) -> list[Tensor]:
         """The parameters as `step(grads)` would leave them; valid until the next call."""
-        if not self._scratch:
-            tensors = (self.params, self.first, self.second)
-            self._scratch = tuple([torch.empty_like(p) for p in kind] for kind in tensors)
+        own = [kind[: len(grads)] for kind in (self.params, self.first, self.second)]
+        if not self._scratch or len(self._scratch[0]) != len(grads):
+            self._scratch = tuple([torch.empty_like(p) for p in kind] for kind in own)
+        for scratch, kind in zip(self._scratch, own, strict=True):
+            torch._foreach_copy_(scratch, kind)
         params, first, second = self._scratch
-        torch._foreach_copy_(params, self.params)
-        torch._foreach_copy_(first, self.first)
-        torch._foreach_copy_(second, self.second)
         self._adam(params, grads, first, second)
         return [p.detach() for p in params]
 
@@ -74,13 +73,23 @@ class CandidateAdam:
         )  # fmt: skip
         return self._lower
 
+    def _scales(self) -> tuple[float, float]:
+        """1 - beta^t of the coming step, for both moments."""
+        scale1, scale2 = (1 - beta ** (self.num_steps + 1) for beta in self.betas)
+        return scale1, scale2
+
     def _scalars(self) -> Tensor:
         """Of the coming step; see adam_kernels.ahead."""
-        scale1, scale2 = (1 - beta ** (self.num_steps + 1) for beta in self.betas)
+        scale1, scale2 = self._scales()
         # Filled on the device: a copy from the host would wait for it, in every step.
         scalars = torch.full((2,), self.lr / scale1, device=self.params[0].device)
         scalars[1] = scale2**0.5
         return scalars
+
+    def numbers(self) -> tuple[float, ...]:
+        """Of the coming step; see one_pass.run."""
+        scale1, scale2 = self._scales()
+        return (self.lr / scale1, scale2**-0.5, *self.betas, self.eps)
 
     def candidate(self, grads: list[Tensor]) -> list[Tensor]:
         """The step that `step(grads)` would add to the parameters."""
@@ -88,8 +97,7 @@ class CandidateAdam:
 
     def differentiable_candidate(self, grads: list[Tensor]) -> list[Tensor]:
         """`candidate` as a differentiable function of `grads`."""
-        scale1 = 1 - self.betas[0] ** (self.num_steps + 1)
-        scale2 = 1 - self.betas[1] ** (self.num_steps + 1)
+        scale1, scale2 = self._scales()
         steps = []
         for first, second, grad in zip(self.first, self.second, grads, strict=True):
             m = torch.lerp(first, grad, 1 - self.betas[0]) / scale1
@@ -102,12 +110,14 @@ class CandidateAdam:
     @torch.no_grad()
     def step(self, grads: list[Tensor], more_grads: list[Tensor] | None = None) -> None:
         """Update moments and parameters; the gradient is the sum of both (`more_grads` is used
-        up)."""
-        if more_grads is None:
-            self._adam(self.params, grads, self.first, self.second)
-        elif self.compiled is None:
-            torch._foreach_add_(more_grads, grads)
-            self._adam(self.params, more_grads, self.first, self.second)
+        up). With gradients of the first parameters alone the others stay."""
+        if self.compiled is None or more_grads is None:
+            if more_grads is not None:
+                torch._foreach_add_(more_grads, grads)
+            params, first, second = (
+                kind[: len(grads)] for kind in (self.params, self.first, self.second)
+            )
+            self._adam(params, grads if more_grads is None else more_grads, first, second)
         else:
             self.compiled.step(
                 self.params, grads, more_grads, self.first, self.second, self._scalars(),
@@ -119,6 +129,8 @@ class CandidateAdam:
         self, params: list[Tensor], grads: list[Tensor], first: list[Tensor], second: list[Tensor]
     ) -> None:
         """torch's own Adam, on the tensors given and the step count of the next step."""
+        # The fused kernel reads gradients as they lie in memory: others give nonsense.
+        grads = [g.contiguous() for g in grads]
         counts = [torch.full((), float(self.num_steps), device=p.device) for p in params]
         adam(
             params,
