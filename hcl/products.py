@@ -10,6 +10,9 @@ import torch
 # Largest error of a sum of 512 standard normal products: float32 stays below 2e-4, bfloat16 and
 # TF32 inputs come to 1e-2 and more.
 FLOAT32_ERROR = 1e-3
+# Multiplications in a product from which oneDNN is faster than torch's default in spite of the
+# time it takes to start.
+ONEDNN_FROM = 2_000_000
 
 
 @contextmanager
@@ -37,6 +40,31 @@ def _is_exact() -> bool:
     random = torch.Generator().manual_seed(0)
     with _bfloat16_allowed():
         return all(_error(rows, random) < FLOAT32_ERROR for rows in (1, 32, 256))
+
+
+class products_of_size:  # noqa: N801  used as a function
+    """Inside, small matrices are multiplied by torch's default, not by oneDNN.
+
+    oneDNN takes some 15 us to start. Nothing changes outside of `fastest_float32`, for large
+    products, or on a GPU.
+
+    Args:
+        work: multiplications of one product inside.
+    """
+
+    def __init__(self, work: int) -> None:
+        self.is_small = work < ONEDNN_FROM
+
+    def __enter__(self) -> None:
+        setting: Any = getattr(torch.backends.mkldnn, "matmul", None)
+        self.changes = self.is_small and setting is not None and setting.fp32_precision == "bf16"
+        if self.changes:
+            setting.fp32_precision = "none"
+
+    def __exit__(self, *error: object) -> None:
+        if self.changes:
+            setting: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009
+            setting.fp32_precision = "bf16"
 
 
 @cache

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hcl.config import TrialConfig
 from hcl.hypernets import Hypernet
-from hcl.hypernets.hypernet import ACTIVATIONS
+from hcl.hypernets.hidden import ACTIVATIONS, Hidden
 from hcl.methods import Setup
 from hcl.methods.hnet import Hnet
 from hcl.task import OutputLayout
@@ -27,13 +27,16 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def word_by_word(hypernet: Hypernet, embedding: Tensor) -> Tensor:
+FUNCTIONS = {"relu": torch.relu, "elu": F.elu, "sigmoid": torch.sigmoid}
+
+
+def word_by_word(hypernet: Hypernet, embedding: Tensor, activation: str) -> Tensor:
     """One task: each chunk's input concatenated, an MLP, the last chunk cut."""
     pieces = []
     for chunk in hypernet.chunk_embeddings:
         hidden = torch.cat([embedding, chunk])
         for layer in hypernet.layers:
-            hidden = hypernet.activation(layer(hidden))
+            hidden = FUNCTIONS[activation](layer(hidden))
         pieces.append(hidden @ hypernet.output[:-1] + hypernet.output[-1])
     return torch.cat(pieces)[: hypernet.num_weights]
 
@@ -58,7 +61,38 @@ def test_all_tasks_in_one_call(
     assert hypernet.num_chunks == (1 if is_full else ceil(num_weights / chunk_size))
     assert hypernet.chunk_embeddings.shape[1] == (0 if is_full else 2)
     for mine, embedding in zip(weights, embeddings, strict=True):
-        torch.testing.assert_close(mine, word_by_word(hypernet, embedding), rtol=1e-12, atol=1e-14)
+        theirs = word_by_word(hypernet, embedding, activation)
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14)
+
+
+@settings(max_examples=60)
+@given(
+    hidden_sizes=st.lists(st.integers(1, 5), max_size=3),
+    activation=st.sampled_from(sorted(ACTIVATIONS)),
+    chunk_size=st.integers(1, 10),
+    chunks_first=st.booleans(),
+    num_replicas=st.integers(0, 3),
+)
+def test_gradients_of_hidden_layers_are_autograds(
+    hidden_sizes: list[int],
+    activation: str,
+    chunk_size: int,
+    chunks_first: bool,
+    num_replicas: int,
+) -> None:
+    torch.manual_seed(0)
+    hypernet = Hypernet(20, 3, 2, chunk_size, tuple(hidden_sizes), activation)
+    front = (num_replicas,) * (num_replicas > 0)
+    lower = [torch.randn(*front, *p.shape, requires_grad=True) for p in hypernet.theta()[:-1]]
+    embeddings = torch.randn(*front, 4, 3, requires_grad=True)
+    hidden = Hidden.of(embeddings, lower, hypernet.activation, chunks_first)
+    last = hidden.layers[-1]
+    grad = torch.randn_like(last)
+    *theirs, of_embeddings = torch.autograd.grad(last, [*lower, embeddings], grad)
+    with torch.no_grad():
+        mine, own = hidden.gradients(grad)
+    for a, b in zip([*mine, own], [*theirs, of_embeddings], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
 def test_other_parameters_than_its_own() -> None:

@@ -11,7 +11,7 @@ from tiny import build, learn, trial
 from torch import Tensor
 
 from hcl.hypernets import Hypernet, OutputRegularizer
-from hcl.hypernets.hypernet import ACTIVATIONS, Theta
+from hcl.hypernets.hidden import ACTIVATIONS, Theta
 
 
 @pytest.fixture(autouse=True)

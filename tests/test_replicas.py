@@ -10,7 +10,7 @@ from tiny import ITERATIONS, batch, build, go, trial, variant
 
 from hcl import Result, TrainingDiverged, TrialConfig, checkpoint
 from hcl.config import ConfigError
-from hcl.hypernets import hypernet
+from hcl.hypernets import hidden
 from hcl.lots import lots
 from hcl.methods.hnet import Hnet
 from hcl.methods.hnet_stack import HnetStack
@@ -63,7 +63,7 @@ def test_steps_are_those_of_each_alone(
     name: str, count: int, is_large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In float64, beta and learning rate different: parameters, moments, streams, losses."""
-    monkeypatch.setattr(hypernet, "LARGE", -1 if is_large else 10**9)
+    monkeypatch.setattr(hidden, "LARGE", -1 if is_large else 10**9)
     torch.set_default_dtype(torch.float64)
     try:
         configs = [variant(name, **different) for different in DIFFERENT[:count]]

@@ -88,11 +88,9 @@ class Rows:
         return torch.cat([moved.mT, moved + self.cross.mT + self.kept], dim=-1).mul_(2 * factor)
 
 
-def column_products(stack: Tensor, kept: Tensor, multiply: Product) -> Columns:
-    """From V* over E (2 (H + 1), columns) and V* V*'."""
-    size = kept.shape[-1]
-    both = multiply(stack, stack[..., size:, :].mT)
-    by_change, change = both[..., :size, :], both[..., size:, :]
+def columns_of(both: Tensor, kept: Tensor) -> Columns:
+    """From V* E' over E E' (2 (H + 1), H + 1) and V* V*'."""
+    by_change, change = both.tensor_split(2, dim=-2)
     return Columns(kept + by_change + by_change.mT + change, by_change + change, change)
 
 

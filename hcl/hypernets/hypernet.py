@@ -1,7 +1,5 @@
 """Task embedding (and chunk embeddings) -> weights of a target network."""
 
-from collections.abc import Callable
-from functools import partial
 from math import ceil
 from typing import Any
 
@@ -9,34 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# In place: nothing else reads what they get, and hidden layers of past tasks are large.
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu_,
-    "elu": partial(F.elu, inplace=True),
-    "sigmoid": torch.sigmoid_,
-}
-Theta = list[Tensor]
-LARGE = 100_000  # multiplications, of one replica: thousands of times what a call costs
-
-
-def is_large(a: Tensor, b: Tensor) -> bool:
-    """Whether the products of R replicas, (R, ..., n, m) and (R, m, p), are faster one by one.
-
-    On the CPU a batched product first copies operands that are transposed or parts of others.
-    """
-    work = a[0].numel() * b.shape[-1]
-    return a.device.type == "cpu" and work > LARGE
-
-
-def product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
-    """a @ b, as fast for R replicas, (R, n, m) and (R, m, p), as for one."""
-    if b.ndim < 3 or not is_large(a, b):
-        return torch.matmul(a, b, out=out)
-    if out is None:
-        out = a.new_empty(len(a), a.shape[1], b.shape[2])
-    for one in zip(a, b, out, strict=True):
-        torch.mm(one[0], one[1], out=one[2])
-    return out
+from hcl.hypernets.hidden import ACTIVATIONS, Hidden, Theta, product
 
 
 def output_layer(weight: Tensor, bias: Tensor) -> Tensor:
@@ -48,8 +19,41 @@ def output_layer(weight: Tensor, bias: Tensor) -> Tensor:
     return torch.cat([weight.T, bias[None]])
 
 
+def generate(features: Tensor, output: Tensor, num_weights: int) -> Tensor:
+    """Features of tasks and chunks times the output layer, cut to the weights that are needed.
+
+    Args:
+        features: (T, K, H + 1).
+        output: (H + 1, C), or (T, H + 1, C).
+        num_weights: of the (K C) columns.
+
+    Returns:
+        (T, num_weights)
+    """
+    whole, rest = divmod(num_weights, output.shape[-1])
+    weights = features.new_empty(len(features), num_weights)
+    if whole:
+        body = weights[:, : num_weights - rest].unflatten(1, (whole, -1))
+        product(features[:, :whole], output, out=body)
+    if rest:
+        product(features[:, whole:], output[..., :rest], out=weights[:, None, -rest:])
+    return weights
+
+
+def gradient_for_features(grad: Tensor, output: Tensor) -> Tensor:
+    """(T, K, H + 1) from the gradient of what `generate` gave."""
+    whole, rest = divmod(grad.shape[1], output.shape[-1])
+    parts = []
+    if whole:
+        body = grad[:, : grad.shape[1] - rest].unflatten(1, (whole, -1))
+        parts.append(product(body, output.mT))
+    if rest:
+        parts.append(product(grad[:, None, -rest:], output[..., :rest].mT))
+    return torch.cat(parts, dim=1)
+
+
 class GenerateWeights(torch.autograd.Function):
-    """Features of every task and chunk times the output layer, cut to the weights that are needed.
+    """`generate`, differentiable.
 
     Written out because the cut is in the middle of a chunk: autograd would pad the gradient back
     to whole chunks and multiply the padding.
@@ -59,35 +63,24 @@ class GenerateWeights(torch.autograd.Function):
     def forward(ctx: Any, features: Tensor, output: Tensor, num_weights: int) -> Tensor:
         """(T, K, H + 1), (H + 1, C) -> (T, num_weights); or an output layer for each of the T."""
         ctx.save_for_backward(features, output)
-        whole, rest = divmod(num_weights, output.shape[-1])
-        weights = features.new_empty(len(features), num_weights)
-        body = weights[:, : num_weights - rest].unflatten(1, (whole, -1)) if whole else None
-        if body is not None:
-            product(features[:, :whole], output, out=body)
-        if rest:
-            cut = weights[:, None, -rest:]
-            product(features[:, whole:], output[..., :rest], out=cut)
-        return weights
+        return generate(features, output, num_weights)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         features, output = ctx.saved_tensors
         whole, rest = divmod(grad.shape[1], output.shape[-1])
-        parts, grad_output = [], None
+        grad_output = None
         if whole:
             body = grad[:, : grad.shape[1] - rest].unflatten(1, (whole, -1))
-            parts.append(product(body, output.mT))
             grad_output = _for_output(features[:, :whole], body, output)
         if rest:
-            cut = grad[:, None, -rest:]
-            parts.append(product(cut, output[..., :rest].mT))
-            by_rest = _for_output(features[:, whole:], cut, output)
+            by_rest = _for_output(features[:, whole:], grad[:, None, -rest:], output)
             if grad_output is None:
                 grad_output = F.pad(by_rest, (0, output.shape[-1] - rest))
             else:
                 grad_output[..., :rest] += by_rest
         assert grad_output is not None
-        return torch.cat(parts, dim=1), grad_output, None
+        return gradient_for_features(grad, output), grad_output, None
 
 
 def _for_output(features: Tensor, grad: Tensor, output: Tensor) -> Tensor:
@@ -95,17 +88,6 @@ def _for_output(features: Tensor, grad: Tensor, output: Tensor) -> Tensor:
     if output.ndim == 3:
         return product(features.mT, grad)
     return features.flatten(0, 1).T @ grad.flatten(0, 1)
-
-
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (T, K, n) through a layer; or x (R, T, K, n) through R layers, each its own."""
-    if weight.ndim == 2:
-        return F.linear(x, weight, bias)
-    if is_large(x, weight.mT):
-        biases = bias if bias is not None else [None] * len(x)
-        return torch.stack([F.linear(*one) for one in zip(x, weight, biases, strict=True)])
-    hidden = torch.bmm(x.flatten(1, 2), weight.mT).unflatten(1, x.shape[1:3])
-    return hidden if bias is None else hidden + bias[:, None, None]
 
 
 class Hypernet(nn.Module):
@@ -166,9 +148,6 @@ class Hypernet(nn.Module):
     ) -> Tensor:
         """Last hidden layer for every task and chunk.
 
-        The first layer is split, W [e, c] = W_e e + W_c c, so that its cost does not grow with
-        tasks x chunks.
-
         Args:
             embeddings: (T, embedding_size).
             theta: parameters to use instead of the own ones (the output layer is not read),
@@ -180,18 +159,12 @@ class Hypernet(nn.Module):
             (T, num_chunks, H), or (num_chunks, T, H); for a linear hypernetwork the inputs
             themselves.
         """
-        chunks, *layers, _ = self.theta() if theta is None else theta
-        along_tasks, along_chunks = (-3, -2) if chunks_first else (-2, -3)
-        tasks, chunks = embeddings.unsqueeze(along_tasks), chunks.unsqueeze(along_chunks)
-        if not layers:
-            shape = torch.broadcast_shapes(tasks.shape[:-1], chunks.shape[:-1])
-            return torch.cat([tasks.expand(*shape, -1), chunks.expand(*shape, -1)], dim=-1)
-        by_task, by_chunk = layers[0].split([self.embedding_size, chunks.shape[-1]], dim=-1)
-        hidden = _linear(tasks, by_task, layers[1]) + _linear(chunks, by_chunk)
-        hidden = self.activation(hidden)
-        for weight, bias in zip(layers[2::2], layers[3::2], strict=True):
-            hidden = self.activation(_linear(hidden, weight, bias))
-        return hidden
+        *lower, _ = self.theta() if theta is None else theta
+        return Hidden.of(embeddings, lower, self.activation, chunks_first).layers[-1]
+
+    def features_and_one(self, embeddings: Tensor, theta: Theta | None = None) -> Tensor:
+        """(T, num_chunks, H + 1): `features`, and the 1 that the bias is multiplied with."""
+        return F.pad(self.features(embeddings, theta), (0, 1), value=1.0)
 
     def forward(self, embeddings: Tensor, theta: Theta | None = None) -> Tensor:
         """Generate the target weights of all asked tasks in one batched call.
@@ -204,5 +177,5 @@ class Hypernet(nn.Module):
             (T, num_weights)
         """
         theta = self.theta() if theta is None else theta
-        features = F.pad(self.features(embeddings, theta), (0, 1), value=1.0)
+        features = self.features_and_one(embeddings, theta)
         return GenerateWeights.apply(features, theta[-1], self.num_weights)

@@ -1,5 +1,6 @@
 """The output regularizer of von Oswald et al. (2020), eq. 2, without generating any weights."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -7,9 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hcl.hypernets.gram_form import Factor, Rows, column_products, rough_product
-from hcl.hypernets.hypernet import Hypernet, Theta, product
+from hcl.hypernets.gram_form import Factor, Rows, columns_of, rough_product
+from hcl.hypernets.hidden import Hidden, Theta, product
+from hcl.hypernets.hypernet import Hypernet
+from hcl.products import products_of_size
 
+# The work of a step on the output layer: see OutputRegularizer._over_output.
+OverOutput = Callable[[Tensor, Tensor], tuple[list[Tensor], Tensor | None]]
 # Numbers in the last hidden layer, over tasks and chunks, that are differentiated at once.
 FEATURES_AT_ONCE = 2**24
 
@@ -109,43 +114,70 @@ class OutputRegularizer:
         torch.sub(theta[-1].detach(), self.kept, out=self.change)
         return self.value_and_grads_at(theta[:-1], tasks, strength)
 
+    @torch.no_grad()
     def value_and_grads_at(
-        self, lower: Theta, tasks: Tensor | None = None, strength: Factor = 1.0
+        self,
+        lower: Theta,
+        tasks: Tensor | None = None,
+        strength: Factor = 1.0,
+        over_output: OverOutput | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """The same at an output layer of `kept` + `change`, both its own; `change` is written
-        before, and `lower` has the other parameters."""
+        before, and `lower` has the other parameters.
+
+        Args:
+            lower: all parameters but the output layer.
+            tasks, strength: see `value_and_grads`.
+            over_output: does the work on the output layer instead: of `_over_output`'s arguments
+                it gets the factors, and there is no gradient for the output layer then.
+        """
         embeddings = self._of(self.embeddings, tasks)
         start, pair = self._start_of(tasks)
         factor = strength / embeddings.shape[-2]
-        lower = [p.detach().requires_grad_() for p in lower]
         diff = pair[..., : start.shape[-1]]  # (K, t, H)
-        blocks = self._blocks(start)
-        for block in blocks:
-            # Of one block the graph is kept, of many each is made again when its turn comes.
-            with torch.set_grad_enabled(len(blocks) == 1):
-                features = self._features(embeddings, lower, block)
-            part = diff[..., block, :, :]
-            torch.sub(features.detach(), start[..., block, :, :], out=part)
-        rows = [
-            Rows.of(pair[..., chunks, :, :], self._of(kept, tasks, -3), self.multiply)
-            for chunks, kept in zip(self._chunks(), self.kept_rows, strict=True)
-        ]
-        value, grad_diff, grad_output = self._grads_of(rows, start, factor)
-        if self.keep is not None:
-            keep = self._of(self.keep, tasks)
-            value += self._add_tail(diff, start, keep, factor, grad_diff, grad_output)
-        grads = [torch.zeros_like(p) for p in lower]
-        for block in blocks:
-            if len(blocks) > 1:
-                with torch.enable_grad():
-                    features = self._features(embeddings, lower, block)
-            part = grad_diff[..., block, :, :]
-            found = torch.autograd.grad(features, lower, part, allow_unused=True)
-            for total, grad in zip(grads, found, strict=True):
-                if grad is not None:
-                    total += grad
+        in_mode = products_of_size(start.numel() * start.shape[-1])
+        with in_mode:
+            hidden = self._write_diff(diff, start, embeddings, lower)
+            rows = [
+                Rows.of(pair[..., chunks, :, :], self._of(kept, tasks, -3), self.multiply)
+                for chunks, kept in zip(self._chunks(), self.kept_rows, strict=True)
+            ]
+        after = rows[0].factors(factor)
+        before = after + rows[1].factors(factor)
+        found, grad_output = (over_output or self._over_output)(before, after)
+        with in_mode:
+            value, grad_diff = self._grad_diff(rows, found, start, factor)
+            if self.keep is not None:
+                keep = self._of(self.keep, tasks)
+                value += self._add_tail(diff, start, keep, factor, grad_diff, grad_output)
+            grads = self._lower_grads(hidden, grad_diff, embeddings, lower)
         scale = factor.flatten() if isinstance(factor, Tensor) else factor
-        return scale * value, [*grads, grad_output]
+        return scale * value, grads if grad_output is None else [*grads, grad_output]
+
+    def _write_diff(
+        self, diff: Tensor, start: Tensor, embeddings: Tensor, lower: Theta
+    ) -> Hidden | None:
+        """The features' change to `diff`; the hidden layers, if they are one block."""
+        blocks, hidden = self._blocks(start), None
+        for block in blocks:
+            hidden = self._hidden(embeddings, lower, block)
+            part = diff[..., block, :, :]
+            torch.sub(hidden.layers[-1], start[..., block, :, :], out=part)
+        return hidden if len(blocks) == 1 else None
+
+    def _lower_grads(
+        self, hidden: Hidden | None, grad: Tensor, embeddings: Tensor, lower: Theta
+    ) -> Theta:
+        """From the features' gradient; hidden layers of many blocks are made again."""
+        if hidden is not None:
+            return hidden.gradients(grad)[0]
+        grads = [torch.zeros_like(p) for p in lower]
+        for block in self._blocks(grad):
+            hidden = self._hidden(embeddings, lower, block)
+            of_chunks, *of_layers = hidden.gradients(grad[..., block, :, :])[0]
+            grads[0][..., block, :] = of_chunks
+            torch._foreach_add_(grads[1:], of_layers)
+        return grads
 
     def _start_of(self, tasks: Tensor | None) -> tuple[Tensor, Tensor]:
         """`start` and `pair` of the chosen tasks."""
@@ -160,24 +192,21 @@ class OutputRegularizer:
         size = max(1, FEATURES_AT_ONCE // per_chunk)
         return [slice(i, i + size) for i in range(0, num_chunks, size)]
 
-    def _features(self, embeddings: Tensor, lower: Theta, block: slice) -> Tensor:
-        """(chunks of the block, t, H)"""
-        theta = [lower[0][..., block, :], *lower[1:], self.kept]
-        return self.hypernet.features(embeddings, theta, chunks_first=True)
+    def _hidden(self, embeddings: Tensor, lower: Theta, block: slice) -> Hidden:
+        """Of the block's chunks, chunks first."""
+        lower = [lower[0][..., block, :], *lower[1:]]
+        return Hidden.of(embeddings, lower, self.hypernet.activation, chunks_first=True)
 
     def _of(self, of_tasks: Tensor, tasks: Tensor | None, dim: int = -2) -> Tensor:
         """What is kept of each past task along a dimension, of the chosen ones alone."""
         return of_tasks if tasks is None else of_tasks.index_select(dim, tasks)
 
-    def _grads_of(
-        self, rows: list[Rows], start: Tensor, factor: Factor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The value without `factor`; its gradient for the features and the output layer with."""
-        before, after = (
-            column_products(self.kept_and_change[..., columns], kept, self.multiply)
-            for columns, kept in zip(self._columns(), self.kept_columns, strict=True)
-        )
+    def _grad_diff(
+        self, rows: list[Rows], found: list[Tensor], start: Tensor, factor: Factor
+    ) -> tuple[Tensor, Tensor]:
+        """The value without `factor`, and its gradient for the features with."""
         whole, cut = rows
+        before, after = map(columns_of, found, self.kept_columns)
         value = whole.value(before + after) + cut.value(before)
         grad_diff = start.new_empty(start.shape)
         grad_diff[..., self.whole + (self.cut > 0) :, :, :] = 0.0
@@ -185,18 +214,18 @@ class OutputRegularizer:
         for chunks, part, columns in zip(self._chunks(), rows, everywhere, strict=True):
             of_chunks = grad_diff[..., chunks, :, :].flatten(-3, -2)
             part.write_grad(columns, factor, self.multiply, of_chunks)
-        size = before.outer.shape[-1]
-        grad_output = torch.empty_like(self.kept_and_change[..., :size, :])
-        first, rest = self._columns()
-        factors = whole.factors(factor)
-        self._write_grad(grad_output, rest, factors)
-        if self.cut:
-            self._write_grad(grad_output, first, factors + cut.factors(factor))
-        return value, grad_diff, grad_output
+        return value, grad_diff
 
-    def _write_grad(self, grad_output: Tensor, columns: slice, factors: Tensor) -> None:
-        stack = self.kept_and_change[..., columns]
-        self.multiply(factors, stack, out=grad_output[..., columns])
+    def _over_output(self, before: Tensor, after: Tensor) -> tuple[list[Tensor], Tensor | None]:
+        """From K before the cut and after it (Rows.factors): V* E' over E E' on either side, and
+        K @ (V* over E)."""
+        size = self.kept.shape[-2]
+        grad, found = torch.empty_like(self.kept), []
+        for columns, factor in zip(self._columns(), (before, after), strict=True):
+            stack = self.kept_and_change[..., columns]
+            found.append(self.multiply(stack, stack[..., size:, :].mT))
+            self.multiply(factor, stack, out=grad[..., columns])
+        return found, grad
 
     def _add_tail(
         self,
@@ -205,9 +234,10 @@ class OutputRegularizer:
         keep: Tensor,
         factor: Factor,
         grad_diff: Tensor,
-        grad_output: Tensor,
+        grad_output: Tensor | None,
     ) -> Tensor:
         """The chunks with masked heads, weight by weight; adds to the gradients."""
+        assert grad_output is not None
         first = self.tail_start // self.hypernet.chunk_size
         moved, change = self.kept + self.change, self.change
         start = start[..., first:, :, :]

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hcl.hypernets.hypernet import GenerateWeights, Theta
+from hcl.hypernets.hidden import Theta
+from hcl.hypernets.hypernet import GenerateWeights
 from hcl.hypernets.lookahead import CandidateAdam
 from hcl.hypernets.output_regularizer import OutputRegularizer
 from hcl.hypernets.task_hypernet import TaskHypernet
@@ -60,8 +61,6 @@ class StackedAdam(CandidateAdam):
         self.lrs = [r.lr for r in replicas]
 
     def _adam(self, params: Theta, grads: Theta, first: Theta, second: Theta) -> None:
-        # The fused kernel reads gradients as they lie in memory: transposed ones give nonsense.
-        grads = [g.contiguous() for g in grads]
         if len(set(self.lrs)) == 1:
             return super()._adam(params, grads, first, second)
         for i, lr in enumerate(self.lrs):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hcl.hypernets.hypernet import is_large
+from hcl.hypernets.hidden import is_large
 from hcl.hypernets.stack import TaskHypernetStack
 from hcl.methods.hnet import Hnet
 

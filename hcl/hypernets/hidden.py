@@ -1,0 +1,123 @@
+"""The hidden layers of a hypernetwork, with their gradient written out.
+
+Autograd's bookkeeping costs more than these layers' products where they are small, as in most
+hypernetworks, and a step goes through them twice.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Theta = list[Tensor]
+Backward = Callable[[Tensor, Tensor], Tensor]
+LARGE = 100_000  # multiplications, of one replica: thousands of times what a call costs
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A function, which may work in place, and its gradient."""
+
+    apply: Callable[[Tensor], Tensor]
+    backward: Backward  # from the gradient of the result and the result
+
+
+# In place: nothing else reads what they get, and hidden layers of past tasks are large.
+ACTIVATIONS = {
+    "relu": Activation(torch.relu_, lambda g, y: torch.ops.aten.threshold_backward(g, y, 0)),
+    "elu": Activation(
+        partial(F.elu, inplace=True),
+        lambda g, y: torch.ops.aten.elu_backward(g, 1.0, 1.0, 1.0, True, y),
+    ),
+    "sigmoid": Activation(torch.sigmoid_, torch.ops.aten.sigmoid_backward),
+}
+
+
+def is_large(a: Tensor, b: Tensor) -> bool:
+    """Whether the products of R replicas, (R, ..., n, m) and (R, m, p), are faster one by one.
+
+    On the CPU a batched product first copies operands that are transposed or parts of others.
+    """
+    work = a[0].numel() * b.shape[-1]
+    return a.device.type == "cpu" and work > LARGE
+
+
+def product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
+    """a @ b, as fast for R replicas, (R, n, m) and (R, m, p), as for one."""
+    if b.ndim < 3 or not is_large(a, b):
+        return torch.matmul(a, b, out=out)
+    if out is None:
+        out = a.new_empty(len(a), a.shape[1], b.shape[2])
+    for one in zip(a, b, out, strict=True):
+        torch.mm(one[0], one[1], out=one[2])
+    return out
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (A, B, n) through a layer; or x (R, A, B, n) through R layers, each its own."""
+    if weight.ndim == 2:
+        return F.linear(x, weight, bias)
+    if is_large(x, weight.mT):
+        biases = bias if bias is not None else [None] * len(x)
+        return torch.stack([F.linear(*one) for one in zip(x, weight, biases, strict=True)])
+    hidden = torch.bmm(x.flatten(1, 2), weight.mT).unflatten(1, x.shape[1:3])
+    return hidden if bias is None else hidden + bias[:, None, None]
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Values of the hidden layers for tasks and chunks.
+
+    The first layer is split, W [e, c] = W_e e + W_c c, so that its cost does not grow with
+    tasks x chunks. With R replicas everything has that dimension before its own.
+    """
+
+    embeddings: Tensor  # (T, embedding_size)
+    lower: Theta  # chunk embeddings (K, n), then weight and bias of each layer
+    activation: Activation
+    chunks_first: bool
+    layers: list[Tensor]  # (T, K, n) each, or (K, T, n); without layers the inputs
+
+    @staticmethod
+    def of(
+        embeddings: Tensor, lower: Theta, activation: Activation, chunks_first: bool = False
+    ) -> "Hidden":
+        """Run the layers; arguments as the fields."""
+        along_tasks, along_chunks = (-3, -2) if chunks_first else (-2, -3)
+        tasks, chunks = embeddings.unsqueeze(along_tasks), lower[0].unsqueeze(along_chunks)
+        made: list[Tensor] = []
+        if len(lower) == 1:
+            shape = torch.broadcast_shapes(tasks.shape[:-1], chunks.shape[:-1])
+            made.append(torch.cat([tasks.expand(*shape, -1), chunks.expand(*shape, -1)], dim=-1))
+        for weight, bias in zip(lower[1::2], lower[2::2], strict=True):
+            if made:
+                hidden = _linear(made[-1], weight, bias)
+            else:
+                by_task, by_chunk = weight.split([tasks.shape[-1], chunks.shape[-1]], dim=-1)
+                hidden = _linear(tasks, by_task, bias) + _linear(chunks, by_chunk)
+            made.append(activation.apply(hidden))
+        return Hidden(embeddings, lower, activation, chunks_first, made)
+
+    def gradients(self, grad: Tensor) -> tuple[Theta, Tensor]:
+        """From the gradient of the last layer those of `lower` and of `embeddings`."""
+        over_tasks, over_chunks = (-2, -3) if self.chunks_first else (-3, -2)
+        if not len(self.lower) > 1:
+            size = self.embeddings.shape[-1]
+            return [grad[..., size:].sum(over_tasks)], grad[..., :size].sum(over_chunks)
+        found: Theta = []
+        weights = self.lower[1::2]
+        for i in reversed(range(1, len(weights))):
+            grad = self.activation.backward(grad, self.layers[i])
+            rows = grad.flatten(-3, -2)
+            found = [product(rows.mT, self.layers[i - 1].flatten(-3, -2)), rows.sum(-2), *found]
+            grad = product(rows, weights[i]).view_as(self.layers[i - 1])
+        grad = self.activation.backward(grad, self.layers[0])
+        of_tasks, of_chunks = grad.sum(over_chunks), grad.sum(over_tasks)
+        chunks, first = self.lower[:2]
+        by_task, by_chunk = first.split([self.embeddings.shape[-1], chunks.shape[-1]], dim=-1)
+        grad_first = [product(of_tasks.mT, self.embeddings), product(of_chunks.mT, chunks)]
+        found = [torch.cat(grad_first, dim=-1), of_tasks.sum(-2), *found]
+        return [product(of_chunks, by_chunk), *found], product(of_tasks, by_task)
