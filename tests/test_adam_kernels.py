@@ -9,8 +9,8 @@ import pytest
 import torch
 from tiny import go, trial
 
-from hcl.hypernets import CandidateAdam
-from hcl.hypernets.adam_kernels import ahead, is_worthwhile, step
+from hcl.hypernets import CandidateAdam, one_pass
+from hcl.hypernets.adam_kernels import ahead, step
 
 SHAPES = [(3, 2), (4,), (1, 0), (5, 7)]
 BETAS, EPS = (0.9, 0.99), 1e-8
@@ -49,16 +49,14 @@ def test_kernels_are_adam() -> None:
             torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-9)
 
 
-def test_only_long_trials_of_large_hypernets_are_compiled() -> None:
-    assert is_worthwhile(50_000, 2_000_000)  # permuted-10 at the paper's settings
-    assert not is_worthwhile(10_000, 470_000)  # split MNIST: four seconds to win
-    result = go(trial("hnet"))
-    assert "compile_seconds" not in result.metrics
+def test_short_trials_are_not_compiled() -> None:
+    assert "compile_seconds" not in go(trial("hnet")).metrics
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_compiled_training_is_the_same() -> None:
+def test_compiled_training_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one_pass, "THIN", 0)  # else that is what is compiled
     plain = go(trial("hnet", train__compile="off"))
     compiled = go(trial("hnet", train__compile="on"))
     assert compiled.metrics["compile_seconds"] > 0
@@ -71,7 +69,9 @@ def test_compiled_training_is_the_same() -> None:
 @pytest.mark.timeout(120)
 def test_no_compiler_is_no_obstacle(tmp_path: Path) -> None:
     code = (
+        "from hcl.hypernets import one_pass\n"
         "from tiny import go, trial\n"
+        "one_pass.THIN = 0\n"
         "result = go(trial('hnet', train__compile='on'))\n"
         "assert 'compile_seconds' not in result.metrics\n"
         "print(len(result.accuracy['test/task']))\n"

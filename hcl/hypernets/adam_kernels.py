@@ -20,11 +20,6 @@ SAVED_PER_WEIGHT = 1e-9
 COMPILE_SECONDS = 20.0
 
 
-def is_worthwhile(num_steps: int, num_weights: int) -> bool:
-    """Whether a trial saves more time by compiled kernels than compiling them takes."""
-    return num_steps * num_weights * SAVED_PER_WEIGHT > 2 * COMPILE_SECONDS
-
-
 def ahead(
     params: Tensors, grads: Tensors, first: Tensors, second: Tensors, base: Tensor,
     into: Tensors, scalars: Tensor, betas: tuple[float, float], eps: float,

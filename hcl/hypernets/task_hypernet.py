@@ -7,10 +7,12 @@ from torch import Tensor, nn
 
 from hcl import seeding
 from hcl.config import TrainConfig
-from hcl.hypernets.adam_kernels import is_worthwhile
-from hcl.hypernets.hypernet import Hypernet, Theta
+from hcl.hypernets import adam_kernels, one_pass
+from hcl.hypernets.hidden import Theta
+from hcl.hypernets.hypernet import Hypernet
 from hcl.hypernets.lookahead import CandidateAdam
 from hcl.hypernets.output_regularizer import OutputRegularizer
+from hcl.hypernets.thin_step import ThinStep
 from hcl.method_configs import HypernetConfig
 
 # Assumed where training is given in epochs, to decide whether to compile: data are not known here.
@@ -56,6 +58,7 @@ class TaskHypernet(nn.Module):
         self.task_id = -1
         self.compile_seconds = 0.0
         self.regularizer: OutputRegularizer | None = None
+        self.thin_step: ThinStep | None = None  # of the current task, where it applies
         self.task_subsets = seeding.generator(seed, "reg_tasks")
 
     def start_task(
@@ -73,6 +76,7 @@ class TaskHypernet(nn.Module):
         if task_id > 0 and self.config.beta > 0:
             past = self.stacked_embeddings(range(task_id)).detach()
             self.regularizer = self._make_regularizer(past, keep, first_masked)
+        self._compile()
 
     def _make_regularizer(
         self,
@@ -91,19 +95,32 @@ class TaskHypernet(nn.Module):
         )
         self.optimizer = CandidateAdam(self.hypernet.theta(), lr, betas)
         self.embedding_optimizer = CandidateAdam([self.embeddings[self.task_id]], lr, betas)
-        if self._is_compiled():
+
+    def _compile(self) -> None:
+        """What a step can have compiled, if the trial is long enough to save time by it."""
+        self.thin_step = None
+        if self.regularizer is None or self.config.lookahead != "detached":
+            return
+        is_exact = self.config.reg_precision == "float32" and self.regularizer.keep is None
+        if one_pass.is_thin(self.hypernet) and is_exact:
+            if not self._is_compiled(one_pass.SAVED_PER_WEIGHT, one_pass.COMPILE_SECONDS):
+                return
+            kernel, seconds = one_pass.kernel()
+            if kernel is not None:
+                self.compile_seconds += seconds
+                embedding = self.embeddings[self.task_id]
+                self.thin_step = ThinStep(
+                    self.hypernet, embedding, self.optimizer, self.regularizer, kernel
+                )
+        elif self._is_compiled(adam_kernels.SAVED_PER_WEIGHT, adam_kernels.COMPILE_SECONDS):
             self.compile_seconds += self.optimizer.compile()
 
-    def _is_compiled(self) -> bool:
-        """From the second task on; the first has no regularizer to look ahead for."""
+    def _is_compiled(self, saved_per_weight: float, compile_seconds: float) -> bool:
         train = self.train_config
-        if self.task_id < 1 or self.config.beta == 0 or self.config.lookahead != "detached":
-            return False
         num_steps = round(train.epochs * STEPS_PER_EPOCH) or train.iterations
-        size, choice = self.hypernet.output.numel(), train.compile
-        return choice == "on" or (
-            choice == "auto" and is_worthwhile(num_steps * len(self.embeddings), size)
-        )
+        all_steps, size = num_steps * len(self.embeddings), self.hypernet.output.numel()
+        is_worthwhile = all_steps * size * saved_per_weight > 2 * compile_seconds
+        return train.compile == "on" or (train.compile == "auto" and is_worthwhile)
 
     def stacked_embeddings(self, task_ids: range) -> Tensor:
         """(T, embedding_size)"""
@@ -115,6 +132,8 @@ class TaskHypernet(nn.Module):
 
     def current(self) -> Tensor:
         """(num_weights,) of the task being learned."""
+        if self.thin_step is not None:
+            return self.thin_step.current()
         # Not `[0]`: the gradient of a selection is padded with zeros first.
         return self.hypernet(self.embeddings[self.task_id][None]).squeeze(0)
 
@@ -128,6 +147,9 @@ class TaskHypernet(nn.Module):
         Returns:
             beta * regularizer, detached (None on the first task), and the gradients of `others`.
         """
+        if self.thin_step is not None:
+            grad, *own = torch.autograd.grad(loss, [self.thin_step.weights, *others])
+            return self.update_through(self.thin_step.weights, grad), own
         embedding, theta = self.embeddings[self.task_id], self.hypernet.theta()
         full = self.regularizer is not None and self.config.lookahead == "full"
         found = torch.autograd.grad(loss, [*theta, embedding, *others], create_graph=full)
@@ -137,6 +159,11 @@ class TaskHypernet(nn.Module):
 
     def update_through(self, weights: Tensor, grad: Tensor) -> Tensor | None:
         """`update` where the loss's gradient for `weights`, made by `current()`, is known."""
+        if self.thin_step is not None:
+            tasks, beta = self.draw_past_tasks(), self.config.beta
+            penalty, grad_embedding = self.thin_step.step(grad, tasks, beta)
+            self.embedding_optimizer.step([grad_embedding])
+            return penalty
         embedding, theta = self.embeddings[self.task_id], self.hypernet.theta()
         *grads, grad_embedding = torch.autograd.grad(weights, [*theta, embedding], grad)
         return self._step(grads, grad_embedding)
@@ -227,3 +254,4 @@ class TaskHypernet(nn.Module):
             theta: Theta = [p.to(device) for p in state["kept_theta"]]
             past = state["kept_embeddings"].to(device)
             self.regularizer = self._make_regularizer(past, keep, first_masked, theta)
+        self._compile()

@@ -1,0 +1,179 @@
+// A training step's work on a hypernetwork's output layer V (rows x columns), one block of columns
+// after the other, so that what one part makes the next one finds in the cache. For each block:
+//   1. the task loss's gradient          G = A' W
+//   2. the change to the candidate       E = V + Adam's step on G - K
+//   3. products of the changes           K E' and E E'   (sums over columns)
+//   4. plus the regularizer's gradient   G += X [K; E]
+//   5. Adam's step on G
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+constexpr int64_t kBlock = 512;  // columns at once
+typedef float Wide __attribute__((vector_size(64)));
+
+using Rows = std::vector<const float*>;
+
+template <typename V>
+inline V load(const float* from) {  // from any address
+  V value;
+  std::memcpy(&value, from, sizeof(V));
+  return value;
+}
+
+// out[r][c] += sum_k a[r][k] rows[k][c], for R rows of out and N vectors of columns from c on.
+template <typename V, int R, int N>
+inline void tile(const float* a, const Rows& rows, float* out, int64_t c) {
+  constexpr int64_t lanes = sizeof(V) / sizeof(float);
+  V sums[R][N];
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < N; ++n) sums[r][n] = load<V>(out + r * kBlock + c + n * lanes);
+  const int64_t inner = rows.size();
+  for (int64_t k = 0; k < inner; ++k) {
+    V b[N];
+    for (int n = 0; n < N; ++n) b[n] = load<V>(rows[k] + c + n * lanes);
+    for (int r = 0; r < R; ++r)
+      for (int n = 0; n < N; ++n) sums[r][n] += a[r * inner + k] * b[n];
+  }
+  for (int r = 0; r < R; ++r)
+    for (int n = 0; n < N; ++n)
+      std::memcpy(out + r * kBlock + c + n * lanes, &sums[r][n], sizeof(V));
+}
+
+template <int R>
+inline void some_rows(const float* a, const Rows& rows, float* out, int64_t width) {
+  int64_t c = 0;
+  for (; c + 64 <= width; c += 64) tile<Wide, R, 4>(a, rows, out, c);
+  for (; c + 16 <= width; c += 16) tile<Wide, R, 1>(a, rows, out, c);
+  for (; c < width; ++c) tile<float, R, 1>(a, rows, out, c);
+}
+
+// out (n, width) += a (n, inner) times rows (inner, width).
+void multiply_add(const float* a, int64_t n, const Rows& rows, float* out, int64_t width) {
+  const int64_t inner = rows.size(), groups = (n + 5) / 6;
+  for (int64_t g = 0; g < groups; ++g) {  // of 1 to 6 rows, as even as can be
+    const int64_t from = g * n / groups, count = (g + 1) * n / groups - from;
+    const float* part = a + from * inner;
+    float* to = out + from * kBlock;
+    switch (count) {
+      case 1: some_rows<1>(part, rows, to, width); break;
+      case 2: some_rows<2>(part, rows, to, width); break;
+      case 3: some_rows<3>(part, rows, to, width); break;
+      case 4: some_rows<4>(part, rows, to, width); break;
+      case 5: some_rows<5>(part, rows, to, width); break;
+      default: some_rows<6>(part, rows, to, width);
+    }
+  }
+}
+
+// sums[i][j] += <left_i, right_j> for 4 x 4 rows.
+inline void inner_products(const float* const left[4], const float* const right[4], int64_t width,
+                           float sums[4][4]) {
+  Wide wide[4][4] = {};
+  int64_t c = 0;
+  for (; c + 16 <= width; c += 16)
+    for (int i = 0; i < 4; ++i)
+      for (int j = 0; j < 4; ++j)
+        wide[i][j] += load<Wide>(left[i] + c) * load<Wide>(right[j] + c);
+  for (int i = 0; i < 4; ++i)
+    for (int j = 0; j < 4; ++j) {
+      float sum = 0;
+      for (int lane = 0; lane < 16; ++lane) sum += wide[i][j][lane];
+      for (int64_t rest = c; rest < width; ++rest) sum += left[i][rest] * right[j][rest];
+      sums[i][j] = sum;
+    }
+}
+
+// gram (rows, size) += all (rows, width) times the last `size` of them; of the last rows, whose
+// products are symmetric, at least the lower triangle.
+void add_products(const Rows& all, int64_t size, int64_t width, double* gram) {
+  const int64_t count = all.size(), first = count - size;
+  for (int64_t i = 0; i < count; i += 4)
+    for (int64_t j = 0; j < size; j += 4) {
+      if (i >= first && i + 3 - first < j) continue;
+      const float *left[4], *right[4];
+      for (int r = 0; r < 4; ++r) {  // beyond the end the last row again, which is not kept
+        left[r] = all[std::min(i + r, count - 1)];
+        right[r] = all[std::min(first + j + r, count - 1)];
+      }
+      float sums[4][4];
+      inner_products(left, right, width, sums);
+      for (int64_t a = i; a < std::min(i + 4, count); ++a)
+        for (int64_t b = j; b < std::min(j + 4, size); ++b)
+          gram[a * size + b] += sums[a - i][b - j];
+    }
+}
+
+struct Adam {
+  float rate, per_root, beta1, beta2, eps;
+};
+
+// Where Adam's step on the gradient leads, less what was kept.
+void change_ahead(const Adam& adam, const float* v, const float* kept, const float* first,
+                  const float* second, const float* grad, float* change, int64_t width) {
+  for (int64_t c = 0; c < width; ++c) {
+    const float g = grad[c];
+    const float m = first[c] + (1 - adam.beta1) * (g - first[c]);
+    const float s = second[c] * adam.beta2 + (1 - adam.beta2) * g * g;
+    change[c] = v[c] - adam.rate * m / (std::sqrt(s) * adam.per_root + adam.eps) - kept[c];
+  }
+}
+
+void step(const Adam& adam, float* v, float* first, float* second, const float* grad,
+          int64_t width) {
+  for (int64_t c = 0; c < width; ++c) {
+    const float g = grad[c];
+    const float m = first[c] + (1 - adam.beta1) * (g - first[c]);
+    const float s = second[c] * adam.beta2 + (1 - adam.beta2) * g * g;
+    first[c] = m;
+    second[c] = s;
+    v[c] -= adam.rate * m / (std::sqrt(s) * adam.per_root + adam.eps);
+  }
+}
+
+}  // namespace
+
+// See one_pass.py for the arguments.
+extern "C" void one_pass(int64_t size, int64_t columns, int64_t begin, int64_t end,
+                         const float* features, const float* grad_weights, int64_t chunks,
+                         float* v, const float* kept, float* first, float* second,
+                         const float* factors, double* products, const float* adam_numbers,
+                         int64_t threads) {
+  const Adam adam{adam_numbers[0], adam_numbers[1], adam_numbers[2], adam_numbers[3],
+                  adam_numbers[4]};
+  const int64_t blocks = (end - begin + kBlock - 1) / kBlock, count = 2 * size * size;
+  std::vector<double> found(threads * count, 0.0);
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+  for (int64_t thread = 0; thread < threads; ++thread) {
+    std::vector<float> grad(size * kBlock), change(size * kBlock);
+    Rows of_weights(chunks), both(2 * size);
+    const int64_t last = (thread + 1) * blocks / threads;
+    for (int64_t block = thread * blocks / threads; block < last; ++block) {
+      const int64_t at = begin + block * kBlock, width = std::min(kBlock, end - at);
+      for (int64_t k = 0; k < chunks; ++k) of_weights[k] = grad_weights + k * columns + at;
+      for (int64_t i = 0; i < size; ++i) {
+        both[i] = kept + i * columns + at;
+        both[size + i] = change.data() + i * kBlock;
+      }
+      std::fill(grad.begin(), grad.end(), 0.0f);
+      multiply_add(features, size, of_weights, grad.data(), width);
+      for (int64_t i = 0; i < size; ++i) {
+        const int64_t row = i * columns + at;
+        change_ahead(adam, v + row, kept + row, first + row, second + row, &grad[i * kBlock],
+                     &change[i * kBlock], width);
+      }
+      add_products(both, size, width, &found[thread * count]);
+      multiply_add(factors, size, both, grad.data(), width);
+      for (int64_t i = 0; i < size; ++i) {
+        const int64_t row = i * columns + at;
+        step(adam, v + row, first + row, second + row, &grad[i * kBlock], width);
+      }
+    }
+  }
+  for (int64_t thread = 0; thread < threads; ++thread)  // in this order: the same sum every time
+    for (int64_t i = 0; i < count; ++i) products[i] += found[thread * count + i];
+}
