@@ -1,5 +1,6 @@
 """MLflow's new sqlite file: what MLflow itself would make, whole or not there."""
 
+import re
 import signal
 import sqlite3
 import subprocess
@@ -21,12 +22,16 @@ pytestmark = [
 MAKE = "import sys; from pathlib import Path; from sweeps.tracking import *; prepare({store})"
 
 
-def tables(path: Path) -> list[tuple[str, ...]]:
-    """Every table, index and their statements, and MLflow's version of them."""
+def tables(path: Path) -> list[tuple[str, str, list[str]]]:
+    """Every table and index with the words of its statement, and MLflow's version of them.
+
+    Words are sorted: migrations that copy a table write its constraints in any order.
+    """
     with closing(sqlite3.connect(path)) as database:
         found = database.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name")
-        version = database.execute("SELECT version_num FROM alembic_version")
-        return [*found.fetchall(), *version.fetchall()]
+        words = [(kind, name, sorted(re.findall(r"\w+", sql or ""))) for kind, name, sql in found]
+        ((version,),) = database.execute("SELECT version_num FROM alembic_version")
+    return [*words, ("version", version, [])]
 
 
 def files(folder: Path) -> list[str]:
