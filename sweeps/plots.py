@@ -7,6 +7,7 @@ global state, safe in a trial's thread.
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -144,9 +145,17 @@ def scan(
         (line,) = axis.plot(xs, means, marker="o", ms=4, label=f"{label} (n={len(known[0][1])})")
         axis.fill_between(xs, means - sems, means + sems, color=line.get_color(), alpha=0.2, lw=0)
     axis.set(xlabel=xlabel, ylabel=ylabel, **({"xscale": "log"} if is_log else {}))
+    if is_log:
+        axis.xaxis.set_major_formatter("{x:g}")
     axis.grid(alpha=0.3)
     axis.legend(title="mean, band: SEM")
     return figure
+
+
+def put_title(figure: Figure, text: str, size: int = 10) -> None:
+    """Over the whole figure, in as many lines as it takes; `size` in points."""
+    characters = int(figure.get_figwidth() * 72 / (0.55 * size))
+    figure.suptitle(textwrap.fill(text, characters), fontsize=size)
 
 
 def _sem(values: np.ndarray) -> float:

@@ -41,7 +41,7 @@ def _curves(request: Request, found: Collected) -> dict[str, Figure]:
         }
         if lines:
             figure = plots.average_accuracy_curves(lines)
-            figure.suptitle(f"{row}. {_subtitle(request)}", fontsize=10)
+            plots.put_title(figure, f"{row}. {_subtitle(request)}")
             drawn[f"{request.folder.name}-{row}"] = figure
     return drawn
 
@@ -59,7 +59,7 @@ def _scan(request: Request, found: Collected) -> dict[str, Figure]:
         return {}
     unit = f"{spec.head.metric.replace('_', ' ')}{' (%)' if scale(spec) == 100 else ''}"
     figure = plots.scan(lines, spec.head.x_label or spec.head.x, unit, is_log=_is_log(lines))
-    figure.suptitle(_subtitle(request), fontsize=10)
+    plots.put_title(figure, _subtitle(request))
     return {request.folder.name: figure}
 
 

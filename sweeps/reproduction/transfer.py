@@ -69,7 +69,7 @@ def transfer_figures(request: Request, found: Collected) -> dict[str, Figure]:
         }
         if lines:
             figure = plots.during_and_after(lines)
-            figure.suptitle(f"{row}. {title(request.spec)}", fontsize=10)
+            plots.put_title(figure, f"{row}. {title(request.spec)}")
             drawn[f"{request.folder.name}-{row}"] = figure
     return drawn
 

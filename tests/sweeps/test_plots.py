@@ -12,6 +12,7 @@ from sweeps.plots import (
     accuracy_thumbnail,
     average_accuracy_curves,
     png,
+    put_title,
     square,
 )
 
@@ -74,6 +75,16 @@ def test_curves_have_a_band_of_one_sem() -> None:
     assert (heights.min(), heights.max()) == (pytest.approx(60), pytest.approx(100))
     labels = [text.get_text() for text in axis.get_legend().get_texts()]
     assert labels == ["HNET (n=2)", "SI (n=1)"]
+
+
+def test_a_long_title_stays_inside() -> None:
+    figure = average_accuracy_curves({"HNET": [[1.0, 0.8]]})
+    put_title(figure, "accuracy against compression, permuted MNIST with ten tasks " * 3)
+    figure.draw_without_rendering()
+    (title,) = figure.texts
+    box = title.get_window_extent()
+    assert 0 <= box.x0 and box.x1 <= figure.bbox.x1
+    assert title.get_text().count("\n") >= 1
 
 
 def test_drawing_leaves_no_global_figure_behind() -> None:
