@@ -46,12 +46,13 @@ def is_large(a: Tensor, b: Tensor) -> bool:
 
 
 def product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
-    """a @ b, as fast for R replicas, (R, n, m) and (R, m, p), as for one."""
-    if b.ndim < 3 or not is_large(a, b):
+    """a @ b, as fast for R replicas, (R, n, m) and (R, m, p) or the same (m, p), as for one."""
+    if a.ndim < 3 or len(a) < 2 or not is_large(a, b):
         return torch.matmul(a, b, out=out)
     if out is None:
-        out = a.new_empty(len(a), a.shape[1], b.shape[2])
-    for one in zip(a, b, out, strict=True):
+        out = a.new_empty(len(a), a.shape[1], b.shape[-1])
+    each = b if b.ndim == 3 else [b] * len(a)
+    for one in zip(a, each, out, strict=True):
         torch.mm(one[0], one[1], out=one[2])
     return out
 
