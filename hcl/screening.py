@@ -16,11 +16,14 @@ from torch import Tensor
 
 from hcl.task_inference import entropy, pick
 
-# d is this many times the largest error seen where logits are known both ways: those of the task
-# that looks surest, for each input.
+# d is this many times the largest error seen where logits are known both ways (those of the task
+# that looks surest, for each input), or bfloat16's precision of a network's own largest logit for
+# an input, if that is more. An error beyond it, in a network that never looks surest, would go
+# unseen.
 SAFETY = 2.0
+PRECISION = 2.0**-8
 # Inputs whose errors are a sample to speak of, and tasks that pay for it.
-MIN_INPUTS, MIN_TASKS = 256, 4
+MIN_INPUTS, MIN_TASKS = 64, 4
 
 Exact = Callable[[int, Tensor], Tensor]
 
@@ -41,7 +44,9 @@ def lowest_entropy(rough: Tensor, exact: Exact) -> tuple[Tensor, Tensor]:
     entropies = -(p * log_p).sum(dim=-1)  # (T, B)
     surest = entropies.argmin(dim=0)
     logits = answers(surest, exact)
-    error = SAFETY * (logits - pick(rough, surest)).abs().max().double()
+    sizes = rough.abs().amax(dim=-1).double()  # (T, B)
+    seen = (logits - pick(rough, surest)).abs().max().double()
+    error = SAFETY * torch.maximum(seen, PRECISION * sizes)
     best = entropy(logits)
     spread = (p * (log_p + entropies[..., None]).square()).sum(dim=-1).sqrt()
     lowest = torch.maximum(

@@ -77,6 +77,15 @@ def test_few_are_looked_at_twice_where_one_task_is_sure() -> None:
     assert networks.asked.sum() == 500  # the surest of each input alone
 
 
+def test_a_network_with_larger_logits_has_larger_errors() -> None:
+    """It never looks surest, so its errors are not seen: both its logits round to 1000."""
+    exact = torch.tensor([[2.0, 0.0], [998.1, 1001.9]])[:, None].repeat(1, 300, 1)
+    networks = Networks(exact, 0.0)
+    networks.rough = exact.bfloat16()
+    assert networks.rough[1].unique().tolist() == [1000.0]
+    assert screening.lowest_entropy(networks.rough, networks.answer)[0].tolist() == [1] * 300
+
+
 def test_ties_go_to_the_earliest_task() -> None:
     exact = torch.zeros(4, 300, 3)
     exact[2:, :, 0] = 2000.0  # entropy exactly 0

@@ -144,6 +144,7 @@ class Hnet(Method):
 
     def load_classifier_state(self, state: dict[str, Any]) -> None:
         """Put back what `classifier_state` returned."""
+        self._forget_weights()
         self.one_hypernet.load_state_dict(state["task_hypernet"])
         self.one_hypernet.task_subsets.set_state(state["task_subsets"])
         moved = {k: b.to(self.device) for k, b in state["buffers"].items()}
@@ -198,7 +199,7 @@ class Hnet(Method):
         return task_ids, pick(heads, task_ids)
 
     def _is_screened(self, x: Tensor) -> bool:
-        """Whether bfloat16 first is faster. The answer is the same."""
+        """Whether bfloat16 first is faster; see screening for why the answer is the same."""
         return (
             self.target.is_mlp
             and (x.device.type, x.dtype) == ("cpu", torch.float32)
