@@ -237,10 +237,11 @@ def test_first_task_is_untouched() -> None:
 
 
 @pytest.mark.parametrize("at_once", [1, 40])
+@pytest.mark.parametrize("hidden_sizes", [(4, 5), ()], ids=str)
 def test_blocks_of_chunks_change_memory_alone(
-    at_once: int, monkeypatch: pytest.MonkeyPatch
+    hidden_sizes: tuple[int, ...], at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    case = Case(0, 3, 117, chunk_size=10, hidden_sizes=(4, 5))
+    case = Case(0, 3, 117, chunk_size=10, hidden_sizes=hidden_sizes)
     regularizer = OutputRegularizer(case.hypernet, case.embeddings)
     theta = case.candidate()
     value, grads = regularizer.value_and_grads(theta)

@@ -24,7 +24,7 @@ class GroupedTaskHypernet(nn.Module):
         self.members = nn.ModuleList(members)
         ends = list(accumulate(member.hypernet.num_weights for member in members))
         self.spans = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
-        self._made: list[Tensor] = []  # of the current step, with the graph to their hypernetwork
+        self._made: list[Tensor] = []  # of the current step, by each hypernetwork
         self._leaves: list[Tensor] = []
 
     def _each(self) -> list[TaskHypernet]:

@@ -162,10 +162,6 @@ class Hypernet(nn.Module):
         *lower, _ = self.theta() if theta is None else theta
         return Hidden.of(embeddings, lower, self.activation, chunks_first).layers[-1]
 
-    def features_and_one(self, embeddings: Tensor, theta: Theta | None = None) -> Tensor:
-        """(T, num_chunks, H + 1): `features`, and the 1 that the bias is multiplied with."""
-        return F.pad(self.features(embeddings, theta), (0, 1), value=1.0)
-
     def forward(self, embeddings: Tensor, theta: Theta | None = None) -> Tensor:
         """Generate the target weights of all asked tasks in one batched call.
 
@@ -177,5 +173,5 @@ class Hypernet(nn.Module):
             (T, num_weights)
         """
         theta = self.theta() if theta is None else theta
-        features = self.features_and_one(embeddings, theta)
+        features = F.pad(self.features(embeddings, theta), (0, 1), value=1.0)
         return GenerateWeights.apply(features, theta[-1], self.num_weights)

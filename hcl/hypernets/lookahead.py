@@ -89,7 +89,9 @@ class CandidateAdam:
     def numbers(self) -> tuple[float, ...]:
         """Of the coming step; see one_pass.run."""
         scale1, scale2 = self._scales()
-        return (self.lr / scale1, scale2**-0.5, *self.betas, self.eps)
+        beta1, beta2 = self.betas
+        # 1 - beta here, in double precision: in float32 it would be off by 1e-5 and more.
+        return (self.lr / scale1, scale2**-0.5, 1 - beta1, beta2, 1 - beta2, self.eps)
 
     def candidate(self, grads: list[Tensor]) -> list[Tensor]:
         """The step that `step(grads)` would add to the parameters."""

@@ -109,30 +109,28 @@ void add_products(const Rows& all, int64_t size, int64_t width, double* gram) {
 }
 
 struct Adam {
-  float rate, per_root, beta1, beta2, eps;
+  float rate, per_root, weight1, beta2, weight2, eps;  // weights: 1 - beta
+
+  // The step on a gradient; both moments as they are after it.
+  float step(float g, float& first, float& second) const {
+    first += weight1 * (g - first);
+    second = second * beta2 + weight2 * g * g;
+    return rate * first / (std::sqrt(second) * per_root + eps);
+  }
 };
 
 // Where Adam's step on the gradient leads, less what was kept.
 void change_ahead(const Adam& adam, const float* v, const float* kept, const float* first,
                   const float* second, const float* grad, float* change, int64_t width) {
   for (int64_t c = 0; c < width; ++c) {
-    const float g = grad[c];
-    const float m = first[c] + (1 - adam.beta1) * (g - first[c]);
-    const float s = second[c] * adam.beta2 + (1 - adam.beta2) * g * g;
-    change[c] = v[c] - adam.rate * m / (std::sqrt(s) * adam.per_root + adam.eps) - kept[c];
+    float m = first[c], s = second[c];
+    change[c] = v[c] - adam.step(grad[c], m, s) - kept[c];
   }
 }
 
-void step(const Adam& adam, float* v, float* first, float* second, const float* grad,
-          int64_t width) {
-  for (int64_t c = 0; c < width; ++c) {
-    const float g = grad[c];
-    const float m = first[c] + (1 - adam.beta1) * (g - first[c]);
-    const float s = second[c] * adam.beta2 + (1 - adam.beta2) * g * g;
-    first[c] = m;
-    second[c] = s;
-    v[c] -= adam.rate * m / (std::sqrt(s) * adam.per_root + adam.eps);
-  }
+void take_step(const Adam& adam, float* v, float* first, float* second, const float* grad,
+               int64_t width) {
+  for (int64_t c = 0; c < width; ++c) v[c] -= adam.step(grad[c], first[c], second[c]);
 }
 
 }  // namespace
@@ -143,8 +141,8 @@ extern "C" void one_pass(int64_t size, int64_t columns, int64_t begin, int64_t e
                          float* v, const float* kept, float* first, float* second,
                          const float* factors, double* products, const float* adam_numbers,
                          int64_t threads) {
-  const Adam adam{adam_numbers[0], adam_numbers[1], adam_numbers[2], adam_numbers[3],
-                  adam_numbers[4]};
+  const float* n = adam_numbers;
+  const Adam adam{n[0], n[1], n[2], n[3], n[4], n[5]};
   const int64_t blocks = (end - begin + kBlock - 1) / kBlock, count = 2 * size * size;
   std::vector<double> found(threads * count, 0.0);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
@@ -170,7 +168,7 @@ extern "C" void one_pass(int64_t size, int64_t columns, int64_t begin, int64_t e
       multiply_add(factors, size, both, grad.data(), width);
       for (int64_t i = 0; i < size; ++i) {
         const int64_t row = i * columns + at;
-        step(adam, v + row, first + row, second + row, &grad[i * kBlock], width);
+        take_step(adam, v + row, first + row, second + row, &grad[i * kBlock], width);
       }
     }
   }

@@ -9,6 +9,7 @@ of columns that stay in the processor's cache.
 import ctypes
 import logging
 import os
+import shlex
 import subprocess
 import tempfile
 import time
@@ -50,16 +51,19 @@ def kernel() -> tuple[Kernel | None, float]:
 
 @cache
 def _compile() -> Kernel | None:
-    command = [os.environ.get("CXX", "c++"), *FLAGS, str(SOURCE), "-o"]
+    command = [*shlex.split(os.environ.get("CXX", "c++")), *FLAGS, str(SOURCE), "-o"]
     try:
         with tempfile.TemporaryDirectory(prefix="hcl-") as folder:
             library = Path(folder) / "one_pass.so"
-            subprocess.run([*command, str(library)], check=True, capture_output=True, text=True)
+            subprocess.run(
+                [*command, str(library)], check=True, capture_output=True, text=True, timeout=120
+            )
             found: Any = ctypes.CDLL(str(library)).one_pass  # stays loaded without its file
-    except (OSError, subprocess.CalledProcessError) as error:
-        said = str(getattr(error, "stderr", "") or error).strip().splitlines()
+    except (OSError, subprocess.SubprocessError) as error:
+        said = str(getattr(error, "stderr", "") or "").strip() or str(error)
         logging.getLogger("hcl").warning(
-            "the training step is not compiled (%s); training goes on without", said[0]
+            "the training step is not compiled (%s); training goes on without",
+            said.splitlines()[0],
         )
         return None
     number, array = ctypes.c_int64, ctypes.c_void_p
@@ -97,7 +101,8 @@ def run(
         grad_weights: (num_weights,) of the task loss, chunk after chunk, the last one cut.
         cut: columns before it get the first of `factors`, the others the second.
         factors: (rows, 2 rows) each: times V* over E they are the regularizer's gradient.
-        adam_numbers: learning rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t), beta1, beta2, eps.
+        adam_numbers: learning rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t), 1 - beta1,
+            beta2, 1 - beta2, eps.
 
     Returns:
         (2 rows, rows) for the columns before the cut, and after: V* E' over E E'.
@@ -106,7 +111,7 @@ def run(
     grad_weights = grad_weights.contiguous()
     chunks = len(features)
     last = grad_weights.numel() - (chunks - 1) * columns  # columns of the last chunk
-    numbers = torch.tensor(adam_numbers)
+    numbers = torch.tensor(adam_numbers, dtype=torch.float32)
     products = [torch.zeros(2 * rows, rows, dtype=torch.float64) for _ in factors]
     bounds = sorted({0, cut, last, columns})
     for begin, end in zip(bounds, bounds[1:], strict=False):

@@ -23,7 +23,7 @@ class OutputRegularizer:
     """Mean over past tasks of the squared distance between their weights now and at task start.
 
     Where other tasks' heads are masked, the chunks that hold heads ("tail") are compared directly,
-    where a 0/1 mask is simple; everything else goes through the products above.
+    where a 0/1 mask is simple; everything else goes through the products of gram_form.
 
     Args:
         hypernet: the hypernetwork, at the parameters to keep.
@@ -176,7 +176,8 @@ class OutputRegularizer:
             hidden = self._hidden(embeddings, lower, block)
             of_chunks, *of_layers = hidden.gradients(grad[..., block, :, :])[0]
             grads[0][..., block, :] = of_chunks
-            torch._foreach_add_(grads[1:], of_layers)
+            for total, grad_of_block in zip(grads[1:], of_layers, strict=True):
+                total += grad_of_block
         return grads
 
     def _start_of(self, tasks: Tensor | None) -> tuple[Tensor, Tensor]:

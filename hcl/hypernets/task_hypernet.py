@@ -158,7 +158,7 @@ class TaskHypernet(nn.Module):
         return penalty, [g.detach() for g in found[len(theta) + 1 :]]
 
     def update_through(self, weights: Tensor, grad: Tensor) -> Tensor | None:
-        """`update` where the loss's gradient for `weights`, made by `current()`, is known."""
+        """`update` where the gradient for `weights`, made by the latest `current()`, is known."""
         if self.thin_step is not None:
             tasks, beta = self.draw_past_tasks(), self.config.beta
             penalty, grad_embedding = self.thin_step.step(grad, tasks, beta)
