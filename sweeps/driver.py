@@ -7,7 +7,6 @@ were running are handed out again, and each finds its checkpoints and its MLflow
 import math
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -95,20 +94,20 @@ def run_sweep(request: SweepRequest, console: "Console") -> Outcome:
         request = replace(request, space=space)
         with importing():
             search = make_search(request, input_shape)
-        with ThreadPoolExecutor(1) as aside, Interrupt() as interrupt:
-            begun = aside.submit(_begin, request)  # while Ray starts
+            parent_run_id = _begin(request)
+        with Interrupt() as interrupt:
             try:
                 if search.remaining():
-                    _run_trials(request, search, begun, console, interrupt)
+                    _run_trials(request, search, parent_run_id, console, interrupt)
             except KeyboardInterrupt:
                 pass  # the second Ctrl-C: what is on disk is enough to go on
             except Exception as error:
                 with suppress(Exception):  # the first error is the one that explains
-                    end(request, search, begun.result(), interrupted=True)  # no run stays RUNNING
+                    end(request, search, parent_run_id, interrupted=True)  # no run stays RUNNING
                 if told := _told(request, error):
                     raise told from error
                 raise
-            return end(request, search, begun.result(), interrupt.requested)
+            return end(request, search, parent_run_id, interrupt.requested)
 
 
 def make_search(request: SweepRequest, input_shape: tuple[int, ...]) -> "OptunaSearch":
@@ -188,8 +187,7 @@ def ratio_of(input_shape: tuple[int, ...]) -> Callable[[TrialConfig], float]:
 def _begin(request: SweepRequest) -> str:
     """Make MLflow and the folder ready; the id of the sweep's run."""
     folder, space, store = request.folder, request.space, request.store
-    with importing():
-        prepare(store)
+    prepare(store)
     git, document = folders.git_tags(), space.to_dict()
     tags = {**git, "description": space.description, "command": redact(request.command)}
     parent_run_id = start_sweep(store, folder.name, space_params(document), tags)
@@ -210,14 +208,13 @@ def _begin(request: SweepRequest) -> str:
 def _run_trials(
     request: SweepRequest,
     search: "OptunaSearch",
-    begun: Future[str],
+    parent_run_id: str,
     console: "Console",
     interrupt: Interrupt,
 ) -> None:
     sweep = request.space.sweep
     with cluster(request.address, sweep) as at_a_time:
         interrupt.listen()
-        parent_run_id = begun.result()
         from sweeps.early_stopping import TaskBoundaryScheduler
         from sweeps.progress import ProgressCallback
         from sweeps.trial import TrialPlan, make_trainable

@@ -34,6 +34,11 @@ def make_database(path: Path) -> None:
         with draft.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(draft, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the name is on disk too
+        finally:
+            os.close(folder)
     finally:
         draft.unlink(missing_ok=True)
 
