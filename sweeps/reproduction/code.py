@@ -46,7 +46,7 @@ def modules_digest(*start: str) -> str:
     """8 hex characters of the code of these modules of `hcl` and of all that they import."""
     total = hashlib.sha256()
     for module in sorted(_closure(start)):
-        total.update(f"{module}\n{_meaning(module)}\n".encode())
+        total.update(f"{module}\n{_meaning(module)}\n{_compiled(module)}".encode())
     return total.hexdigest()[:8]
 
 
@@ -95,6 +95,17 @@ def _meaning(module: str) -> str:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and _has_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
     return ast.dump(tree)
+
+
+@cache
+def _compiled(module: str) -> str:
+    """The C++ beside a module, without lines of comment."""
+    path = _path(module)
+    source = path.with_suffix(".cpp") if path else None
+    if source is None or not source.is_file():
+        return ""
+    lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
+    return "".join(line for line in lines if not line.lstrip().startswith("//"))
 
 
 def _has_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> bool:

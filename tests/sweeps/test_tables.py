@@ -144,7 +144,7 @@ def test_the_digest_follows_the_code_and_not_its_comments(
     monkeypatch.setattr(code, "ROOT", tmp_path / "hcl")
 
     def digests() -> tuple[str, str]:
-        for cached in (code._path, code._tree, code._imports, code._meaning):
+        for cached in (code._path, code._tree, code._imports, code._meaning, code._compiled):
             cached.cache_clear()
         return code_digest(si), code_digest(hnet)
 
@@ -156,6 +156,14 @@ def test_the_digest_follows_the_code_and_not_its_comments(
         path.write_text(text + "\nSTRENGTH = 2\n")
         changed = digests()
         assert changed[0] != before[0] and changed[1] == before[1]
+        path.write_text(text)
+        kernel = tmp_path / "hcl" / "hypernets" / "one_pass.cpp"
+        compiled = kernel.read_text()
+        kernel.write_text(f"// a comment\n{compiled}")
+        assert digests() == before
+        kernel.write_text(f"{compiled}\nint more = 1;\n")
+        changed = digests()
+        assert changed[0] == before[0] and changed[1] != before[1]
     finally:
         monkeypatch.undo()
         assert digests() == before
