@@ -87,7 +87,7 @@ class CandidateAdam:
         return scalars
 
     def numbers(self) -> tuple[float, ...]:
-        """Of the coming step; see one_pass.run."""
+        """Of the coming step; see one_pass.OutputLayer."""
         scale1, scale2 = self._scales()
         beta1, beta2 = self.betas
         # 1 - beta here, in double precision: in float32 it would be off by 1e-5 and more.

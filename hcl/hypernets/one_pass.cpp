@@ -135,7 +135,7 @@ void take_step(const Adam& adam, float* v, float* first, float* second, const fl
 
 }  // namespace
 
-// See one_pass.py for the arguments.
+// See OutputLayer in one_pass.py for the arguments.
 extern "C" void one_pass(int64_t size, int64_t columns, int64_t begin, int64_t end,
                          const float* features, const float* grad_weights, int64_t chunks,
                          float* v, const float* kept, float* first, float* second,

@@ -74,56 +74,52 @@ def _compile() -> Kernel | None:
 
 @dataclass(frozen=True)
 class OutputLayer:
-    """What the pass reads and changes: an output layer (rows, columns), Adam's moments of it, and
-    what it was at the start of the task."""
+    """What the pass reads and changes, (rows, columns) each: contiguous, float32, on the CPU."""
 
+    kernel: Kernel
     value: Tensor
-    first: Tensor
+    first: Tensor  # Adam's moments
     second: Tensor
-    kept: Tensor
+    kept: Tensor  # the value at the start of the task
 
+    def step(
+        self,
+        features: Tensor,
+        grad_weights: Tensor,
+        cut: int,
+        factors: tuple[Tensor, Tensor],
+        adam_numbers: tuple[float, ...],
+    ) -> list[Tensor]:
+        """Adam's step on the task loss and the regularizer, in place.
 
-def run(
-    call: Kernel,
-    layer: OutputLayer,
-    features: Tensor,
-    grad_weights: Tensor,
-    cut: int,
-    factors: tuple[Tensor, Tensor],
-    adam_numbers: tuple[float, ...],
-) -> list[Tensor]:
-    """Adam's step on the task loss and the regularizer; changes `layer` in place.
+        Args:
+            features: (chunks, rows) that made the weights with `value`.
+            grad_weights: (num_weights,) of the task loss, chunk after chunk, the last one cut.
+            cut: columns before it get the first of `factors`, the others the second.
+            factors: (rows, 2 rows) each: times V* over E they are the regularizer's gradient.
+            adam_numbers: learning rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t), 1 - beta1, beta2,
+                1 - beta2, eps.
 
-    Args:
-        call: the kernel.
-        layer: contiguous, float32, on the CPU.
-        features: (chunks, rows) that made the weights with `value`.
-        grad_weights: (num_weights,) of the task loss, chunk after chunk, the last one cut.
-        cut: columns before it get the first of `factors`, the others the second.
-        factors: (rows, 2 rows) each: times V* over E they are the regularizer's gradient.
-        adam_numbers: learning rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t), 1 - beta1,
-            beta2, 1 - beta2, eps.
-
-    Returns:
-        (2 rows, rows) for the columns before the cut, and after: V* E' over E E'.
-    """
-    rows, columns = layer.value.shape
-    grad_weights = grad_weights.contiguous()
-    chunks = len(features)
-    last = grad_weights.numel() - (chunks - 1) * columns  # columns of the last chunk
-    numbers = torch.tensor(adam_numbers, dtype=torch.float32)
-    products = [torch.zeros(2 * rows, rows, dtype=torch.float64) for _ in factors]
-    bounds = sorted({0, cut, last, columns})
-    for begin, end in zip(bounds, bounds[1:], strict=False):
-        which, seen = int(begin >= cut), chunks - (begin >= last)
-        by_row, by_factor = features[:seen].T.contiguous(), factors[which].contiguous()
-        call(
-            rows, columns, begin, end, by_row.data_ptr(), grad_weights.data_ptr(), seen,
-            layer.value.data_ptr(), layer.kept.data_ptr(), layer.first.data_ptr(),
-            layer.second.data_ptr(), by_factor.data_ptr(), products[which].data_ptr(),
-            numbers.data_ptr(), torch.get_num_threads(),
-        )  # fmt: skip
-    return [_mirrored(found).to(layer.value.dtype) for found in products]
+        Returns:
+            (2 rows, rows) for the columns before the cut, and after: V* E' over E E'.
+        """
+        rows, columns = self.value.shape
+        grad_weights = grad_weights.contiguous()
+        chunks = len(features)
+        last = grad_weights.numel() - (chunks - 1) * columns  # columns of the last chunk
+        numbers = torch.tensor(adam_numbers, dtype=torch.float32)
+        products = [torch.zeros(2 * rows, rows, dtype=torch.float64) for _ in factors]
+        bounds = sorted({0, cut, last, columns})
+        for begin, end in zip(bounds, bounds[1:], strict=False):
+            which, seen = int(begin >= cut), chunks - (begin >= last)
+            by_row, by_factor = features[:seen].T.contiguous(), factors[which].contiguous()
+            self.kernel(
+                rows, columns, begin, end, by_row.data_ptr(), grad_weights.data_ptr(), seen,
+                self.value.data_ptr(), self.kept.data_ptr(), self.first.data_ptr(),
+                self.second.data_ptr(), by_factor.data_ptr(), products[which].data_ptr(),
+                numbers.data_ptr(), torch.get_num_threads(),
+            )  # fmt: skip
+        return [_mirrored(found).to(self.value.dtype) for found in products]
 
 
 def _mirrored(products: Tensor) -> Tensor:

@@ -68,19 +68,13 @@ class ThinStep:
         with products_of_size(self._work):
             grads, grad_embedding = self._hidden.gradients(grad_features[..., :-1])
         layer = one_pass.OutputLayer(
-            output, optimizer.first[-1], optimizer.second[-1], regularizer.kept
+            self.kernel, output, optimizer.first[-1], optimizer.second[-1], regularizer.kept
         )
+        features, numbers = self._features.squeeze(0), optimizer.numbers()
 
         def over_output(before: Tensor, after: Tensor) -> tuple[list[Tensor], None]:
-            return one_pass.run(
-                self.kernel,
-                layer,
-                self._features.squeeze(0),
-                grad_weights,
-                regularizer.cut,
-                (before, after),
-                optimizer.numbers(),
-            ), None
+            factors = before, after
+            return layer.step(features, grad_weights, regularizer.cut, factors, numbers), None
 
         lower = optimizer.after_step(grads)
         penalty, extra = regularizer.value_and_grads_at(lower, tasks, beta, over_output)
