@@ -67,18 +67,20 @@ def test_compiled_training_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_no_compiler_is_no_obstacle(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kernel", ["torch.compile", "one pass"])
+@pytest.mark.parametrize("compiler", ["/nowhere/c++", "/nowhere/c++ -v"])
+def test_no_compiler_is_no_obstacle(kernel: str, compiler: str, tmp_path: Path) -> None:
     code = (
         "from hcl.hypernets import one_pass\n"
         "from tiny import go, trial\n"
-        "one_pass.THIN = 0\n"
+        f"one_pass.THIN = {0 if kernel == 'torch.compile' else one_pass.THIN}\n"
         "result = go(trial('hnet', train__compile='on'))\n"
         "assert 'compile_seconds' not in result.metrics\n"
         "print(len(result.accuracy['test/task']))\n"
     )
     env = {
         **os.environ,
-        "CXX": "/nowhere/c++",
+        "CXX": compiler,
         "TORCHINDUCTOR_CACHE_DIR": str(tmp_path),
         "PYTHONPATH": str(Path(__file__).parent),
     }

@@ -1,10 +1,6 @@
 """A step in one pass over the output layer against the same step in separate operations."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -146,19 +142,15 @@ def test_where_it_does_not_apply() -> None:
     assert step_of(lookahead="full") is None
 
 
-@pytest.mark.timeout(120)
-def test_no_compiler_is_no_obstacle() -> None:
-    code = (
-        "from tiny import go, trial\n"
-        "result = go(trial('hnet', train__compile='on'))\n"
-        "assert 'compile_seconds' not in result.metrics\n"
-        "print(len(result.accuracy['test/task']))\n"
-    )
-    env = {**os.environ, "CXX": "/nowhere/c++ -v", "PYTHONPATH": str(Path(__file__).parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "3\n"
-    assert "the training step is not compiled" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_no_compiler_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A whole training without one: tests/test_adam_kernels.py."""
+    monkeypatch.setenv("CXX", "/nowhere/c++ -v")
+    one_pass._compile.cache_clear()
+    try:
+        assert one_pass.kernel()[0] is None
+        assert "the training step is not compiled" in caplog.text
+    finally:
+        monkeypatch.undo()
+        one_pass._compile.cache_clear()
