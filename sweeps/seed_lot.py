@@ -133,7 +133,7 @@ class _Lot:
                 if isinstance(result, Result):
                     write_result(self.journals[i], result)
                     self.ends[i] = result
-        except Exception as error:
+        except Exception as error:  # whatever it was, it is each unfinished seed's failure
             self._fail_the_rest(error)
         for i, end in enumerate(self.ends):
             if isinstance(end, Result):

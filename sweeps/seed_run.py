@@ -111,7 +111,7 @@ def train_locked(
     try:
         result = _train(config, place, folder, reporter(journal, courier, on_task), progress)
         write_result(journal, result)
-    except Exception as error:
+    except Exception as error:  # recorded whatever it was, then raised
         reason = reason_of(error, folder)
         note_failure(journal, error, reason)
         courier.send(now=True)

@@ -13,7 +13,8 @@ def make_database(path: Path) -> None:
 
     MLflow makes its tables in hundreds of changes and waits for the disk after each, seconds in
     all. Nothing of a draft has to be safe before its end, so that this waits once. A kill leaves
-    a draft, which the next call removes.
+    a draft, which the next call removes. An MLflow that makes its tables by another name makes
+    them itself, slowly, when it first connects.
 
     Args:
         path: of a file that does not exist, in a folder that does; nobody else makes it now.
@@ -21,7 +22,10 @@ def make_database(path: Path) -> None:
     Raises:
         SQLAlchemyError, OSError: the disk did not take it.
     """
-    from mlflow.store.db.utils import _initialize_tables
+    try:
+        from mlflow.store.db.utils import _initialize_tables
+    except ImportError:
+        return
     from sqlalchemy import NullPool, create_engine
 
     for left in path.parent.glob(f".{path.name}.*.draft"):

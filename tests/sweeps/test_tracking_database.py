@@ -38,6 +38,14 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def test_without_a_draft_mlflow_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As under an MLflow whose own function has another name."""
+    monkeypatch.setattr("sweeps.tracking.store.make_database", lambda path: None)
+    store = local_store(tmp_path, "e")
+    prepare(store)
+    assert connect(store).get_experiment_by_name("e") is not None
+
+
 def test_it_is_what_mlflow_makes(tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
