@@ -27,7 +27,7 @@ def sizes_of(module: nn.Module) -> Sizes | None:
     return sizes
 
 
-def _layers(flat: Tensor, sizes: Sizes) -> list[tuple[Tensor, Tensor]]:
+def layers_of(flat: Tensor, sizes: Sizes) -> list[tuple[Tensor, Tensor]]:
     """(weight, bias) of each layer, views of the vector."""
     parts = flat.split([n for rows, columns in sizes for n in (rows * columns, rows)])
     weights = [part.view(size) for part, size in zip(parts[::2], sizes, strict=True)]
@@ -45,7 +45,7 @@ class FlatMlp(torch.autograd.Function):
     def forward(ctx: Any, flat: Tensor, x: Tensor, sizes: Sizes) -> Tensor:
         ctx.sizes, ctx.shape = sizes, x.shape
         hidden = [x.flatten(1)]
-        for weight, bias in _layers(flat, sizes):
+        for weight, bias in layers_of(flat, sizes):
             hidden.append(torch.addmm(bias, hidden[-1], weight.T))
             if len(hidden) <= len(sizes):
                 hidden[-1].relu_()
@@ -57,7 +57,7 @@ class FlatMlp(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         flat, *hidden = ctx.saved_tensors
         grad_flat = torch.empty_like(flat)
-        ours, theirs = _layers(flat, ctx.sizes), _layers(grad_flat, ctx.sizes)
+        ours, theirs = layers_of(flat, ctx.sizes), layers_of(grad_flat, ctx.sizes)
         for i in reversed(range(len(hidden))):
             grad_weight, grad_bias = theirs[i]
             torch.mm(grad.T, hidden[i], out=grad_weight)

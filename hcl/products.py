@@ -67,13 +67,6 @@ class products_of_size:  # noqa: N801  used as a function
             setting.fp32_precision = "bf16"
 
 
-@cache
-def has_fast_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 matrices about twice as fast as float32 ones."""
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
-
-
 @contextmanager
 def _bfloat16_allowed() -> Iterator[None]:
     setting: Any = getattr(torch.backends.mkldnn, "matmul")  # noqa: B009  made at run time

@@ -35,13 +35,9 @@ class TargetNetwork:
         self.num_weights = self.generated.num_weights
         self.shared: Weights = dict(self.generated.shared)
         is_whole = list(self.generated.shapes) == self.generated.names
-        self._layer_sizes = sizes_of(module) if is_whole and not self.initial_buffers else None
+        # Of linear layers with ReLUs between, all their weights in the vector; None for others.
+        self.layer_sizes = sizes_of(module) if is_whole and not self.initial_buffers else None
         self.is_differentiated_twice = False  # by who calls it: through the lookahead
-
-    @property
-    def is_mlp(self) -> bool:
-        """Whether it is linear layers with ReLUs between, all their weights in the vector."""
-        return self._layer_sizes is not None
 
     def train(self, mode: bool) -> None:
         """Training or evaluation behaviour of dropout and normalisation layers."""
@@ -55,8 +51,8 @@ class TargetNetwork:
             x: the inputs.
             buffers: running statistics etc.; updated in place in training mode.
         """
-        if self._layer_sizes and not self.is_differentiated_twice:
-            logits: Tensor = FlatMlp.apply(flat, x, self._layer_sizes)
+        if self.layer_sizes and not self.is_differentiated_twice:
+            logits: Tensor = FlatMlp.apply(flat, x, self.layer_sizes)
             return logits
         tensors = {**self.generated.weights(flat, self.shared), **(buffers or {})}
         # strict: a missing weight would otherwise silently be the module's own.

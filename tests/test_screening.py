@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from tiny import build, learn, trial
 from torch import Tensor
 
-from hcl import screening
-from hcl.methods import hnet
+from hcl import eight_bit, screening
 from hcl.task_inference import entropy, lowest_entropy, pick
+
+NO_ERRORS = torch.zeros(1)  # none but those that are seen
 
 
 class Networks:
@@ -41,7 +42,7 @@ def test_the_same_tasks_and_logits(
 ) -> None:
     torch.manual_seed(seed)
     networks = Networks(scale * torch.randn(num_tasks, 300, classes), scale * relative)
-    task_ids, logits = screening.lowest_entropy(networks.rough, networks.answer)
+    task_ids, logits = screening.lowest_entropy(networks.rough, networks.answer, NO_ERRORS)
     expected = lowest_entropy(networks.exact)
     assert torch.equal(task_ids, expected)
     assert torch.equal(logits, pick(networks.exact, expected))
@@ -60,10 +61,10 @@ def test_the_bounds_hold_for_the_worst_error(seed: int, scale: float, error: flo
     exact = rough + error * (2 * torch.randint(2, rough.shape) - 1)
     log_p = rough.log_softmax(-1)
     before, after = entropy(rough), entropy(exact)
-    spread = (log_p.exp() * (log_p + before[:, None]) ** 2).sum(-1).sqrt()
-    e = torch.tensor(error, dtype=torch.float64)
-    assert (after >= before * (-2 * e).exp() * (1 - 1e-9) - 1e-15).all()
-    assert (after >= before - e * e.exp() * (spread + 2 * e)).all()
+    spread = (log_p.exp() * (log_p + before[:, None]).abs()).sum(-1)
+    d = torch.tensor(error, dtype=torch.float64)
+    assert (after >= before * (-2 * d).exp() * (1 - 1e-9) - 1e-15).all()
+    assert (after >= before - ((spread + 1 / 3) * (3 * d).expm1() - d) / 3).all()
 
 
 def test_few_are_looked_at_twice_where_one_task_is_sure() -> None:
@@ -72,25 +73,52 @@ def test_few_are_looked_at_twice_where_one_task_is_sure() -> None:
     owners = torch.randint(10, (500,))
     exact[owners, torch.arange(500), 3] += 12.0
     networks = Networks(exact, 0.02)
-    task_ids, _ = screening.lowest_entropy(networks.rough, networks.answer)
+    task_ids, _ = screening.lowest_entropy(networks.rough, networks.answer, NO_ERRORS)
     assert torch.equal(task_ids, owners)
     assert networks.asked.sum() == 500  # the surest of each input alone
 
 
 def test_a_network_with_larger_logits_has_larger_errors() -> None:
-    """It never looks surest, so its errors are not seen: both its logits round to 1000."""
+    """It never looks surest, so its errors are not seen there: both its logits round to 1000."""
     exact = torch.tensor([[2.0, 0.0], [998.1, 1001.9]])[:, None].repeat(1, 300, 1)
     networks = Networks(exact, 0.0)
-    networks.rough = exact.bfloat16()
+    networks.rough = exact.bfloat16().float()
     assert networks.rough[1].unique().tolist() == [1000.0]
-    assert screening.lowest_entropy(networks.rough, networks.answer)[0].tolist() == [1] * 300
+    rows = torch.arange(0, 300, 100)
+    errors = screening.largest_errors(networks.rough, networks.answer, rows)
+    torch.testing.assert_close(errors, torch.tensor([0.0, 1.9]), rtol=0, atol=1e-4)
+    task_ids, _ = screening.lowest_entropy(networks.rough, networks.answer, errors)
+    assert task_ids.tolist() == [1] * 300
+
+
+@pytest.mark.parametrize("unknown", [slice(0, 1), slice(3, 4), slice(None)])
+def test_unknown_logits_are_looked_at(unknown: slice) -> None:
+    torch.manual_seed(0)
+    networks = Networks(3 * torch.randn(6, 200, 4), 0.01)
+    networks.rough[unknown, ::7] = torch.nan
+    errors = screening.largest_errors(networks.rough, networks.answer, torch.arange(0, 200, 7))
+    assert (errors[unknown] == 0).all()  # nothing is known of these
+    task_ids, logits = screening.lowest_entropy(networks.rough, networks.answer, errors)
+    expected = lowest_entropy(networks.exact)
+    assert torch.equal(task_ids, expected)
+    assert torch.equal(logits, pick(networks.exact, expected))
+
+
+def test_one_network_of_infinite_logits_does_not_hide_the_others() -> None:
+    networks = Networks(torch.randn(5, 100, 3), 0.01)
+    networks.exact[2] = torch.inf
+    task_ids, _ = screening.lowest_entropy(networks.rough, networks.answer, NO_ERRORS)
+    others = lowest_entropy(networks.exact[[0, 1, 3, 4]])
+    is_other = task_ids != 2
+    assert torch.equal(task_ids[is_other], torch.tensor([0, 1, 3, 4])[others][is_other])
 
 
 def test_ties_go_to_the_earliest_task() -> None:
     exact = torch.zeros(4, 300, 3)
     exact[2:, :, 0] = 2000.0  # entropy exactly 0
     networks = Networks(exact, 0.1)
-    assert screening.lowest_entropy(networks.rough, networks.answer)[0].tolist() == [2] * 300
+    task_ids, _ = screening.lowest_entropy(networks.rough, networks.answer, NO_ERRORS)
+    assert task_ids.tolist() == [2] * 300
 
 
 def test_answers_are_each_inputs_own_task() -> None:
@@ -126,7 +154,7 @@ def test_a_method_predicts_the_same(
     monkeypatch.setattr(screening, "MIN_TASKS", 2)
     found = {}
     for is_fast in (True, False):
-        monkeypatch.setattr(hnet, "has_fast_bfloat16", lambda is_fast=is_fast: is_fast)
+        monkeypatch.setattr(eight_bit, "is_fast", lambda is_fast=is_fast: is_fast)
         assert method._is_screened(x) == is_fast
         found[is_fast] = method.predict(x, None)
     assert torch.equal(found[True].task_ids, found[False].task_ids)

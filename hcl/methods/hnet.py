@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hcl import screening
+from hcl import eight_bit, screening
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError
+from hcl.eight_bit import EightBitMlps
 from hcl.generated import Generated, Weights, output_names
 from hcl.hypernets import GroupedTaskHypernet, TaskHypernet
 from hcl.method_configs import HnetConfig
 from hcl.methods.base import Method, Prediction, Setup
 from hcl.optim import make_adam, set_rate
-from hcl.products import has_fast_bfloat16
 from hcl.target import TargetNetwork
 from hcl.task_inference import lowest_entropy, pick
 
@@ -54,7 +54,8 @@ class Hnet(Method):
         self.target.shared = dict(zip(self.target.shared, self.shared, strict=True))
         self.buffers_of: dict[int, Weights] = {}  # running statistics, by `_slot`
         self._cached: tuple[range, Tensor] | None = None
-        self._rough: Tensor | None = None  # the same in bfloat16
+        self._rough: EightBitMlps | None = None  # the same networks, nearly
+        self._rough_errors: Tensor | None = None
         self.shared_optimizer: torch.optim.Adam | None = None
 
     def _make_hypernets(self, chunk_sizes: list[int]) -> TaskHypernet | GroupedTaskHypernet:
@@ -157,7 +158,7 @@ class Hnet(Method):
         return self
 
     def _forget_weights(self) -> None:
-        self._cached = self._rough = None
+        self._cached = self._rough = self._rough_errors = None
 
     def weights_for(self, task_ids: range) -> Tensor:
         """(T, num_weights) of the asked tasks; in evaluation mode generated once."""
@@ -189,35 +190,45 @@ class Hnet(Method):
         """int64 (B,), the task each input is taken to be from, and (B, classes), its answer."""
         tasks = range(self.num_learned)
         weights, buffers = self.weights_for(tasks), [self.statistics(i) for i in tasks]
-        if self._is_screened(x):
-            if self._rough is None:
-                self._rough = weights.bfloat16()
-            rough = self.target.run_many(self._rough, x.bfloat16(), buffers)
-            return screening.lowest_entropy(self.per_head(rough), partial(self.answer, x))
+        rough = self._rough_heads(x) if self._is_screened(x) else None
+        if rough is not None and self._rough_errors is not None:
+            return screening.lowest_entropy(rough, partial(self.answer, x), self._rough_errors)
         heads = self.per_head(self.target.run_many(weights, x, buffers))
         task_ids = lowest_entropy(heads)
         return task_ids, pick(heads, task_ids)
 
     def _is_screened(self, x: Tensor) -> bool:
-        """Whether bfloat16 first is faster; see screening for why the answer is the same."""
+        """Whether 8 bits first are faster; see screening for why the answer is the same."""
         return (
-            self.target.is_mlp
+            self.target.layer_sizes is not None
             and (x.device.type, x.dtype) == ("cpu", torch.float32)
             and len(x) >= screening.MIN_INPUTS
             and self.num_learned >= screening.MIN_TASKS
-            and has_fast_bfloat16()
+            and eight_bit.is_fast()
         )
+
+    def _rough_heads(self, x: Tensor) -> Tensor | None:
+        """`per_head` of all tasks, nearly; None if that cannot be."""
+        if self._rough is None:
+            assert self.target.layer_sizes is not None
+            tasks = range(self.num_learned)
+            heads = [self.layout.head(task_id) for task_id in tasks]
+            self._rough = EightBitMlps(self.weights_for(tasks), self.target.layer_sizes, heads)
+        logits = self._rough(x)
+        if logits is not None and self._rough_errors is None:
+            rows = torch.arange(len(x), device=x.device)[:: len(x) // screening.MIN_INPUTS]
+            answer = partial(self.answer, x)
+            self._rough_errors = screening.largest_errors(logits, answer, rows)
+        return logits
 
     def answer(self, x: Tensor, task_id: int, rows: Tensor) -> Tensor:
         """(n, classes): a task's own head on some of the inputs, int64 (n,)."""
         weights = self.weights_for(range(self.num_learned))[task_id]
-        logits = self.target(weights, x[rows], self.statistics(task_id))
-        return logits if self.layout.scenario == "domain" else logits[:, self.layout.head(task_id)]
+        logits = self.target(weights, x.index_select(0, rows), self.statistics(task_id))
+        return logits[:, self.layout.head(task_id)]
 
     def per_head(self, logits: Tensor) -> Tensor:
         """(T, B, num_outputs) -> (T, B, classes): each task's network on its own head."""
-        if self.layout.scenario == "domain":
-            return logits
         return torch.stack([logits[t][:, self.layout.head(t)] for t in range(len(logits))])
 
     def set_learning_rate(self, rate: float) -> None:
