@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from hcl.products import linear
+
 Sizes = list[tuple[int, int]]  # (outputs, inputs) of each layer
 
 
@@ -46,9 +48,8 @@ class FlatMlp(torch.autograd.Function):
         ctx.sizes, ctx.shape = sizes, x.shape
         hidden = [x.flatten(1)]
         for weight, bias in layers_of(flat, sizes):
-            hidden.append(torch.addmm(bias, hidden[-1], weight.T))
-            if len(hidden) <= len(sizes):
-                hidden[-1].relu_()
+            is_last = len(hidden) == len(sizes)
+            hidden.append(linear(hidden[-1], weight, bias, "none" if is_last else "relu"))
         ctx.save_for_backward(flat, *hidden[:-1])
         return hidden[-1]
 

@@ -1,10 +1,13 @@
 """Matrix products: faster kernels, the same precision, and nothing left behind."""
 
+from typing import Any, Literal
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 from hcl import products
-from hcl.products import FLOAT32_ERROR, fastest_float32
+from hcl.products import FLOAT32_ERROR, fastest_float32, linear
 
 
 def _error() -> float:
@@ -36,3 +39,56 @@ def test_the_setting_is_put_back_after_an_error() -> None:
     with pytest.raises(RuntimeError), fastest_float32():
         raise RuntimeError
     assert torch.backends.mkldnn.matmul.fp32_precision == before
+
+
+@pytest.mark.parametrize("post", ["none", "relu"])
+@pytest.mark.parametrize("has_bias", [True, False])
+@pytest.mark.parametrize(
+    "shape", [(2, 8), (700, 64), (7, 100, 64)], ids=["small", "large", "large, 3 dimensions"]
+)
+def test_a_layer_is_a_product_a_sum_and_a_function(
+    shape: tuple[int, ...], has_bias: bool, post: Literal["none", "relu"]
+) -> None:
+    torch.manual_seed(0)
+    x, weight = torch.randn(shape), torch.randn(50, shape[-1])
+    bias = torch.randn(50) if has_bias else None
+    exact = F.linear(x.double(), weight.double(), None if bias is None else bias.double())
+    exact = exact.relu() if post == "relu" else exact
+    for part in (weight, torch.cat([weight, weight], dim=1)[:, : shape[-1]]):
+        found = linear(x, part, bias, post)
+        torch.testing.assert_close(found.double(), exact, rtol=1e-4, atol=FLOAT32_ERROR)
+
+
+def test_a_large_layer_is_one_operation_where_torch_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, weight, bias = torch.randn(700, 64), torch.randn(50, 64), torch.randn(50)
+    calls: list[str] = []
+    fused = products._fused
+
+    def counted(*layer: Any) -> torch.Tensor:
+        calls.append(layer[-1])
+        return fused(*layer)
+
+    monkeypatch.setattr(products, "_fused", counted)
+    linear(x, weight, bias, "relu")
+    assert calls == (["relu"] if products._is_fused() else [])
+    calls.clear()
+    linear(x[:2], weight, bias)  # small
+    linear(x, torch.cat([weight, weight], dim=1)[:, :64], bias)  # a part of another
+    linear(x.double(), weight.double(), bias.double())
+    linear(x, weight.clone().requires_grad_(), bias, "relu").sum().backward()  # needs a gradient
+    assert calls == []
+
+
+@pytest.mark.parametrize("fault", [AttributeError, RuntimeError, TypeError, None])
+def test_an_operation_that_fails_or_is_wrong_is_not_used(
+    fault: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*layer: Any) -> torch.Tensor:
+        if fault is None:
+            return F.linear(*layer[:3]).bfloat16().float()
+        raise fault
+
+    monkeypatch.setattr(products, "_fused", broken)
+    assert not products._is_fused.__wrapped__()
