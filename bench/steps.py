@@ -39,7 +39,13 @@ class Row:
     steps: int
 
 
-def ours(sizes: Sizes, num_past: int, device: str = "cpu", compiled: str = "auto") -> Hnet:
+def ours(
+    sizes: Sizes,
+    num_past: int,
+    device: str = "cpu",
+    compiled: str = "auto",
+    precision: str = "float32",
+) -> Hnet:
     """Our method in the state of `Reference(sizes, num_past)`: that many tasks behind it."""
     config = TrialConfig.from_dict(
         {
@@ -53,6 +59,7 @@ def ours(sizes: Sizes, num_past: int, device: str = "cpu", compiled: str = "auto
                 "chunk_size": sizes.chunk,
                 "hidden_sizes": list(sizes.hypernet),
                 "activation": sizes.activation,
+                "reg_precision": precision,
             },
             "train": {"lr": sizes.lr, "compile": compiled},
         }
@@ -71,13 +78,15 @@ def batch(sizes: Sizes) -> tuple[Tensor, Tensor]:
     return x, torch.randint(sizes.classes, (BATCH,), generator=draws)
 
 
-def steppers(name: str, num_past: int) -> dict[str, Callable[[], Callable[[], object]]]:
+def steppers(
+    name: str, num_past: int, precision: str = "float32"
+) -> dict[str, Callable[[], Callable[[], object]]]:
     """For each implementation a function that builds it and gives its step."""
     sizes = SETTINGS[name]
     x, y = batch(sizes)
 
     def build_ours() -> Callable[[], object]:
-        method = ours(sizes, num_past)
+        method = ours(sizes, num_past, precision=precision)
         target = y + num_past * sizes.classes
 
         def step() -> object:
