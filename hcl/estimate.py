@@ -12,7 +12,7 @@ from hcl.benchmarks.arrays import Benchmark
 from hcl.config import TrialConfig
 from hcl.generators import HnetVae
 from hcl.hypernets import TaskHypernet
-from hcl.hypernets.output_regularizer import FEATURES_AT_ONCE
+from hcl.hypernets.past_features import FEATURES_AT_ONCE
 from hcl.methods import METHODS, Method, Setup
 from hcl.methods.er import ER
 from hcl.methods.ewc import EWC, OnlineEWC
@@ -126,15 +126,17 @@ def _kept_bytes(method: Method, config: TrialConfig, benchmark: Benchmark) -> in
 
 def _kept_by_regularizer(part: TaskHypernet, past: int) -> int:
     """Its start: parameters, the room for the output layer's change, and for every past task
-    embedding, last hidden layers (with room for their change) and their products."""
+    embedding and last hidden layers with room for their change; these layers' products, of every
+    task where subsets are drawn."""
     if past < 1 or part.config.beta == 0:
         return 0
     hypernet = part.hypernet
     theta = sum(p.numel() for p in hypernet.theta())
     output = hypernet.output.numel()
     hidden = len(hypernet.output) - 1
-    rows = 2 * past * hypernet.num_chunks * hidden
-    products = 2 * (past + 1) * (hidden + 1) ** 2
+    rows = past * hypernet.num_chunks * (2 * hidden + 1)
+    is_subset = 0 < part.config.reg_tasks < past
+    products = 2 * ((past if is_subset else 1) + 1) * (hidden + 1) ** 2
     return theta + output + rows + products + past * hypernet.embedding_size
 
 

@@ -41,7 +41,10 @@ def kept(method: Method) -> int:
     for part in method.modules():
         regularizer = getattr(part, "regularizer", None)
         if isinstance(regularizer, OutputRegularizer):
-            values += [regularizer.__dict__]
+            is_subset = 0 < part.config.reg_tasks < part.task_id
+            past = regularizer.past
+            _ = past.kept_by_task if is_subset else past.kept  # made by the first step
+            values += [regularizer.__dict__, past.__dict__]
         values += [getattr(part, "past_decoders", None)]
     if isinstance(method, EWC):
         values += [method.fishers, method.anchors]

@@ -245,7 +245,7 @@ def test_blocks_of_chunks_change_memory_alone(
     regularizer = OutputRegularizer(case.hypernet, case.embeddings)
     theta = case.candidate()
     value, grads = regularizer.value_and_grads(theta)
-    monkeypatch.setattr("hcl.hypernets.output_regularizer.FEATURES_AT_ONCE", at_once)
+    monkeypatch.setattr("hcl.hypernets.past_features.FEATURES_AT_ONCE", at_once)
     again, same = regularizer.value_and_grads(theta)
     torch.testing.assert_close(again, value, rtol=1e-12, atol=0)
     for mine, theirs in zip(same, grads, strict=True):

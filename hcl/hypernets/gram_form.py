@@ -37,6 +37,12 @@ class Columns:
     mixed: Tensor  # V E'
     change: Tensor  # E E'
 
+    def factor(self, factor: Factor) -> Tensor:
+        """F (2 H + 1, H): [D, A*] @ F is `factor` times the value's gradient for D, where D is
+        without its last column."""
+        of_diff, of_start = self.outer[..., :-1, :-1], self.mixed.mT[..., :-1]
+        return 2 * factor * torch.cat([of_diff, of_start], dim=-2)
+
     def __add__(self, other: "Columns") -> "Columns":
         return Columns(
             self.outer + other.outer, self.mixed + other.mixed, self.change + other.change
@@ -47,37 +53,24 @@ class Columns:
 class Rows:
     """Products of the features over some tasks and chunks, (H + 1, H + 1) each.
 
-    D's last column is 0 and that of A* is 1; both are left out of `pair`.
+    D's last column is 0, that of A* is 1.
     """
 
-    pair: Tensor  # D beside A* (M, 2 H)
     gram: Tensor  # D'D
     cross: Tensor  # D'A*
     kept: Tensor  # A*'A*
 
     @staticmethod
-    def of(pair: Tensor, kept: Tensor, multiply: Product) -> "Rows":
-        """From D beside A* (k, t, 2 H), and the products of A* by task (t, H + 1, H + 1)."""
-        pair = pair.flatten(-3, -2)
-        diff = pair[..., : pair.shape[-1] // 2]
-        gram, cross = multiply(diff.mT, pair).to(kept.dtype).tensor_split(2, dim=-1)
-        sums = diff.sum(-2, dtype=kept.dtype).unsqueeze(-1)
-        gram = F.pad(gram, (0, 1, 0, 1))
-        return Rows(
-            pair, gram, F.pad(torch.cat([cross, sums], dim=-1), (0, 0, 0, 1)), kept.sum(-3)
-        )
+    def of(both: Tensor, kept: Tensor) -> "Rows":
+        """From D' [D, A*] without D's last column, (H, 2 H + 1), and A*'A*."""
+        size = both.shape[-2]
+        gram, cross = F.pad(both, (0, 0, 0, 1)).split([size, size + 1], dim=-1)
+        return Rows(F.pad(gram, (0, 1)), cross, kept)
 
     def value(self, columns: Columns) -> Tensor:
         """||D V + A* E||^2 over these rows and those columns."""
         total = _inner(self.gram, columns.outer) + 2 * _inner(self.cross, columns.mixed)
         return total + _inner(self.kept, columns.change)
-
-    def write_grad(self, columns: Columns, factor: Factor, multiply: Product, out: Tensor) -> None:
-        """`factor` times the value's gradient for D, to `out` (M, H)."""
-        outer, mixed = 2 * factor * columns.outer, 2 * factor * columns.mixed
-        both = torch.cat([outer[..., :-1, :-1], mixed[..., :-1, :-1].mT], dim=-2)
-        multiply(self.pair, both, out=out)
-        out.add_(mixed[..., None, :-1, -1])
 
     def factors(self, factor: Factor) -> Tensor:
         """K (H + 1, 2 (H + 1)): K @ (V* over E) is `factor` times the value's gradient for V.
@@ -100,5 +93,8 @@ def _inner(a: Tensor, b: Tensor) -> Tensor:
 
 def rough_product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
     """a @ b with inputs and result rounded to bfloat16, summed in float32 by the hardware."""
-    found = a.bfloat16() @ b.bfloat16()
+    a, b = a.bfloat16(), b.bfloat16()
+    if out is not None and out.dtype == torch.bfloat16:
+        return torch.matmul(a, b, out=out)
+    found = a @ b
     return found.float() if out is None else out.copy_(found)

@@ -7,10 +7,13 @@ hypernetworks, and a step goes through them twice.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from hcl.products import linear
 
 Theta = list[Tensor]
 Backward = Callable[[Tensor, Tensor], Tensor]
@@ -22,17 +25,25 @@ class Activation:
     """A function, which may work in place, and its gradient."""
 
     apply: Callable[[Tensor], Tensor]
-    backward: Backward  # from the gradient of the result and the result
+    backward: Backward  # from the gradient of the result, which is overwritten, and the result
+    post: Literal["none", "relu"] = "none"  # the function, if `products.linear` applies it
 
 
+_aten = torch.ops.aten
 # In place: nothing else reads what they get, and hidden layers of past tasks are large.
 ACTIVATIONS = {
-    "relu": Activation(torch.relu_, lambda g, y: torch.ops.aten.threshold_backward(g, y, 0)),
+    "relu": Activation(
+        torch.relu_,
+        lambda g, y: _aten.threshold_backward.grad_input(g, y, 0, grad_input=g),
+        post="relu",
+    ),
     "elu": Activation(
         partial(F.elu, inplace=True),
-        lambda g, y: torch.ops.aten.elu_backward(g, 1.0, 1.0, 1.0, True, y),
+        lambda g, y: _aten.elu_backward.grad_input(g, 1.0, 1.0, 1.0, True, y, grad_input=g),
     ),
-    "sigmoid": Activation(torch.sigmoid_, torch.ops.aten.sigmoid_backward),
+    "sigmoid": Activation(
+        torch.sigmoid_, lambda g, y: _aten.sigmoid_backward.grad_input(g, y, grad_input=g)
+    ),
 }
 
 
@@ -60,12 +71,25 @@ def product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (A, B, n) through a layer; or x (R, A, B, n) through R layers, each its own."""
     if weight.ndim == 2:
-        return F.linear(x, weight, bias)
+        return linear(x, weight, bias)
     if is_large(x, weight.mT):
         biases = bias if bias is not None else [None] * len(x)
-        return torch.stack([F.linear(*one) for one in zip(x, weight, biases, strict=True)])
+        return torch.stack([linear(*one) for one in zip(x, weight, biases, strict=True)])
     hidden = torch.bmm(x.flatten(1, 2), weight.mT).unflatten(1, x.shape[1:3])
     return hidden if bias is None else hidden + bias[:, None, None]
+
+
+def _layer(x: Tensor, weight: Tensor, bias: Tensor, activation: Activation) -> Tensor:
+    """The same with its activation."""
+    if weight.ndim == 2 and activation.post != "none":
+        return linear(x, weight, bias, activation.post)
+    return activation.apply(_linear(x, weight, bias))
+
+
+def _sum_of_rows(rows: Tensor) -> Tensor:
+    """(..., n, m) -> (..., m): as a product where a sum would first convert all of it."""
+    is_half = rows.dtype == torch.bfloat16
+    return rows.new_ones(rows.shape[-2]) @ rows if is_half else rows.sum(-2)
 
 
 @dataclass(frozen=True)
@@ -74,6 +98,8 @@ class Hidden:
 
     The first layer is split, W [e, c] = W_e e + W_c c, so that its cost does not grow with
     tasks x chunks. With R replicas everything has that dimension before its own.
+
+    Layers below the last may be kept in bfloat16: enough for the gradient, if that is too.
     """
 
     embeddings: Tensor  # (T, embedding_size)
@@ -84,9 +110,13 @@ class Hidden:
 
     @staticmethod
     def of(
-        embeddings: Tensor, lower: Theta, activation: Activation, chunks_first: bool = False
+        embeddings: Tensor,
+        lower: Theta,
+        activation: Activation,
+        chunks_first: bool = False,
+        kept: torch.dtype | None = None,
     ) -> "Hidden":
-        """Run the layers; arguments as the fields."""
+        """Run the layers; arguments as the fields, `kept` is the type of layers below the last."""
         along_tasks, along_chunks = (-3, -2) if chunks_first else (-2, -3)
         tasks, chunks = embeddings.unsqueeze(along_tasks), lower[0].unsqueeze(along_chunks)
         made: list[Tensor] = []
@@ -95,27 +125,34 @@ class Hidden:
             made.append(torch.cat([tasks.expand(*shape, -1), chunks.expand(*shape, -1)], dim=-1))
         for weight, bias in zip(lower[1::2], lower[2::2], strict=True):
             if made:
-                hidden = _linear(made[-1], weight, bias)
+                layer = _layer(made[-1], weight, bias, activation)
+                made[-1] = made[-1].to(kept or layer.dtype)
             else:
                 by_task, by_chunk = weight.split([tasks.shape[-1], chunks.shape[-1]], dim=-1)
                 hidden = _linear(tasks, by_task, bias) + _linear(chunks, by_chunk)
-            made.append(activation.apply(hidden))
+                layer = activation.apply(hidden)
+            made.append(layer)
         return Hidden(embeddings, lower, activation, chunks_first, made)
 
     def gradients(self, grad: Tensor) -> tuple[Theta, Tensor]:
-        """From the gradient of the last layer those of `lower` and of `embeddings`."""
+        """From the gradient of the last layer, which may be overwritten, those of `lower` and of
+        `embeddings`. Products have its type; results have that of the parameters."""
         over_tasks, over_chunks = (-2, -3) if self.chunks_first else (-3, -2)
+        dtype, rough = self.embeddings.dtype, grad.dtype
         if not len(self.lower) > 1:
             size = self.embeddings.shape[-1]
-            return [grad[..., size:].sum(over_tasks)], grad[..., :size].sum(over_chunks)
+            of_tasks, of_chunks = grad[..., :size], grad[..., size:]
+            return [of_chunks.sum(over_tasks, dtype=dtype)], of_tasks.sum(over_chunks, dtype=dtype)
         found: Theta = []
         weights = self.lower[1::2]
         for i in reversed(range(1, len(weights))):
-            grad = self.activation.backward(grad, self.layers[i])
-            rows = grad.flatten(-3, -2)
-            found = [product(rows.mT, self.layers[i - 1].flatten(-3, -2)), rows.sum(-2), *found]
-            grad = product(rows, weights[i]).view_as(self.layers[i - 1])
-        grad = self.activation.backward(grad, self.layers[0])
+            grad = self.activation.backward(grad, self.layers[i].to(rough))
+            rows, below = grad.flatten(-3, -2), self.layers[i - 1].to(rough)
+            of_weight = product(rows.mT, below.flatten(-3, -2)).to(dtype)
+            found = [of_weight, _sum_of_rows(rows).to(dtype), *found]
+            grad = product(rows, weights[i].to(rough)).view_as(below)
+        grad = self.activation.backward(grad, self.layers[0].to(rough))
+        grad = grad.to(dtype)
         of_tasks, of_chunks = grad.sum(over_chunks), grad.sum(over_tasks)
         chunks, first = self.lower[:2]
         by_task, by_chunk = first.split([self.embeddings.shape[-1], chunks.shape[-1]], dim=-1)

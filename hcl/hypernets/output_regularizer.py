@@ -8,15 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hcl.hypernets.gram_form import Factor, Rows, columns_of, rough_product
-from hcl.hypernets.hidden import Hidden, Theta, product
+from hcl.hypernets.gram_form import Columns, Factor, Rows, columns_of
+from hcl.hypernets.hidden import Theta
 from hcl.hypernets.hypernet import Hypernet
+from hcl.hypernets.past_features import PastFeatures, Regions
 from hcl.products import products_of_size
 
 # The work of a step on the output layer: see OutputRegularizer._over_output.
 OverOutput = Callable[[Tensor, Tensor], tuple[list[Tensor], Tensor | None]]
-# Numbers in the last hidden layer, over tasks and chunks, that are differentiated at once.
-FEATURES_AT_ONCE = 2**24
 
 
 class OutputRegularizer:
@@ -31,7 +30,8 @@ class OutputRegularizer:
         keep: bool (t, num_weights), weights that count for each past task; None for all.
         first_masked: index of the first weight that `keep` may exclude.
         theta_start: parameters to keep instead of the hypernetwork's own (a restart).
-        is_rough: multiply large matrices in bfloat16; differences are taken in full before.
+        is_rough: multiply large matrices in bfloat16, but for the features: differences are taken
+            in full before.
     """
 
     def __init__(
@@ -44,8 +44,6 @@ class OutputRegularizer:
         is_rough: bool = False,
     ) -> None:
         self.hypernet = hypernet
-        self.is_rough = is_rough
-        self.multiply = rough_product if is_rough else product
         self.embeddings = embeddings.detach()
         self.theta_start = list(theta_start or (p.detach().clone() for p in hypernet.theta()))
         is_masked = keep is not None and first_masked is not None
@@ -59,33 +57,18 @@ class OutputRegularizer:
         self.theta_start[-1] = self.kept
         with torch.no_grad():
             start = hypernet.features(self.embeddings, self.theta_start, chunks_first=True)
-            self.start, self.pair = self._beside(start)  # (K, t, H) and (K, t, 2 H)
-            self.kept_rows = [self._gram_of(chunks) for chunks in self._chunks()]
+            regions, activation = self._regions(), hypernet.activation
+            self.past = PastFeatures(self.embeddings, start, regions, activation, is_rough)
             self.kept_columns = [kept[:, c] @ kept[:, c].T for c in self._columns()]
         self.keep = self._tail_mask(keep) if end < hypernet.num_weights else None
 
-    def _chunks(self) -> tuple[slice, slice]:
-        """Those that count wholly, and the one that is cut (if any)."""
+    def _regions(self) -> Regions:
+        """Chunks that count wholly, and the one that is cut (if any)."""
         return slice(0, self.whole), slice(self.whole, self.whole + (self.cut > 0))
 
     def _columns(self) -> tuple[slice, slice]:
         """Of the output layer: those before the cut, and those from it on."""
         return slice(0, self.cut), slice(self.cut, None)
-
-    def _beside(self, start: Tensor) -> tuple[Tensor, Tensor]:
-        """A*, and room for D beside it, so that products with both are one."""
-        dtype = torch.bfloat16 if self.is_rough else start.dtype
-        pair = torch.empty(
-            *start.shape[:-1], 2 * start.shape[-1], dtype=dtype, device=start.device
-        )
-        kept = pair[..., start.shape[-1] :]
-        kept.copy_(start)
-        return start if self.is_rough else kept, pair
-
-    def _gram_of(self, chunks: slice) -> Tensor:
-        """A*'A* of every past task, (t, H + 1, H + 1)."""
-        features = F.pad(self.start[chunks].transpose(0, 1), (0, 1), value=1.0)
-        return features.transpose(1, 2) @ features
 
     def _tail_mask(self, keep: Tensor | None) -> Tensor:
         """(tail chunks, t, chunk size): 1 where a weight of the tail's chunks counts."""
@@ -131,91 +114,38 @@ class OutputRegularizer:
             over_output: does the work on the output layer instead: of `_over_output`'s arguments
                 it gets the factors, and there is no gradient for the output layer then.
         """
-        embeddings = self._of(self.embeddings, tasks)
-        start, pair = self._start_of(tasks)
-        factor = strength / embeddings.shape[-2]
-        diff = pair[..., : start.shape[-1]]  # (K, t, H)
-        in_mode = products_of_size(start.numel() * start.shape[-1])
+        past = self.past
+        if tasks is not None:
+            past = past.of_tasks(lambda of_tasks, dim: self._of(of_tasks, tasks, dim))
+        factor = strength / past.embeddings.shape[-2]
+        in_mode = products_of_size(past.start.numel() * past.size)
         with in_mode:
-            hidden = self._write_diff(diff, start, embeddings, lower)
-            rows = [
-                Rows.of(pair[..., chunks, :, :], self._of(kept, tasks, -3), self.multiply)
-                for chunks, kept in zip(self._chunks(), self.kept_rows, strict=True)
-            ]
+            hidden, both = past.move(lower)
+            rows = list(map(Rows.of, both, past.kept))
         after = rows[0].factors(factor)
         before = after + rows[1].factors(factor)
         found, grad_output = (over_output or self._over_output)(before, after)
+        columns = self._everywhere(found)
         with in_mode:
-            value, grad_diff = self._grad_diff(rows, found, start, factor)
+            value = rows[0].value(columns[0]) + rows[1].value(columns[1])
+            tail = None
             if self.keep is not None:
-                keep = self._of(self.keep, tasks)
-                value += self._add_tail(diff, start, keep, factor, grad_diff, grad_output)
-            grads = self._lower_grads(hidden, grad_diff, embeddings, lower)
+                of_tail, tail = self._add_tail(
+                    past, self._of(self.keep, tasks), factor, grad_output
+                )
+                value += of_tail
+            grads = past.gradients(lower, hidden, [c.factor(factor) for c in columns], tail)
         scale = factor.flatten() if isinstance(factor, Tensor) else factor
         return scale * value, grads if grad_output is None else [*grads, grad_output]
-
-    def _write_diff(
-        self, diff: Tensor, start: Tensor, embeddings: Tensor, lower: Theta
-    ) -> Hidden | None:
-        """The features' change to `diff`; the hidden layers, if they are one block."""
-        blocks, hidden = self._blocks(start), None
-        for block in blocks:
-            hidden = self._hidden(embeddings, lower, block)
-            part = diff[..., block, :, :]
-            torch.sub(hidden.layers[-1], start[..., block, :, :], out=part)
-        return hidden if len(blocks) == 1 else None
-
-    def _lower_grads(
-        self, hidden: Hidden | None, grad: Tensor, embeddings: Tensor, lower: Theta
-    ) -> Theta:
-        """From the features' gradient; hidden layers of many blocks are made again."""
-        if hidden is not None:
-            return hidden.gradients(grad)[0]
-        grads = [torch.zeros_like(p) for p in lower]
-        for block in self._blocks(grad):
-            hidden = self._hidden(embeddings, lower, block)
-            of_chunks, *of_layers = hidden.gradients(grad[..., block, :, :])[0]
-            grads[0][..., block, :] = of_chunks
-            for total, grad_of_block in zip(grads[1:], of_layers, strict=True):
-                total += grad_of_block
-        return grads
-
-    def _start_of(self, tasks: Tensor | None) -> tuple[Tensor, Tensor]:
-        """`start` and `pair` of the chosen tasks."""
-        if tasks is None:
-            return self.start, self.pair
-        return self._beside(self._of(self.start, tasks))
-
-    def _blocks(self, start: Tensor) -> list[slice]:
-        """Chunks whose hidden layers' values are held at once: bounds memory, not results."""
-        num_chunks = start.shape[-3]
-        per_chunk = max(1, start.numel() // max(1, num_chunks))
-        size = max(1, FEATURES_AT_ONCE // per_chunk)
-        return [slice(i, i + size) for i in range(0, num_chunks, size)]
-
-    def _hidden(self, embeddings: Tensor, lower: Theta, block: slice) -> Hidden:
-        """Of the block's chunks, chunks first."""
-        lower = [lower[0][..., block, :], *lower[1:]]
-        return Hidden.of(embeddings, lower, self.hypernet.activation, chunks_first=True)
 
     def _of(self, of_tasks: Tensor, tasks: Tensor | None, dim: int = -2) -> Tensor:
         """What is kept of each past task along a dimension, of the chosen ones alone."""
         return of_tasks if tasks is None else of_tasks.index_select(dim, tasks)
 
-    def _grad_diff(
-        self, rows: list[Rows], found: list[Tensor], start: Tensor, factor: Factor
-    ) -> tuple[Tensor, Tensor]:
-        """The value without `factor`, and its gradient for the features with."""
-        whole, cut = rows
+    def _everywhere(self, found: list[Tensor]) -> list[Columns]:
+        """From `_over_output`'s products, for each region over the columns that count."""
         before, after = map(columns_of, found, self.kept_columns)
-        value = whole.value(before + after) + cut.value(before)
-        grad_diff = start.new_empty(start.shape)
-        grad_diff[..., self.whole + (self.cut > 0) :, :, :] = 0.0
-        everywhere = (before + after, before)
-        for chunks, part, columns in zip(self._chunks(), rows, everywhere, strict=True):
-            of_chunks = grad_diff[..., chunks, :, :].flatten(-3, -2)
-            part.write_grad(columns, factor, self.multiply, of_chunks)
-        return value, grad_diff
+        return [before + after, before]
 
     def _over_output(self, before: Tensor, after: Tensor) -> tuple[list[Tensor], Tensor | None]:
         """From K before the cut and after it (Rows.factors): V* E' over E E' on either side, and
@@ -223,34 +153,28 @@ class OutputRegularizer:
         size = self.kept.shape[-2]
         grad, found = torch.empty_like(self.kept), []
         for columns, factor in zip(self._columns(), (before, after), strict=True):
-            stack = self.kept_and_change[..., columns]
-            found.append(self.multiply(stack, stack[..., size:, :].mT))
-            self.multiply(factor, stack, out=grad[..., columns])
+            stack = self.kept_and_change[..., columns].to(self.past.dtype)
+            found.append(self.past.multiply(stack, stack[..., size:, :].mT))
+            self.past.multiply(factor, stack, out=grad[..., columns])
         return found, grad
 
     def _add_tail(
-        self,
-        diff: Tensor,
-        start: Tensor,
-        keep: Tensor,
-        factor: Factor,
-        grad_diff: Tensor,
-        grad_output: Tensor | None,
-    ) -> Tensor:
-        """The chunks with masked heads, weight by weight; adds to the gradients."""
+        self, past: PastFeatures, keep: Tensor, factor: Factor, grad_output: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The chunks with masked heads, weight by weight: the value without `factor`, and the
+        gradient for their features; adds to the output layer's."""
         assert grad_output is not None
         first = self.tail_start // self.hypernet.chunk_size
         moved, change = self.kept + self.change, self.change
-        start = start[..., first:, :, :]
-        diff_tail = F.pad(diff[..., first:, :, :].to(start.dtype), (0, 1)).flatten(-3, -2)
+        start = past.start[..., first:, :, :]
+        diff_tail = F.pad(past.diff[..., first:, :, :].to(start.dtype), (0, 1)).flatten(-3, -2)
         start_tail = F.pad(start, (0, 1), value=1.0).flatten(-3, -2)
         # 0 too for the columns of the first of them that are in a segment.
         gap = diff_tail @ moved + start_tail @ change
         gap.mul_(keep.reshape(gap.shape))
         grad_output += 2 * factor * ((diff_tail + start_tail).mT @ gap)
         grad_tail = 2 * factor * (gap @ moved.mT)[..., :-1]
-        grad_diff[..., first:, :, :] += grad_tail.view_as(start)
-        return gap.square().sum((-2, -1))
+        return gap.square().sum((-2, -1)), grad_tail.reshape(start.shape)
 
 
 class _Penalty(torch.autograd.Function):

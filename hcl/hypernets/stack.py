@@ -12,6 +12,7 @@ from hcl.hypernets.hidden import Theta
 from hcl.hypernets.hypernet import GenerateWeights
 from hcl.hypernets.lookahead import CandidateAdam
 from hcl.hypernets.output_regularizer import OutputRegularizer
+from hcl.hypernets.past_features import PastFeatures
 from hcl.hypernets.task_hypernet import TaskHypernet
 
 
@@ -24,16 +25,18 @@ class StackedRegularizer(OutputRegularizer):
 
     def __init__(self, replicas: list[OutputRegularizer]) -> None:
         first = replicas[0]
-        self.hypernet, self.multiply = first.hypernet, first.multiply
-        self.is_rough, self.keep = first.is_rough, None
+        self.hypernet, self.keep = first.hypernet, None
         self.tail_start, self.whole, self.cut = first.tail_start, first.whole, first.cut
         self.embeddings = torch.stack([r.embeddings for r in replicas])
-        self.start, self.pair = self._beside(torch.stack([r.start for r in replicas]))
+        start = torch.stack([r.past.start for r in replicas])
+        past = first.past
+        self.past = PastFeatures(
+            self.embeddings, start, past.regions, past.activation, past.is_rough
+        )
         self.theta_start = stacked([r.theta_start for r in replicas])
         self.kept_and_change = torch.stack([r.kept_and_change for r in replicas])
         self.kept, self.change = self.kept_and_change.tensor_split(2, dim=1)
         self.theta_start[-1] = self.kept
-        self.kept_rows = stacked([r.kept_rows for r in replicas])
         self.kept_columns = stacked([r.kept_columns for r in replicas])
         if first.keep is not None:
             self.keep = torch.stack([r.keep for r in replicas if r.keep is not None])
