@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200, help="of training, per task")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
     keep_freed_memory()  # as the learner does; the reference has it too
     found = [measure(ours(SETTINGS[SETTING], TASKS - 1), random_images(), "untrained")]
     try:

@@ -46,7 +46,8 @@ class EightBitMlps:
         """(B, inputs) -> (T, B, outputs), nearly: NaN for an input with hidden values beyond the
         scale; None if inputs or weights are not finite, or inputs minute."""
         x = x.flatten(1)
-        low, high = float(x.amin().clamp_max(0)), float(x.amax().clamp_min(0))
+        least, most = torch.aminmax(x)
+        low, high = float(least.clamp_max(0)), float(most.clamp_min(0))
         # With a zero point both ends are rounded, possibly up.
         scale = (high - low) / (LEVELS - (low < 0)) or 1.0
         if not (self.is_finite and SMALLEST < scale < float("inf")):

@@ -36,6 +36,15 @@ def layers_of(flat: Tensor, sizes: Sizes) -> list[tuple[Tensor, Tensor]]:
     return list(zip(weights, parts[1::2], strict=True))
 
 
+def run(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:
+    """The inputs (B, ...) as rows, and what each layer makes of them; ReLU between."""
+    hidden = [x.flatten(1)]
+    for weight, bias in layers:
+        is_last = len(hidden) == len(layers)
+        hidden.append(linear(hidden[-1], weight, bias, "none" if is_last else "relu"))
+    return hidden
+
+
 class FlatMlp(torch.autograd.Function):
     """Inputs (B, ...) and weights (num_weights,) -> (B, outputs); differentiable once.
 
@@ -46,10 +55,7 @@ class FlatMlp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, flat: Tensor, x: Tensor, sizes: Sizes) -> Tensor:
         ctx.sizes, ctx.shape = sizes, x.shape
-        hidden = [x.flatten(1)]
-        for weight, bias in layers_of(flat, sizes):
-            is_last = len(hidden) == len(sizes)
-            hidden.append(linear(hidden[-1], weight, bias, "none" if is_last else "relu"))
+        hidden = run(layers_of(flat, sizes), x)
         ctx.save_for_backward(flat, *hidden[:-1])
         return hidden[-1]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from hcl.flat_mlp import FlatMlp, sizes_of
+from hcl.flat_mlp import FlatMlp, layers_of, run, sizes_of
 from hcl.generated import Generated, Weights
 
 
@@ -57,6 +57,13 @@ class TargetNetwork:
         tensors = {**self.generated.weights(flat, self.shared), **(buffers or {})}
         # strict: a missing weight would otherwise silently be the module's own.
         return functional_call(self.module, tensors, (x,), strict=True)
+
+    def run_part(self, flat: Tensor, x: Tensor, buffers: Weights, outputs: slice) -> Tensor:
+        """Some outputs of `__call__`, (B, n); not differentiable."""
+        if self.layer_sizes is None:
+            return self(flat, x, buffers)[:, outputs]
+        *hidden, (weight, bias) = layers_of(flat, self.layer_sizes)
+        return run([*hidden, (weight[outputs], bias[outputs])], x)[-1]
 
     def run_many(
         self, flat: Tensor, x: Tensor, buffers: Sequence[Weights] | None = None

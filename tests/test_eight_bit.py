@@ -96,8 +96,7 @@ def test_the_same_again() -> None:
 
 def test_images_are_flattened() -> None:
     x = torch.rand(70, 40)
-    mlps = EightBitMlps(networks(), SIZES, HEADS)
-    flat, image = mlps(x), mlps(x.view(70, 1, 5, 8))
+    flat, image = (EightBitMlps(networks(), SIZES, HEADS)(v) for v in (x, x.view(70, 1, 5, 8)))
     assert flat is not None and image is not None and torch.equal(flat, image)
 
 

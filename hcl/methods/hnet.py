@@ -224,8 +224,8 @@ class Hnet(Method):
     def answer(self, x: Tensor, task_id: int, rows: Tensor) -> Tensor:
         """(n, classes): a task's own head on some of the inputs, int64 (n,)."""
         weights = self.weights_for(range(self.num_learned))[task_id]
-        logits = self.target(weights, x.index_select(0, rows), self.statistics(task_id))
-        return logits[:, self.layout.head(task_id)]
+        head, buffers = self.layout.head(task_id), self.statistics(task_id)
+        return self.target.run_part(weights, x.index_select(0, rows), buffers, head)
 
     def per_head(self, logits: Tensor) -> Tensor:
         """(T, B, num_outputs) -> (T, B, classes): each task's network on its own head."""
