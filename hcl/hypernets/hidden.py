@@ -86,10 +86,12 @@ def _layer(x: Tensor, weight: Tensor, bias: Tensor, activation: Activation) -> T
     return activation.apply(_linear(x, weight, bias))
 
 
-def _sum_of_rows(rows: Tensor) -> Tensor:
-    """(..., n, m) -> (..., m): as a product where a sum would first convert all of it."""
-    is_half = rows.dtype == torch.bfloat16
-    return rows.new_ones(rows.shape[-2]) @ rows if is_half else rows.sum(-2)
+def _sum(a: Tensor, dim: int) -> Tensor:
+    """Over dimension -2 or -3: as a product where a sum would first convert all of it."""
+    if a.dtype != torch.bfloat16:
+        return a.sum(dim)
+    ones = a.new_ones(a.shape[dim])
+    return ones @ a if dim == -2 else (ones @ a.flatten(-2)).unflatten(-1, a.shape[-2:])
 
 
 @dataclass(frozen=True)
@@ -142,18 +144,17 @@ class Hidden:
         if not len(self.lower) > 1:
             size = self.embeddings.shape[-1]
             of_tasks, of_chunks = grad[..., :size], grad[..., size:]
-            return [of_chunks.sum(over_tasks, dtype=dtype)], of_tasks.sum(over_chunks, dtype=dtype)
+            return [_sum(of_chunks, over_tasks).to(dtype)], _sum(of_tasks, over_chunks).to(dtype)
         found: Theta = []
         weights = self.lower[1::2]
         for i in reversed(range(1, len(weights))):
             grad = self.activation.backward(grad, self.layers[i].to(rough))
             rows, below = grad.flatten(-3, -2), self.layers[i - 1].to(rough)
             of_weight = product(rows.mT, below.flatten(-3, -2)).to(dtype)
-            found = [of_weight, _sum_of_rows(rows).to(dtype), *found]
+            found = [of_weight, _sum(rows, -2).to(dtype), *found]
             grad = product(rows, weights[i].to(rough)).view_as(below)
         grad = self.activation.backward(grad, self.layers[0].to(rough))
-        grad = grad.to(dtype)
-        of_tasks, of_chunks = grad.sum(over_chunks), grad.sum(over_tasks)
+        of_tasks, of_chunks = (_sum(grad, dim).to(dtype) for dim in (over_chunks, over_tasks))
         chunks, first = self.lower[:2]
         by_task, by_chunk = first.split([self.embeddings.shape[-1], chunks.shape[-1]], dim=-1)
         grad_first = [product(of_tasks.mT, self.embeddings), product(of_chunks.mT, chunks)]

@@ -14,6 +14,9 @@ from hcl.hypernets.hidden import Activation, Hidden, Theta, product
 # for the gradient. More go block by block of chunks, whose layers are made again: bounds memory,
 # not results. (Smaller blocks, which fit the processor's cache, are slower: their products are.)
 FEATURES_AT_ONCE = 2**24
+# Hidden units from which rows are filled up with zeros to so many bytes: products of such rows are
+# up to 6% faster, of narrow ones slower.
+FILLED_FROM, ROW_BYTES = 128, 64
 
 Select = Callable[[Tensor, int], Tensor]
 Regions = tuple[slice, slice]
@@ -47,9 +50,14 @@ class PastFeatures:
         self.multiply = rough_product if is_rough else product
         self.dtype = torch.bfloat16 if is_rough else start.dtype
         self.size = start.shape[-1]
-        # D, A* and a 1
-        self.pair = start.new_ones(*start.shape[:-1], 2 * self.size + 1, dtype=self.dtype)
-        beside = self.pair[..., self.size : -1]
+        # D, A* and a 1, perhaps zeros
+        self.width = 2 * self.size + 1
+        if self.size >= FILLED_FROM:
+            per_row = ROW_BYTES // self.dtype.itemsize
+            self.width = -(-self.width // per_row) * per_row
+        self.pair = start.new_zeros(*start.shape[:-1], self.width, dtype=self.dtype)
+        self.pair[..., 2 * self.size] = 1.0
+        beside = self.pair[..., self.size : 2 * self.size]
         beside.copy_(start)
         self.start = start if is_rough else beside
         self.diff = self.pair[..., : self.size]
@@ -105,7 +113,8 @@ class PastFeatures:
             self._write_diff(hidden, block)
         pairs = (self.pair[..., region, :, :].flatten(-3, -2) for region in self.regions)
         found = [self.multiply(pair[..., : self.size].mT, pair) for pair in pairs]
-        return hidden if len(blocks) == 1 else None, [f.to(self.start.dtype) for f in found]
+        both = [f[..., : 2 * self.size + 1].to(self.start.dtype) for f in found]
+        return hidden if len(blocks) == 1 else None, both
 
     def _write_diff(self, hidden: Hidden, block: slice) -> None:
         features, start = hidden.layers[-1], self.start[..., block, :, :]
@@ -142,6 +151,7 @@ class PastFeatures:
         grad = self.start.new_empty(self.start.shape, dtype=self.dtype)
         for region, factor in zip(self.regions, factors, strict=True):
             pair = self.pair[..., region, :, :].flatten(-3, -2)
+            factor = F.pad(factor, (0, 0, 0, self.width - factor.shape[-2]))
             self.multiply(pair, factor, out=grad[..., region, :, :].flatten(-3, -2))
         grad[..., self.regions[-1].stop :, :, :] = 0.0
         if tail is not None:
