@@ -27,7 +27,8 @@ class TrainConfig:
     adam_beta1: float = setting(0.9, ge=0, lt=1)
     adam_beta2: float = setting(0.999, ge=0, lt=1)
     augment: bool = False  # random crops and flips of training images (hcl/augment.py)
-    eval_batch_size: int = setting(2000, ge=1)  # changes speed and memory, never the result
+    # Inputs scored at once, 0 = 8 million values of them; changes speed and memory, not results.
+    eval_batch_size: int = setting(0, ge=0)
     # Compile parts of a hypernetwork's step: where it saves more time than it takes, or always.
     # Changes the result within float tolerance, as another machine does.
     compile: Literal["auto", "on", "off"] = "auto"

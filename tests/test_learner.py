@@ -122,12 +122,16 @@ def test_divergence_is_told(method: str) -> None:
         go(trial(method, train__lr=1e30, train__iterations=30))
 
 
-def test_how_evaluation_is_batched_changes_nothing() -> None:
+def test_how_evaluation_is_batched_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for scenario in ("task", "class"):
-        small, large = (
-            go(trial("hnet", scenario, train__eval_batch_size=size)) for size in (7, 5000)
+        small, large, default = (
+            go(trial("hnet", scenario, train__eval_batch_size=size)) for size in (7, 5000, 0)
         )
-        assert small.accuracy == large.accuracy and small.inference == large.inference
+        assert small.accuracy == large.accuracy == default.accuracy
+        assert small.inference == large.inference == default.inference
+        monkeypatch.setattr("hcl.evaluate.VALUES_AT_ONCE", 1)  # less than one input
+        assert go(trial("hnet", scenario, train__iterations=1)).accuracy
+        monkeypatch.undo()
 
 
 def test_the_process_is_left_as_it_was() -> None:

@@ -19,8 +19,9 @@ from hcl.optim import make_adam, set_rate
 from hcl.target import TargetNetwork
 from hcl.task_inference import lowest_entropy, pick
 
-# Rows (networks x inputs) that run at once when a task is inferred: bounds memory, not results.
-INFERENCE_ROWS = 20_000
+# Rows (networks x inputs) that run at once when a task is inferred, and those that only do so in
+# 8 bits and one network after the other. Bounds memory, not results.
+INFERENCE_ROWS, SCREENED_ROWS = 20_000, 200_000
 
 
 class Hnet(Method):
@@ -172,7 +173,7 @@ class Hnet(Method):
         if task_id is not None:
             weights = self.weights_for(range(task_id, task_id + 1))[0]
             return Prediction(self.target(weights, x, self.statistics(task_id)))
-        rows = max(1, INFERENCE_ROWS // self.num_learned)
+        rows = max(1, SCREENED_ROWS // self.num_learned)
         parts = [self._predict_inferred(part) for part in x.split(rows)]
         logits, task_ids = zip(*parts, strict=True)
         return Prediction(torch.cat(logits), torch.cat(task_ids))
@@ -188,11 +189,17 @@ class Hnet(Method):
 
     def infer(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """int64 (B,), the task each input is taken to be from, and (B, classes), its answer."""
-        tasks = range(self.num_learned)
-        weights, buffers = self.weights_for(tasks), [self.statistics(i) for i in tasks]
         rough = self._rough_heads(x) if self._is_screened(x) else None
         if rough is not None and self._rough_errors is not None:
             return screening.lowest_entropy(rough, partial(self.answer, x), self._rough_errors)
+        rows = max(1, INFERENCE_ROWS // self.num_learned)
+        task_ids, chosen = zip(*map(self._infer_exactly, x.split(rows)), strict=True)
+        return torch.cat(task_ids), torch.cat(chosen)
+
+    def _infer_exactly(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`infer` from all networks' logits."""
+        tasks = range(self.num_learned)
+        weights, buffers = self.weights_for(tasks), [self.statistics(i) for i in tasks]
         heads = self.per_head(self.target.run_many(weights, x, buffers))
         task_ids = lowest_entropy(heads)
         return task_ids, pick(heads, task_ids)
