@@ -1,4 +1,5 @@
-"""`python -m bench [--only p10:9,...] [--threads 2]`: a table, and bench/results.json."""
+"""`python -m bench [--only p10:9,...] [--threads 2] [--device cuda]`: a table, and
+bench/results.json."""
 
 import argparse
 import json
@@ -20,7 +21,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", help=f"rows, of {', '.join(ROWS)}")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="of both")
     args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch finds no CUDA device here; leave it out")
     torch.set_num_threads(args.threads)
     keep_freed_memory()  # as the learner does; the reference has it too
     console = Console()
@@ -31,7 +35,7 @@ def main() -> None:
     done = []
     for spec in rows:
         with console.status(f"measuring {spec}"):
-            done.append(measure(spec))
+            done.append(measure(spec, args.device))
         console.print(_line(done[-1]))
     _write(done)
     console.print(_table(done))
@@ -43,7 +47,7 @@ def _line(row: Row) -> str:
 
 def _table(rows: list[Row]) -> Table:
     table = Table("setting", "past tasks", "ours ms", "reference ms", "ratio", "ours MB",
-                  "reference MB", title=f"training step, {rows[0].threads} threads,"
+                  "reference MB", title=f"training step, {_machine(rows[0])},"
                   f" torch {torch.__version__}, {platform.machine()}")  # fmt: skip
     for r in rows:
         table.add_row(r.setting, str(r.past_tasks), f"{r.ours_ms:.1f}", f"{r.reference_ms:.1f}",
@@ -51,11 +55,22 @@ def _table(rows: list[Row]) -> Table:
     return table
 
 
+def _machine(row: Row) -> str:
+    if row.device == "cpu":
+        return f"{row.threads} threads"
+    return str(torch.cuda.get_device_name())
+
+
 def _write(rows: list[Row]) -> None:
     before = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    measured = {(r.setting, r.past_tasks) for r in rows}
-    kept = [old for old in before if (old["setting"], old["past_tasks"]) not in measured]
-    RESULTS.write_text(json.dumps(kept + [as_dict(r) for r in rows], indent=1) + "\n")
+    found = [as_dict(row) for row in rows]
+    measured = [_place(row) for row in found]
+    kept = [old for old in before if _place(old) not in measured]
+    RESULTS.write_text(json.dumps(kept + found, indent=1) + "\n")
+
+
+def _place(row: dict[str, object]) -> tuple[object, ...]:
+    return row["setting"], row["past_tasks"], row.get("device", "cpu")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ class Row:
     reference_mb: float
     threads: int
     steps: int
+    device: str = "cpu"
 
 
 def ours(
@@ -79,14 +80,14 @@ def batch(sizes: Sizes) -> tuple[Tensor, Tensor]:
 
 
 def steppers(
-    name: str, num_past: int, precision: str = "float32"
+    name: str, num_past: int, precision: str = "float32", device: str = "cpu"
 ) -> dict[str, Callable[[], Callable[[], object]]]:
     """For each implementation a function that builds it and gives its step."""
     sizes = SETTINGS[name]
-    x, y = batch(sizes)
+    x, y = (tensor.to(device) for tensor in batch(sizes))
 
     def build_ours() -> Callable[[], object]:
-        method = ours(sizes, num_past, precision=precision)
+        method = ours(sizes, num_past, device, precision=precision)
         target = y + num_past * sizes.classes
 
         def step() -> object:
@@ -96,17 +97,18 @@ def steppers(
         return step
 
     def build_reference() -> Callable[[], object]:
-        reference = Reference(sizes, num_past)
+        with torch.device(device):
+            reference = Reference(sizes, num_past)
         return lambda: reference.step(x, y)
 
     return {"ours": build_ours, "reference": build_reference}
 
 
-def measure(spec: str) -> Row:
+def measure(spec: str, device: str = "cpu") -> Row:
     """Time a row (steps of the two interleaved, so that both meet the same machine) and its
     memory (each alone in a process of its own)."""
     name, past = spec.split(":")
-    build = steppers(name, int(past))
+    build = steppers(name, int(past), device=device)
     steps = {which: make() for which, make in build.items()}
     for step in steps.values():
         step()
@@ -117,26 +119,34 @@ def measure(spec: str) -> Row:
         for which, step in steps.items():
             start = time.perf_counter()
             step()
+            wait_for(device)
             times[which].append(1e3 * (time.perf_counter() - start))
         if len(times["ours"]) >= MIN_STEPS and time.perf_counter() - began > 2 * MAX_SECONDS:
             break
     mine, theirs = (statistics.median(times[which]) for which in ("ours", "reference"))
-    memory = {which: peak_memory(spec, which) for which in steps}
+    memory = {which: peak_memory(spec, which, device) for which in steps}
     return Row(name, int(past), mine, theirs, theirs / mine, memory["ours"], memory["reference"],
-               torch.get_num_threads(), len(times["ours"]))  # fmt: skip
+               torch.get_num_threads(), len(times["ours"]), device)  # fmt: skip
 
 
-def peak_memory(spec: str, which: str) -> float:
-    """MB that three steps need at their peak, beyond the imports."""
-    command = [sys.executable, "-m", "bench.steps", spec, which, str(torch.get_num_threads())]
+def wait_for(device: str) -> None:
+    """Until the work given to it is done: a GPU works on while Python goes on."""
+    if device != "cpu":
+        torch.accelerator.synchronize()
+
+
+def peak_memory(spec: str, which: str, device: str = "cpu") -> float:
+    """MB that three steps need at their peak, beyond the imports; a GPU's own memory there."""
+    threads = str(torch.get_num_threads())
+    command = [sys.executable, "-m", "bench.steps", spec, which, threads, device]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(done.stdout)
 
 
-def _report_memory(spec: str, which: str, threads: str) -> None:
+def _report_memory(spec: str, which: str, threads: str, device: str) -> None:
     torch.set_num_threads(int(threads))
     name, past = spec.split(":")
-    make = steppers(name, int(past))[which]
+    make = steppers(name, int(past), device=device)[which]
     torch.optim.Adam([torch.zeros(1)])  # its first use imports a compiler
 
     def run() -> None:
@@ -144,7 +154,11 @@ def _report_memory(spec: str, which: str, threads: str) -> None:
         for _ in range(3):
             step()
 
-    print(peak_of(run))
+    if device == "cpu":
+        print(peak_of(run))
+        return
+    run()
+    print(torch.accelerator.max_memory_allocated() / 2**20)
 
 
 def peak_of(run: Callable[[], None]) -> float:

@@ -1,12 +1,14 @@
 """The baseline of the speed ratios computes the same thing as hcl."""
 
+import sys
+
 import pytest
 import torch
 import torchvision  # noqa: F401  takes seconds: here, where no test's time is running
 
 from bench.large import Size, stepper
 from bench.reference import Reference, Sizes
-from bench.steps import ours
+from bench.steps import ours, steppers
 from hcl.hypernets.hypernet import output_layer
 
 TINY = Sizes(12, (7, 6), 4, 3, 5, 4, 40, (6, 8), "elu", 0.1, 1e-3)
@@ -39,6 +41,23 @@ def test_reference_takes_the_same_steps(num_past: int) -> None:
             torch.testing.assert_close(terms["regularizer"], penalty, rtol=1e-3, atol=1e-8)
     for mine, theirs in zip(learned.hypernet.theta(), theta_of(reference), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("row", ["split:0", "split:2", "p10:3"])
+def test_a_step_reads_nothing_back(
+    row: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meta tensors have no values: reading one, as waiting for a GPU does, is an error, and so is
+    a tensor left on the CPU."""
+    # A GPU's fused Adam counts its steps there; there is none for meta tensors.
+    adam = sys.modules[torch.optim.Adam.__module__]
+    monkeypatch.setattr(adam, "_get_value", lambda step: 1.0)
+    name, past = row.split(":")
+    for build in steppers(name, int(past), precision, device="meta").values():
+        step = build()
+        step()
+        step()
 
 
 @pytest.mark.parametrize("generate", [None, "all", "lora(8)"])
