@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from bench.reference import SETTINGS
 from bench.steps import ROWS, Row, as_dict, measure
 from hcl.memory import keep_freed_memory
 
@@ -29,9 +30,9 @@ def main() -> None:
     keep_freed_memory()  # as the learner does; the reference has it too
     console = Console()
     rows = args.only.split(",") if args.only else ROWS
-    unknown = [row for row in rows if row.split(":")[0] not in ("split", "p10", "p100")]
-    if unknown:
-        parser.error(f"unknown row {unknown[0]}; rows are SETTING:PAST_TASKS, e.g. p10:9")
+    for row in rows:
+        if not _is_row(row):
+            parser.error(f"unknown row {row!r}; rows are SETTING:PAST_TASKS, e.g. {ROWS[3]}")
     done = []
     for spec in rows:
         with console.status(f"measuring {spec}"):
@@ -39,6 +40,11 @@ def main() -> None:
         console.print(_line(done[-1]))
     _write(done)
     console.print(_table(done))
+
+
+def _is_row(row: str) -> bool:
+    name, _, past = row.partition(":")
+    return name in SETTINGS and past.isdecimal() and int(past) < SETTINGS[name].num_tasks
 
 
 def _line(row: Row) -> str:
