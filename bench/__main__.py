@@ -1,15 +1,18 @@
-"""`python -m bench [--only p10:9,...] [--threads 2] [--device cuda]`: a table, and
-bench/results.json."""
+"""`python -m bench [--only p10:9,...] [--threads 2] [--device cuda]`: a table, with the
+share of the machine's best products that a step reaches, and bench/results.json."""
 
 import argparse
 import json
+import math
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from bench.peak import peak_gflops, print_profile, step_gflop
 from bench.reference import SETTINGS
 from bench.steps import ROWS, Row, as_dict, measure
 from hcl.memory import keep_freed_memory
@@ -23,6 +26,7 @@ def main() -> None:
     parser.add_argument("--only", help=f"rows, of {', '.join(ROWS)}")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="of both")
+    parser.add_argument("--profile", action="store_true", help="where a step's time goes, instead")
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch finds no CUDA device here; leave it out")
@@ -33,10 +37,15 @@ def main() -> None:
     for row in rows:
         if not _is_row(row):
             parser.error(f"unknown row {row!r}; rows are SETTING:PAST_TASKS, e.g. {ROWS[3]}")
-    done = []
+    if args.profile:
+        for spec in rows:
+            print_profile(spec)
+        return
+    peak, done = peak_gflops(), []
+    console.print(f"large float32 products: {peak:.0f} GFLOP/s")
     for spec in rows:
         with console.status(f"measuring {spec}"):
-            done.append(measure(spec, args.device))
+            done.append(_with_share(measure(spec, args.device), spec, peak))
         console.print(_line(done[-1]))
     _write(done)
     console.print(_table(done))
@@ -51,13 +60,21 @@ def _line(row: Row) -> str:
     return f"{row.setting}:{row.past_tasks} {row.ours_ms:.1f} ms, {row.ratio:.1f}x the reference"
 
 
+def _with_share(row: Row, spec: str, peak: float) -> Row:
+    if row.device != "cpu":
+        return row
+    gflop = step_gflop(spec)
+    return replace(row, gflop=gflop, peak_share=1e3 * gflop / row.ours_ms / peak)
+
+
 def _table(rows: list[Row]) -> Table:
-    table = Table("setting", "past tasks", "ours ms", "reference ms", "ratio", "ours MB",
-                  "reference MB", title=f"training step, {_machine(rows[0])},"
+    table = Table("setting", "past tasks", "ours ms", "plain ms", "ratio", "ours MB", "plain MB",
+                  "GFLOP", "of peak", title=f"training step, {_machine(rows[0])},"
                   f" torch {torch.__version__}, {platform.machine()}")  # fmt: skip
     for r in rows:
         table.add_row(r.setting, str(r.past_tasks), f"{r.ours_ms:.1f}", f"{r.reference_ms:.1f}",
-                      f"{r.ratio:.2f}", f"{r.ours_mb:.0f}", f"{r.reference_mb:.0f}")  # fmt: skip
+                      f"{r.ratio:.2f}", f"{r.ours_mb:.0f}", f"{r.reference_mb:.0f}",
+                      f"{r.gflop or math.nan:.1f}", f"{r.peak_share or math.nan:.0%}")  # fmt: skip
     return table
 
 

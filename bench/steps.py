@@ -38,6 +38,8 @@ class Row:
     threads: int
     steps: int
     device: str = "cpu"
+    gflop: float | None = None  # of our step's products
+    peak_share: float | None = None  # its GFLOP/s, of those of large products
 
 
 def ours(

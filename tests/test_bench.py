@@ -7,6 +7,7 @@ import torch
 import torchvision  # noqa: F401  takes seconds: here, where no test's time is running
 
 from bench.large import Size, stepper
+from bench.peak import step_gflop
 from bench.reference import Reference, Sizes
 from bench.steps import ours, steppers
 from hcl.hypernets.hypernet import output_layer
@@ -58,6 +59,13 @@ def test_a_step_reads_nothing_back(
         step = build()
         step()
         step()
+
+
+def test_a_steps_products_are_counted() -> None:
+    """Forward, for the weights and, but for the first layer, for the inputs."""
+    target = 128 * (4 * 784 * 400 + 6 * 400 * 400 + 6 * 400 * 10)
+    generated = 12 * 42000 * 11 * 6  # chunks, their size, hidden units and bias
+    assert step_gflop("split:0") == pytest.approx((target + generated) / 1e9, rel=0.02)
 
 
 @pytest.mark.parametrize("generate", [None, "all", "lora(8)"])
