@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -68,9 +69,10 @@ def _with_share(row: Row, spec: str, peak: float) -> Row:
 
 
 def _table(rows: list[Row]) -> Table:
+    title = f"training step, {_machine(rows[0])}, torch {torch.__version__}, {platform.machine()}"
     table = Table("setting", "past tasks", "ours ms", "plain ms", "ratio", "ours MB", "plain MB",
-                  "GFLOP", "of peak", title=f"training step, {_machine(rows[0])},"
-                  f" torch {torch.__version__}, {platform.machine()}")  # fmt: skip
+                  "GFLOP", "of peak", box=SIMPLE_HEAD, pad_edge=False,
+                  title=title)  # fmt: skip
     for r in rows:
         table.add_row(r.setting, str(r.past_tasks), f"{r.ours_ms:.1f}", f"{r.reference_ms:.1f}",
                       f"{r.ratio:.2f}", f"{r.ours_mb:.0f}", f"{r.reference_mb:.0f}",
