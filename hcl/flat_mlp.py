@@ -41,7 +41,8 @@ def run(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:
     hidden = [x.flatten(1)]
     for weight, bias in layers:
         is_last = len(hidden) == len(layers)
-        hidden.append(linear(hidden[-1], weight, bias, "none" if is_last else "relu"))
+        found = linear(hidden[-1], weight, bias)
+        hidden.append(found if is_last else found.relu_())
     return hidden
 
 

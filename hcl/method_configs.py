@@ -53,7 +53,8 @@ class HypernetConfig(MethodConfig):
     lookahead: Literal["off", "detached", "full"] = "detached"
     reg_tasks: int = setting(0, ge=0)  # random past tasks regularized per step; 0 = all
     # Of the regularizer's matrix products alone. bfloat16 is up to twice as fast where a processor
-    # has it, and adds errors of up to a percent to the regularizer's gradient.
+    # has it, and adds errors of percents to the regularizer's gradient, more where past tasks'
+    # weights have hardly changed.
     reg_precision: Literal["float32", "bfloat16"] = "float32"
     # Of the hypernet's layers: Xavier-uniform without biases, or torch's own.
     init: Literal["xavier", "torch"] = "xavier"

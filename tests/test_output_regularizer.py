@@ -162,6 +162,23 @@ def test_rough_products_change_a_percent_at_most() -> None:
             assert ((a - b).norm() / b.norm()).item() < 0.01
 
 
+@pytest.mark.parametrize(("activation", "bias"), [("sigmoid", 6.0), ("elu", -6.0), ("relu", 6.0)])
+def test_rough_products_know_saturated_units(activation: str, bias: float) -> None:
+    """Near its limits an activation's slope would be lost in a rounded result."""
+    torch.set_default_dtype(torch.float32)
+    case = Case(6, 4, 3000, chunk_size=500, hidden_sizes=(20, 30), activation=activation)
+    with torch.no_grad():
+        for p in case.hypernet.theta()[2:-1:2]:
+            p.fill_(bias)
+    theta = case.candidate(1e-2)
+    exact, rough = (
+        OutputRegularizer(case.hypernet, case.embeddings, is_rough=is_rough).value_and_grads(theta)
+        for is_rough in (False, True)
+    )
+    for a, b in zip(rough[1], exact[1], strict=True):
+        assert ((a - b).norm() / b.norm()).item() < 0.02
+
+
 def test_rough_products_train_about_the_same() -> None:
     torch.set_default_dtype(torch.float32)
     ends = []

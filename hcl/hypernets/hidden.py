@@ -7,7 +7,6 @@ hypernetworks, and a step goes through them twice.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +25,7 @@ class Activation:
 
     apply: Callable[[Tensor], Tensor]
     backward: Backward  # from the gradient of the result, which is overwritten, and the result
-    post: Literal["none", "relu"] = "none"  # the function, if `products.linear` applies it
+    needs_sign: bool = False  # alone, of the result: so a rounded one will do
 
 
 _aten = torch.ops.aten
@@ -35,7 +34,7 @@ ACTIVATIONS = {
     "relu": Activation(
         torch.relu_,
         lambda g, y: _aten.threshold_backward.grad_input(g, y, 0, grad_input=g),
-        post="relu",
+        needs_sign=True,
     ),
     "elu": Activation(
         partial(F.elu, inplace=True),
@@ -79,13 +78,6 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return hidden if bias is None else hidden + bias[:, None, None]
 
 
-def _layer(x: Tensor, weight: Tensor, bias: Tensor, activation: Activation) -> Tensor:
-    """The same with its activation."""
-    if weight.ndim == 2 and activation.post != "none":
-        return linear(x, weight, bias, activation.post)
-    return activation.apply(_linear(x, weight, bias))
-
-
 def _sum(a: Tensor, dim: int) -> Tensor:
     """Over dimension -2 or -3: as a product where a sum would first convert all of it."""
     if a.dtype != torch.bfloat16:
@@ -101,7 +93,8 @@ class Hidden:
     The first layer is split, W [e, c] = W_e e + W_c c, so that its cost does not grow with
     tasks x chunks. With R replicas everything has that dimension before its own.
 
-    Layers below the last may be kept in bfloat16: enough for the gradient, if that is too.
+    Layers below the last may be kept in bfloat16: enough for a ReLU's gradient, if that is too. An
+    ELU or sigmoid near its limits would be rounded to it.
     """
 
     embeddings: Tensor  # (T, embedding_size)
@@ -127,14 +120,22 @@ class Hidden:
             made.append(torch.cat([tasks.expand(*shape, -1), chunks.expand(*shape, -1)], dim=-1))
         for weight, bias in zip(lower[1::2], lower[2::2], strict=True):
             if made:
-                layer = _layer(made[-1], weight, bias, activation)
-                made[-1] = made[-1].to(kept or layer.dtype)
+                layer = activation.apply(_linear(made[-1], weight, bias))
+                if activation.needs_sign:
+                    made[-1] = made[-1].to(kept or layer.dtype)
             else:
                 by_task, by_chunk = weight.split([tasks.shape[-1], chunks.shape[-1]], dim=-1)
                 hidden = _linear(tasks, by_task, bias) + _linear(chunks, by_chunk)
                 layer = activation.apply(hidden)
             made.append(layer)
         return Hidden(embeddings, lower, activation, chunks_first, made)
+
+    def _through_activation(self, grad: Tensor, i: int) -> Tensor:
+        """From the gradient of a layer's values that of its sums, in the same type."""
+        layer, rough = self.layers[i], grad.dtype
+        if self.activation.needs_sign:
+            return self.activation.backward(grad, layer.to(rough))
+        return self.activation.backward(grad.to(layer.dtype), layer).to(rough)
 
     def gradients(self, grad: Tensor) -> tuple[Theta, Tensor]:
         """From the gradient of the last layer, which may be overwritten, those of `lower` and of
@@ -148,12 +149,12 @@ class Hidden:
         found: Theta = []
         weights = self.lower[1::2]
         for i in reversed(range(1, len(weights))):
-            grad = self.activation.backward(grad, self.layers[i].to(rough))
+            grad = self._through_activation(grad, i)
             rows, below = grad.flatten(-3, -2), self.layers[i - 1].to(rough)
             of_weight = product(rows.mT, below.flatten(-3, -2)).to(dtype)
             found = [of_weight, _sum(rows, -2).to(dtype), *found]
             grad = product(rows, weights[i].to(rough)).view_as(below)
-        grad = self.activation.backward(grad, self.layers[0].to(rough))
+        grad = self._through_activation(grad, 0)
         of_tasks, of_chunks = (_sum(grad, dim).to(dtype) for dim in (over_chunks, over_tasks))
         chunks, first = self.lower[:2]
         by_task, by_chunk = first.split([self.embeddings.shape[-1], chunks.shape[-1]], dim=-1)

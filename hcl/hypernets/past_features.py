@@ -119,9 +119,9 @@ class PastFeatures:
     def _write_diff(self, hidden: Hidden, block: slice) -> None:
         features, start = hidden.layers[-1], self.start[..., block, :, :]
         diff = self.diff[..., block, :, :]
-        if self.is_rough:  # one operation on two types is slower than three
+        if self.is_rough and self.activation.needs_sign:
             hidden.layers[-1] = features.to(self.dtype)
-            diff.copy_(features.sub_(start))
+            diff.copy_(features.sub_(start))  # one operation on two types is slower than three
         else:
             torch.sub(features, start, out=diff)
 
