@@ -21,7 +21,7 @@ from bench.steps import ours
 from hcl.batches import Batches
 from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError
-from hcl.evaluate import VALUES_AT_ONCE
+from hcl.evaluate import inputs_at_once
 from hcl.learner import load_benchmark
 from hcl.memory import keep_freed_memory
 from hcl.methods.hnet import Hnet
@@ -131,7 +131,7 @@ def infer_row(method: Hnet, sets: list[Tensor]) -> tuple[float, float, list[Tens
     method.buffers_of = {task_id: {} for task_id in range(TASKS)}
     method.eval()  # forgets generated weights, as before every row of the matrix
     ends, found = [time.perf_counter()], []
-    at_once = VALUES_AT_ONCE // sets[0][0].numel()
+    at_once = inputs_at_once(sets[0])
     with fastest_float32():
         for images in sets:
             parts = [method.predict(part, None).task_ids for part in images.split(at_once)]

@@ -1,5 +1,6 @@
 """Fully connected networks in integers of 8 bits: nearly their logits, four times as fast."""
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -12,7 +13,7 @@ from hcl.flat_mlp import Sizes, layers_of
 # Inputs that tell how large hidden values become, and room above those.
 SAMPLE, HEADROOM = 32, 1.5
 LEVELS, WEIGHT_LEVELS = 255, 127  # of values (unsigned) and of weights (signed)
-SMALLEST = 1e-30  # scale of inputs
+SMALLEST = 1e-30  # scale
 
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]  # packed, scales, zero points, bias
 
@@ -52,7 +53,7 @@ class EightBitMlps:
         scale = (high - low) / (LEVELS - (low < 0)) or 1.0
         if not (self.is_finite and SMALLEST < scale < float("inf")):
             return None
-        zero = round(-low / scale)
+        zero = math.ceil(-low / scale)  # or the lowest value might come to -1, that is 255
         values = (x * (1 / scale)).round_()
         values = (values.add_(zero) if zero else values).to(torch.uint8)
         found = [self._run(network, values, scale, zero) for network in self.networks]
@@ -75,7 +76,8 @@ def _scales(network: list[Weights], sample: Tensor, scale: float, zero: int) -> 
     found = []
     for layer in network[:-1]:
         hidden = _linear(sample, scale, zero, layer, "relu")
-        scale, zero = float(hidden.amax()) * HEADROOM / LEVELS or 1.0, 0
+        # Of a layer that is dead on the sample: any value at all is then beyond it, and noticed.
+        scale, zero = max(float(hidden.amax()) * HEADROOM / LEVELS, SMALLEST), 0
         found.append(scale)
         sample = hidden.div_(scale).round_().to(torch.uint8)
     return found

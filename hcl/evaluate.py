@@ -8,9 +8,9 @@ from hcl.method_configs import ScenarioName
 from hcl.methods.base import Method
 
 SPLITS = ("val", "test")
-# Values of inputs that are scored at once unless told otherwise: 10,000 images of MNIST, 2,700 of
-# CIFAR, 55 of ImageNet's size. Bounds memory, not results.
-VALUES_AT_ONCE = 2**23
+# Inputs that are scored at once unless told otherwise, and values of them: 10,000 images of MNIST,
+# 2,700 of CIFAR, 55 of ImageNet's size. Bounds memory, not results.
+INPUTS_AT_ONCE, VALUES_AT_ONCE = 10_000, 2**23
 
 
 @torch.no_grad()
@@ -23,7 +23,7 @@ def evaluate_row(
         method: in evaluation mode.
         benchmark: the task sequence.
         scenario: decides whether the task is given and which outputs compete.
-        batch_size: inputs at once; 0 as `VALUES_AT_ONCE` has it.
+        batch_size: inputs at once; 0 as `inputs_at_once` has it.
 
     Returns:
         Split -> (accuracy on each task, share of each task's inputs whose task was inferred right;
@@ -51,10 +51,15 @@ def sum_scores(
     evaluation mode; the second is negative where no task is inferred."""
     layout = method.layout
     total = torch.zeros(2, dtype=torch.float64, device=data.x.device)
-    at_once = batch_size or max(1, VALUES_AT_ONCE // max(1, data.x[0].numel()))
+    at_once = batch_size or inputs_at_once(data.x)
     for index in torch.arange(len(data), device=data.x.device).split(at_once):
         x, y = data.batch(index)
         logits, task_ids = method.predict(x, task_id if scenario == "task" else None)
         total[0] += layout.sum_score(logits, y, task_id, method.num_learned, scenario)
         total[1] += -len(y) if task_ids is None else (task_ids == task_id).sum()
     return total
+
+
+def inputs_at_once(x: Tensor) -> int:
+    """Of inputs (N, ...)."""
+    return max(1, min(INPUTS_AT_ONCE, VALUES_AT_ONCE // max(1, x[0].numel())))

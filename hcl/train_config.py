@@ -27,7 +27,7 @@ class TrainConfig:
     adam_beta1: float = setting(0.9, ge=0, lt=1)
     adam_beta2: float = setting(0.999, ge=0, lt=1)
     augment: bool = False  # random crops and flips of training images (hcl/augment.py)
-    # Inputs scored at once, 0 = 8 million values of them; changes speed and memory, not results.
+    # Inputs scored at once, 0 = 10,000, or 8 million values; changes speed and memory only.
     eval_batch_size: int = setting(0, ge=0)
     # Compile parts of a hypernetwork's step: where it saves more time than it takes, or always.
     # Changes the result within float tolerance, as another machine does.

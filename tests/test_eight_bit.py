@@ -114,3 +114,33 @@ def test_without_torchs_operators_it_is_not_fast(
 
     monkeypatch.setattr(eight_bit, "_operator", broken)
     assert not eight_bit.is_fast.__wrapped__()
+
+
+def test_a_layer_that_is_dead_on_the_sample_hides_nothing() -> None:
+    """Inputs between those of the sample set it off."""
+    flat = networks(3)
+    for network in flat:
+        (weight, bias), *_ = layers_of(network, SIZES)
+        weight[:, 1:], weight[:, 0], bias[:] = 0.0, 0.4, -0.01
+    x = torch.zeros(320, 40)
+    x[5::10, 0] = 1.0
+    found, expected = EightBitMlps(flat, SIZES, HEADS)(x), exact(flat, x)
+    assert found is not None
+    assert found[:, 5::10].isnan().all()
+    rest = torch.arange(320) % 10 != 5
+    assert (found - expected)[:, rest].abs().max() < 0.1 * expected.std()
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(-38.865539610385895, 199.0102931857109), (-0.25, 0.75)]
+)
+@pytest.mark.parametrize("std", [1.0, 0.178])
+def test_the_lowest_input_is_not_the_highest(low: float, high: float, std: float) -> None:
+    """Both at half a level, which may be rounded up or down."""
+    flat = networks(4)
+    x = torch.rand(200, 40) * (high - low) + low
+    x[:, ::2], x[0, 1] = low, high
+    x /= std
+    found, expected = EightBitMlps(flat, SIZES, HEADS)(x), exact(flat, x)
+    assert found is not None
+    assert (found - expected).nan_to_num().abs().max() < 0.2 * expected.abs().max()

@@ -203,7 +203,7 @@ def test_inference_in_parts_is_inference_at_once(monkeypatch: pytest.MonkeyPatch
     with torch.no_grad():
         whole = method.predict(x, None)
         monkeypatch.setattr("hcl.methods.hnet.INFERENCE_ROWS", 12)
-        monkeypatch.setattr("hcl.methods.hnet.SCREENED_ROWS", 54)
+        monkeypatch.setattr("hcl.methods.hnet.SCREENED_LOGITS", 108)
         parts = method.predict(x, None)
         alone = [method.predict(x, task).logits for task in range(3)]
     assert_same(whole.task_ids, parts.task_ids)

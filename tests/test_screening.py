@@ -159,3 +159,22 @@ def test_a_method_predicts_the_same(
         found[is_fast] = method.predict(x, None)
     assert torch.equal(found[True].task_ids, found[False].task_ids)
     torch.testing.assert_close(found[True].logits, found[False].logits)
+
+
+@torch.no_grad()
+def test_errors_are_looked_at_again_for_larger_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, data = build(trial("hnet", "domain"))
+    for task_id in range(3):
+        with torch.enable_grad():
+            learn(method, data, task_id, steps=1)
+    method.eval()
+    if not eight_bit.is_fast():
+        pytest.skip("this processor has no fast products of 8-bit integers")
+    monkeypatch.setattr(screening, "MIN_TASKS", 2)
+    x = torch.rand(100, data.tasks[0].train.x[0].numel())
+    reached = []
+    for size in (1e-3, 1.0, 0.5):
+        method.predict(size * x, None)
+        assert method._rough_errors is not None
+        reached.append(method._rough_errors.clone())
+    assert (reached[0] < reached[1]).all() and torch.equal(reached[1], reached[2])

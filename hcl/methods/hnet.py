@@ -19,9 +19,9 @@ from hcl.optim import make_adam, set_rate
 from hcl.target import TargetNetwork
 from hcl.task_inference import lowest_entropy, pick
 
-# Rows (networks x inputs) that run at once when a task is inferred, and those that only do so in
-# 8 bits and one network after the other. Bounds memory, not results.
-INFERENCE_ROWS, SCREENED_ROWS = 20_000, 200_000
+# Rows (networks x inputs) that run at once when a task is inferred; logits of those that do so in
+# 8 bits alone, one network after the other. Bounds memory, not results.
+INFERENCE_ROWS, SCREENED_LOGITS = 20_000, 2_000_000
 
 
 class Hnet(Method):
@@ -57,6 +57,7 @@ class Hnet(Method):
         self._cached: tuple[range, Tensor] | None = None
         self._rough: EightBitMlps | None = None  # the same networks, nearly
         self._rough_errors: Tensor | None = None
+        self._rough_reach = -1.0  # the largest input they are known for
         self.shared_optimizer: torch.optim.Adam | None = None
 
     def _make_hypernets(self, chunk_sizes: list[int]) -> TaskHypernet | GroupedTaskHypernet:
@@ -160,6 +161,7 @@ class Hnet(Method):
 
     def _forget_weights(self) -> None:
         self._cached = self._rough = self._rough_errors = None
+        self._rough_reach = -1.0
 
     def weights_for(self, task_ids: range) -> Tensor:
         """(T, num_weights) of the asked tasks; in evaluation mode generated once."""
@@ -173,7 +175,8 @@ class Hnet(Method):
         if task_id is not None:
             weights = self.weights_for(range(task_id, task_id + 1))[0]
             return Prediction(self.target(weights, x, self.statistics(task_id)))
-        rows = max(1, SCREENED_ROWS // self.num_learned)
+        head = self.layout.head(0)
+        rows = max(1, SCREENED_LOGITS // (self.num_learned * (head.stop - head.start)))
         parts = [self._predict_inferred(part) for part in x.split(rows)]
         logits, task_ids = zip(*parts, strict=True)
         return Prediction(torch.cat(logits), torch.cat(task_ids))
@@ -222,10 +225,13 @@ class Hnet(Method):
             heads = [self.layout.head(task_id) for task_id in tasks]
             self._rough = EightBitMlps(self.weights_for(tasks), self.target.layer_sizes, heads)
         logits = self._rough(x)
-        if logits is not None and self._rough_errors is None:
+        reach = float(x.abs().amax())
+        if logits is not None and reach > self._rough_reach:
             rows = torch.arange(len(x), device=x.device)[:: len(x) // screening.MIN_INPUTS]
-            answer = partial(self.answer, x)
-            self._rough_errors = screening.largest_errors(logits, answer, rows)
+            errors = screening.largest_errors(logits, partial(self.answer, x), rows)
+            before = self._rough_errors
+            self._rough_errors = errors if before is None else torch.maximum(before, errors)
+            self._rough_reach = reach
         return logits
 
     def answer(self, x: Tensor, task_id: int, rows: Tensor) -> Tensor:
