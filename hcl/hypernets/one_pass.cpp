@@ -13,8 +13,13 @@
 
 namespace {
 
-constexpr int64_t kBlock = 512;  // columns at once
+constexpr int64_t kBlock = 512;           // columns at once
+constexpr int64_t kStride = kBlock + 16;  // so that rows do not all need the same cache lines
 typedef float Wide __attribute__((vector_size(64)));
+
+struct alignas(64) Line {  // of the cache: rows that start on one are read twice as fast
+  float lane[16];
+};
 
 using Rows = std::vector<const float*>;
 
@@ -25,13 +30,17 @@ inline V load(const float* from) {  // from any address
   return value;
 }
 
+template <typename V>
+inline void add_to(float* to, V value) {  // a copy, so that no sum needs an address
+  value += load<V>(to);
+  std::memcpy(to, &value, sizeof(V));
+}
+
 // out[r][c] += sum_k a[r][k] rows[k][c], for R rows of out and N vectors of columns from c on.
 template <typename V, int R, int N>
 inline void tile(const float* a, const Rows& rows, float* out, int64_t c) {
   constexpr int64_t lanes = sizeof(V) / sizeof(float);
-  V sums[R][N];
-  for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n) sums[r][n] = load<V>(out + r * kBlock + c + n * lanes);
+  V sums[R][N] = {};
   const int64_t inner = rows.size();
   for (int64_t k = 0; k < inner; ++k) {
     V b[N];
@@ -40,34 +49,46 @@ inline void tile(const float* a, const Rows& rows, float* out, int64_t c) {
       for (int n = 0; n < N; ++n) sums[r][n] += a[r * inner + k] * b[n];
   }
   for (int r = 0; r < R; ++r)
-    for (int n = 0; n < N; ++n)
-      std::memcpy(out + r * kBlock + c + n * lanes, &sums[r][n], sizeof(V));
+    for (int n = 0; n < N; ++n) add_to(out + r * kStride + c + n * lanes, sums[r][n]);
 }
 
-template <int R>
-inline void some_rows(const float* a, const Rows& rows, float* out, int64_t width) {
-  int64_t c = 0;
-  for (; c + 64 <= width; c += 64) tile<Wide, R, 4>(a, rows, out, c);
-  for (; c + 16 <= width; c += 16) tile<Wide, R, 1>(a, rows, out, c);
-  for (; c < width; ++c) tile<float, R, 1>(a, rows, out, c);
-}
-
-// out (n, width) += a (n, inner) times rows (inner, width).
-void multiply_add(const float* a, int64_t n, const Rows& rows, float* out, int64_t width) {
+// The same for n rows of out, one group after the other, with `rows` in the fastest cache.
+template <typename V, int N>
+inline void some_columns(const float* a, int64_t n, const Rows& rows, float* out, int64_t c) {
   const int64_t inner = rows.size(), groups = (n + 5) / 6;
   for (int64_t g = 0; g < groups; ++g) {  // of 1 to 6 rows, as even as can be
     const int64_t from = g * n / groups, count = (g + 1) * n / groups - from;
     const float* part = a + from * inner;
-    float* to = out + from * kBlock;
+    float* to = out + from * kStride;
     switch (count) {
-      case 1: some_rows<1>(part, rows, to, width); break;
-      case 2: some_rows<2>(part, rows, to, width); break;
-      case 3: some_rows<3>(part, rows, to, width); break;
-      case 4: some_rows<4>(part, rows, to, width); break;
-      case 5: some_rows<5>(part, rows, to, width); break;
-      default: some_rows<6>(part, rows, to, width);
+      case 1: tile<V, 1, N>(part, rows, to, c); break;
+      case 2: tile<V, 2, N>(part, rows, to, c); break;
+      case 3: tile<V, 3, N>(part, rows, to, c); break;
+      case 4: tile<V, 4, N>(part, rows, to, c); break;
+      case 5: tile<V, 5, N>(part, rows, to, c); break;
+      default: tile<V, 6, N>(part, rows, to, c);
     }
   }
+}
+
+// out (n, width) += a (n, inner) times rows (inner, width).
+void multiply_add(const float* a, int64_t n, const Rows& rows, float* out, int64_t width) {
+  int64_t c = 0;
+  for (; c + 64 <= width; c += 64) some_columns<Wide, 4>(a, n, rows, out, c);
+  for (; c + 16 <= width; c += 16) some_columns<Wide, 1>(a, n, rows, out, c);
+  for (; c < width; ++c) some_columns<float, 1>(a, n, rows, out, c);
+}
+
+inline float sum(const Wide& wide) {  // by halves: one lane after the other takes as long as a tile
+  typedef float Half __attribute__((vector_size(32)));
+  typedef float Quarter __attribute__((vector_size(16)));
+  Half half[2];
+  std::memcpy(half, &wide, sizeof(wide));
+  half[0] += half[1];
+  Quarter part[2];
+  std::memcpy(part, half, sizeof(half[0]));
+  part[0] += part[1];
+  return (part[0][0] + part[0][2]) + (part[0][1] + part[0][3]);
 }
 
 // sums[i][j] += <left_i, right_j> for 4 x 4 rows.
@@ -81,10 +102,8 @@ inline void inner_products(const float* const left[4], const float* const right[
         wide[i][j] += load<Wide>(left[i] + c) * load<Wide>(right[j] + c);
   for (int i = 0; i < 4; ++i)
     for (int j = 0; j < 4; ++j) {
-      float sum = 0;
-      for (int lane = 0; lane < 16; ++lane) sum += wide[i][j][lane];
-      for (int64_t rest = c; rest < width; ++rest) sum += left[i][rest] * right[j][rest];
-      sums[i][j] = sum;
+      sums[i][j] = sum(wide[i][j]);
+      for (int64_t rest = c; rest < width; ++rest) sums[i][j] += left[i][rest] * right[j][rest];
     }
 }
 
@@ -147,7 +166,8 @@ extern "C" void one_pass(int64_t size, int64_t columns, int64_t begin, int64_t e
   std::vector<double> found(threads * count, 0.0);
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
   for (int64_t thread = 0; thread < threads; ++thread) {
-    std::vector<float> grad(size * kBlock), change(size * kBlock);
+    std::vector<Line> grads(size * kStride / 16), changes(size * kStride / 16);
+    float *grad = grads[0].lane, *change = changes[0].lane;
     Rows of_weights(chunks), both(2 * size);
     const int64_t last = (thread + 1) * blocks / threads;
     for (int64_t block = thread * blocks / threads; block < last; ++block) {
@@ -155,20 +175,20 @@ extern "C" void one_pass(int64_t size, int64_t columns, int64_t begin, int64_t e
       for (int64_t k = 0; k < chunks; ++k) of_weights[k] = grad_weights + k * columns + at;
       for (int64_t i = 0; i < size; ++i) {
         both[i] = kept + i * columns + at;
-        both[size + i] = change.data() + i * kBlock;
+        both[size + i] = change + i * kStride;
       }
-      std::fill(grad.begin(), grad.end(), 0.0f);
-      multiply_add(features, size, of_weights, grad.data(), width);
+      std::fill(grad, grad + size * kStride, 0.0f);
+      multiply_add(features, size, of_weights, grad, width);
       for (int64_t i = 0; i < size; ++i) {
         const int64_t row = i * columns + at;
-        change_ahead(adam, v + row, kept + row, first + row, second + row, &grad[i * kBlock],
-                     &change[i * kBlock], width);
+        change_ahead(adam, v + row, kept + row, first + row, second + row, grad + i * kStride,
+                     change + i * kStride, width);
       }
       add_products(both, size, width, &found[thread * count]);
-      multiply_add(factors, size, both, grad.data(), width);
+      multiply_add(factors, size, both, grad, width);
       for (int64_t i = 0; i < size; ++i) {
         const int64_t row = i * columns + at;
-        take_step(adam, v + row, first + row, second + row, &grad[i * kBlock], width);
+        take_step(adam, v + row, first + row, second + row, grad + i * kStride, width);
       }
     }
   }
