@@ -36,7 +36,8 @@ class CandidateAdam:
         self.second = [torch.zeros_like(p) for p in self.params]
         self.num_steps = 0
         # One pass over memory instead of a dozen, where the device has the kernel.
-        self._is_fused = all(p.device.type in ("cpu", "cuda") for p in self.params)
+        has_kernel = hasattr(torch, "_fused_adam_")
+        self._is_fused = has_kernel and all(p.device.type in ("cpu", "cuda") for p in self.params)
         self._scratch: tuple[list[Tensor], ...] = ()
         self._lower: list[Tensor] = []
         self.compiled: CompiledAdam | None = None
@@ -131,26 +132,22 @@ class CandidateAdam:
         self, params: list[Tensor], grads: list[Tensor], first: list[Tensor], second: list[Tensor]
     ) -> None:
         """torch's own Adam, on the tensors given and the step count of the next step."""
+        numbers: Any = {
+            "lr": self.lr, "beta1": self.betas[0], "beta2": self.betas[1], "eps": self.eps,
+            "weight_decay": 0.0, "amsgrad": False, "maximize": False,
+        }  # fmt: skip
         # The fused kernel reads gradients as they lie in memory: others give nonsense.
         grads = [g.contiguous() for g in grads]
-        counts = [torch.full((), float(self.num_steps), device=p.device) for p in params]
-        adam(
-            params,
-            grads,
-            first,
-            second,
-            [],
-            counts,
-            fused=self._is_fused,
-            foreach=not self._is_fused,
-            amsgrad=False,
-            beta1=self.betas[0],
-            beta2=self.betas[1],
-            lr=self.lr,
-            weight_decay=0.0,
-            eps=self.eps,
-            maximize=False,
-        )
+        device = self.params[0].device
+        if self._is_fused:
+            # Not by way of `adam`, which sorts the tensors by device, with one count for each, in
+            # every step: that takes longer than the kernel on small layers.
+            count = torch.full((), self.num_steps + 1.0, device=device)
+            counts = [count] * len(params)
+            torch._fused_adam_(params, grads, first, second, [], counts, **numbers)
+        else:
+            counts = [torch.full((), float(self.num_steps), device=device) for _ in params]
+            adam(params, grads, first, second, [], counts, fused=False, foreach=True, **numbers)
 
     def state_dict(self) -> dict[str, Any]:
         """Moments and step count; tensors and numbers only."""
