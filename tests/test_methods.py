@@ -147,6 +147,23 @@ def test_predictions_follow_a_loaded_state(method: str) -> None:
         assert_same(tuple(other.predict(x, 0)), tuple(one.predict(x, 0)))
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_predictions_between_steps_follow_them(method: str) -> None:
+    made, data = build(trial(method))
+    task_id = 1 if made.layout.scenario == "task" else None
+    learn(made, data, 0)
+    made.start_task(data.tasks[1])
+    made.train()
+    x, y = batch(data, made, 1)
+    with torch.no_grad():
+        made.predict(x, task_id)
+    made.train_step(x, y)
+    with torch.no_grad():
+        between = made.predict(x, task_id).logits
+        made.eval()
+        assert_same(between, made.predict(x, task_id).logits)
+
+
 def test_no_task_is_generated_twice_for_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both scenarios, both splits: each row of the matrix generates each task's weights once."""
     config = trial("hnet", eval_scenarios=["task", "class"], benchmark__val_fraction=0.2)

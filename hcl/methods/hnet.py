@@ -115,6 +115,7 @@ class Hnet(Method):
             self.shared_optimizer = make_adam(self.shared, self.setup.config.train)
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        self._forget_weights()  # a prediction between two steps may have made some
         logits = self.target(self.task_hypernet.current(), x, self.statistics(self.task_id))
         loss = self.layout.head_cross_entropy(logits, y, self.task_id)
         learning = [] if self.shared_optimizer is None else list(self.shared)
