@@ -1,7 +1,7 @@
 """`--ship-code`: this project's code for a cluster whose nodes have its dependencies alone.
 
-Only source files of the two packages travel, copied aside first: no data, no environment, no
-records can be among them, wherever they are kept. It is Ray's `working_dir`, not `py_modules`:
+Only source files of the two packages travel (Python and C++), copied aside first: no data, no
+environment, no records can be among them, wherever they are kept. It is Ray's `working_dir`, not `py_modules`:
 with the latter, Ray puts the driver's own folders first in the workers' search path, where an
 old copy of the code may be.
 """
@@ -17,7 +17,7 @@ from hcl.config import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("hcl", "sweeps")
-SUFFIXES = (".py", ".typed")
+SUFFIXES = (".py", ".typed", ".cpp")  # C++ is compiled on the nodes
 LIMIT = 10 * 2**20  # bytes; the code has a few hundred thousand, so that more is a mistake
 
 

@@ -1,5 +1,7 @@
 """`--ship-code`: the workers run the driver's code, and are sent nothing else."""
 
+import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from bad_input import SPACE
 from nodes import running_cluster
+from tiny import ITERATIONS, trial
 
 from hcl.config import ConfigError
 from sweeps import shipping
@@ -19,6 +22,22 @@ from pathlib import Path as _Path
 
 with _Path({marks!r}).open("a") as _file:
     _file.write(str(_Path(__file__).resolve()) + "\\n")
+"""
+
+# Trains, and counts the steps that the compiled kernel took.
+TRAINING = """
+import json
+import sys
+from unittest.mock import patch
+
+import hcl
+from hcl.hypernets.one_pass import OutputLayer
+
+config = hcl.TrialConfig.from_dict(json.loads(sys.argv[1]))
+with patch.object(OutputLayer, "step", autospec=True, side_effect=OutputLayer.step) as step:
+    metrics = hcl.run(config, runtime=hcl.Runtime(threads=1)).metrics
+seconds = metrics.get("compile_seconds", 0.0)
+print(json.dumps({"code": hcl.__file__, "seconds": seconds, "steps": step.call_count}))
 """
 
 
@@ -38,7 +57,7 @@ def project(tmp_path: Path) -> Path:
 def test_only_source_files_of_the_packages_travel(project: Path) -> None:
     files = code_files(project)
     assert {path.parts[0] for path in files} == {"hcl", "sweeps"}
-    assert {path.suffix for path in files} == {".py"}
+    assert {path.suffix for path in files} == {".py", ".cpp"}
     assert not {"data", ".venv", "mlruns", "storage", "__pycache__"} & {
         part for path in files for part in path.parts
     }
@@ -66,6 +85,30 @@ def test_this_code_is_far_below_the_limit() -> None:
     check_option(False, None)
     with pytest.raises(ConfigError, match="--ship-code: this machine has the code; use it with"):
         check_option(True, None)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(
+    shutil.which(shlex.split(environ.get("CXX", "c++"))[0]) is None, reason="no C++ compiler"
+)
+def test_training_from_a_shipped_copy_uses_the_compiled_kernel(tmp_path: Path) -> None:
+    config = trial("hnet", train__compile="on")  # three tasks; the first is not regularized
+    command = [sys.executable, "-c", TRAINING, json.dumps(config.to_dict())]
+    with shipped() as environment:
+        folder = environment["working_dir"]
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environ | {"PYTHONPATH": folder},
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert Path(found["code"]) == Path(folder) / "hcl" / "__init__.py"
+    assert found["seconds"] > 0, done.stderr
+    assert found["steps"] == 2 * ITERATIONS
 
 
 @pytest.mark.slow
