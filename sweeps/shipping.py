@@ -1,9 +1,9 @@
 """`--ship-code`: this project's code for a cluster whose nodes have its dependencies alone.
 
 Only source files of the two packages travel (Python and C++), copied aside first: no data, no
-environment, no records can be among them, wherever they are kept. It is Ray's `working_dir`, not `py_modules`:
-with the latter, Ray puts the driver's own folders first in the workers' search path, where an
-old copy of the code may be.
+environment, no records can be among them, wherever they are kept. It is Ray's `working_dir`,
+not `py_modules`: with the latter, Ray puts the driver's own folders first in the workers' search
+path, where an old copy of the code may be.
 """
 
 import shutil
