@@ -11,6 +11,7 @@ import torch
 from hcl.config import ConfigError
 from hcl.memory import keep_freed_memory
 from hcl.products import fastest_float32
+from hcl.results import NUMERICS_VERSION
 from hcl.trial import Runtime
 
 
@@ -48,7 +49,7 @@ def check_device(name: str) -> None:
 
 
 def versions(runtime: Runtime) -> dict[str, str]:
-    """Of Python and the libraries that matter to the numbers; device and threads."""
+    """Give the versions that matter to the numbers, of hcl, Python and libraries; the device."""
     is_cuda = torch.device(runtime.device).type == "cuda"
     name = torch.cuda.get_device_name(runtime.device) if is_cuda else platform.machine()
     try:
@@ -57,6 +58,7 @@ def versions(runtime: Runtime) -> dict[str, str]:
         own = "not installed"
     return {
         "hcl": own,
+        "numerics": str(NUMERICS_VERSION),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": numpy.__version__,

@@ -5,6 +5,13 @@ from typing import Any
 
 Matrix = list[list[float]]
 
+# Names the numbers that a training gives: with equal settings, data and version, two results are
+# equal up to rounding. Raise it together with every change that moves results by more than that
+# (a loss, an initialization, the order of random draws, an optimizer's default); moved, renamed or
+# faster code leaves it. tests/test_canary.py notices when it must be raised. Records of other
+# versions stay readable, but a table does not mix them. Records without a version are of 1.
+NUMERICS_VERSION = 1
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -49,7 +56,8 @@ class Result:
         metrics: final numbers, `test/task/average_accuracy` etc. (hcl.metrics), compression ratio,
             sizes, seconds.
         data_digest: names the data the trial saw.
-        versions: of Python and the libraries that matter to the numbers; device.
+        versions: of the numbers (`numerics`), of Python and the libraries that matter to them;
+            device.
     """
 
     config: dict[str, Any]

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from hcl.config import TrialConfig
 from hcl.lots import lots
-from hcl.results import Result, TaskReport
+from hcl.results import NUMERICS_VERSION, Result, TaskReport
 from hcl.sharing import TAKES, classifier_digest
 from sweeps.folder import SweepFolder
 from sweeps.interrupt import Interrupt
 from sweeps.ray_cluster import cluster, set_environment
-from sweeps.reproduction.code import modules_digest
 from sweeps.search_space import SweepSettings
 from sweeps.seed_lot import Seed, train_lot
 from sweeps.seed_run import Place, TrialFailed, read_result
@@ -111,9 +110,9 @@ def share_classifiers(cells: Sequence[Cell]) -> list[Cell]:
     digests = [classifier_digest(cell.config) for cell in cells]
     takes = [cell.config.method_name == TAKES for cell in cells]
     wanted = {digest for digest, taker in zip(digests, takes, strict=True) if taker and digest}
-    code = modules_digest("hcl.learner", "hcl.methods.hnet_tir", "hcl.benchmarks.sequences")
+    version = f"v{NUMERICS_VERSION}"
     shared = [
-        replace(cell, classifiers=cell.folder.path / CLASSIFIERS / code)
+        replace(cell, classifiers=cell.folder.path / CLASSIFIERS / version)
         if digest in wanted
         else cell
         for cell, digest in zip(cells, digests, strict=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcl.config import ConfigError, TrialConfig
-from hcl.results import Progress, Result, TaskReport
+from hcl.results import NUMERICS_VERSION, Progress, Result, TaskReport
 from sweeps.folder import only_process, trial_label, write_atomically
 from sweeps.full_disk import is_full, no_space
 from sweeps.journal import Journal
@@ -245,7 +245,11 @@ def open_journal(journal: Journal, config: TrialConfig, place: Place, trial: int
     if journal.records():
         journal.append("resume")
         return
-    ids = {"config_id": config.digest(without_seed=True), "config_digest": config.digest()}
+    ids = {
+        "config_id": config.digest(without_seed=True),
+        "config_digest": config.digest(),
+        "numerics_version": NUMERICS_VERSION,
+    }
     journal.append(
         "start",
         run_key=f"{place.sweep}/{trial_label(trial)}/seed_{config.seed}",

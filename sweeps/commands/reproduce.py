@@ -53,9 +53,13 @@ def reproduce(
     runs_from: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Other sweeps whose runs count too.")
     ] = None,
-    any_code: Annotated[
-        bool, typer.Option("--any-code", help="Count runs made by other versions of the code.")
+    any_version: Annotated[
+        bool,
+        typer.Option(
+            "--any-version", help="Count runs of other versions of the numbers, or on other data."
+        ),
     ] = False,
+    any_code: Annotated[bool, typer.Option("--any-code", hidden=True)] = False,
     cpus_per_trial: Annotated[int, typer.Option(help="CPU cores of each training.", min=1)] = 1,
     gpus_per_trial: Annotated[float, typer.Option(help="GPUs, or a share.", min=0)] = 0.0,
     max_concurrent: Annotated[
@@ -93,6 +97,8 @@ def reproduce(
         raise typer.Exit(0 if show_list else 2)
     spec = specs.load_table(table).at_budget(budget)
     spec = spec.only(only.split(",")) if only else spec
+    if any_code:
+        say("--any-code is called --any-version now")
     chosen = _seeds(seeds, spec.head.seeds)
     from sweeps.reproduction.run import Request, folder_name
     from sweeps.search_space import SweepSettings
@@ -104,7 +110,7 @@ def reproduce(
         folder,
         find_store(storage, tracking_uri, folder.name),
         tuple(runs_from.split(",")) if runs_from else (),
-        any_code,
+        any_version or any_code,
         absolute(data_root),
         address,
         SweepSettings(

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hcl.config import TrialConfig
+from hcl.results import NUMERICS_VERSION
 from sweeps import plots
 from sweeps.folder import SweepFolder, write_atomically
-from sweeps.reproduction.code import modules_digest
 from sweeps.reproduction.results import CellResult, Collected
 from sweeps.reproduction.tables import title
 from sweeps.resources import gpus
@@ -73,11 +73,11 @@ def _trained(request: Request, result: CellResult) -> tuple[TrialConfig, Path] |
 
 
 def _cached(request: Request, config: TrialConfig, checkpoint: Path) -> Grid:
-    """Measured once for each final state, grid and code."""
+    """Measure once for each final state, grid and version of the numbers."""
     head = request.spec.head
     asked = f"{head.grid_points} {head.grid_samples} {head.grid_tasks}"
     name = hashlib.sha256(checkpoint.read_bytes())
-    name.update(f"{asked} {modules_digest('hcl.embedding_space')}".encode())
+    name.update(f"{asked} v{NUMERICS_VERSION}".encode())
     path = request.output / "grids" / f"{name.hexdigest()[:16]}.npz"
     if not path.exists():
         grid = _measure(request, config, checkpoint.parent)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from hcl.config import TrialConfig
-from hcl.results import Matrix
-from sweeps.reproduction.code import code_digest
+from hcl.config import BenchmarkConfig, TrialConfig
+from hcl.results import NUMERICS_VERSION, Matrix
 from sweeps.reproduction.spec import Cell, TableSpec
 from sweeps.table import Estimate
 
@@ -19,9 +18,18 @@ if TYPE_CHECKING:
     from sweeps.tracking import Store
 
 
-def cell_label(config: TrialConfig) -> str:
-    """Content address of a training: its settings without the seed, and its code."""
-    return f"{config.digest(without_seed=True)}-{code_digest(config)}"
+FIRST_VERSION = "1"  # of the numbers, in runs whose records do not say it
+
+
+def cell_label(config: TrialConfig, data_digests: Mapping[str, str]) -> str:
+    """Name a training by its content: settings without the seed, data, version of the numbers.
+
+    Args:
+        config: any seed's.
+        data_digests: as `check_data` gives them.
+    """
+    settings = config.digest(without_seed=True)
+    return f"{settings}-{data_digests[settings][:8]}-v{NUMERICS_VERSION}"
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Run:
     hours: float
     ratio: float  # compression
     commit: str
-    is_other_code: bool
+    is_other: bool  # version of the numbers, or data
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,8 @@ class Collected:
     """All cells of a table, and what else was found."""
 
     cells: dict[tuple[str, str], CellResult]
-    num_other_code: int  # finished runs of these settings by other code, not counted
+    num_other_version: int = 0  # finished runs of these settings that do not count, by version
+    num_other_data: int = 0  # and by data
 
 
 def collect(
@@ -73,16 +82,19 @@ def collect(
     seeds: Sequence[int],
     store: Store,
     sources: Sequence[str],
-    any_code: bool = False,
+    any_version: bool = False,
 ) -> Collected:
-    """Find the finished runs of every cell.
+    """Find the finished runs of every cell, the newest of each seed.
+
+    Runs of another NUMERICS_VERSION do not count, nor do those on other data than the newest run
+    of the same benchmark; they are counted apart.
 
     Args:
         spec: the table.
         seeds: that count.
         store: where the runs are.
         sources: sweeps (experiments) to look in, the table's own first.
-        any_code: count runs of another version of the code too.
+        any_version: count the others too, where a seed has no run that counts.
 
     Raises:
         ConfigError: the store is not reachable.
@@ -95,42 +107,72 @@ def collect(
     frames = [runs_frame(store, source) for source in sources] if is_made(store) else []
     frames = [frame for frame in frames if len(frame)]
     if not frames:
-        return Collected({(c.row, c.column): CellResult(c, tuple(seeds)) for c in spec.cells}, 0)
-    runs = complete_runs(pd.concat(frames, ignore_index=True))
-    cells, others = {}, set()
+        return Collected({(c.row, c.column): CellResult(c, tuple(seeds)) for c in spec.cells})
+    runs = _best_first(spec, complete_runs(pd.concat(frames, ignore_index=True)))
+    counted = runs if any_version else runs[~runs["is_other"]]
+    cells = {}
     for cell in spec.cells:
-        wanted = cell_label(cell.config)
-        mine = runs[runs["config"] == cell.config.digest(without_seed=True)]
-        if not any_code:
-            is_ours = mine["tags.trial"].astype(str) == wanted
-            others |= set(mine["run_id"][~is_ours])
-            mine = mine[is_ours]
-        found = _by_seed(mine, cell.metric, seeds, wanted)
-        cells[cell.row, cell.column] = CellResult(cell, tuple(seeds), found)
-    return Collected(cells, len(others))
+        mine = _by_seed(counted[counted["config"] == _settings(cell)], cell.metric, seeds)
+        cells[cell.row, cell.column] = CellResult(cell, tuple(seeds), mine)
+    left_out = runs.drop(counted.index)
+    num_version = int(left_out["is_other_version"].sum())
+    return Collected(cells, num_version, len(left_out) - num_version)
 
 
-def _by_seed(
-    frame: pd.DataFrame, metric: str, seeds: Sequence[int], wanted: str
-) -> dict[int, Run]:
-    """Of a seed trained twice, this code's run comes before another code's."""
+def _best_first(spec: TableSpec, runs: pd.DataFrame) -> pd.DataFrame:
+    """Order the table's runs: those that can be compared, then the others, each newest first.
+
+    The columns `is_other` and `is_other_version` are added.
+    """
+    runs = runs[runs["config"].isin({_settings(cell) for cell in spec.cells})]
+    is_other_version = _version(runs) != str(NUMERICS_VERSION)
+    is_older = _is_on_older_data(spec, runs[~is_other_version])
+    is_other = is_other_version | is_older.reindex(runs.index, fill_value=False)
+    runs = runs.assign(is_other=is_other, is_other_version=is_other_version)
+    return runs.sort_values(["is_other", "start_time"], ascending=[True, False])
+
+
+def _settings(cell: Cell) -> str:
+    return cell.config.digest(without_seed=True)
+
+
+def _version(runs: pd.DataFrame) -> pd.Series:
+    """Give each run's NUMERICS_VERSION, as text."""
+    column = "tags.numerics_version"
+    return runs.reindex(columns=[column])[column].fillna(FIRST_VERSION).astype(str)
+
+
+def _is_on_older_data(spec: TableSpec, runs: pd.DataFrame) -> pd.Series:
+    """Whether each run is on other data than the newest run of the same benchmark."""
+    alike: dict[tuple[BenchmarkConfig, str], set[str]] = {}  # settings, by what names their data
+    for cell in spec.cells:
+        data = (cell.config.benchmark, cell.config.target.weights)
+        alike.setdefault(data, set()).add(_settings(cell))
+    is_older = runs["config"].isna()  # none is yet
+    known = runs.dropna(subset=["data_digest"]).sort_values("start_time")
+    for settings in alike.values():
+        digests = known["data_digest"][known["config"].isin(settings)]
+        is_older[digests.index] = ~digests.isin(digests[-1:])
+    return is_older
+
+
+def _by_seed(runs: pd.DataFrame, metric: str, seeds: Sequence[int]) -> dict[int, Run]:
+    """Take the first run of each seed that has the metric."""
     found: dict[int, Run] = {}
-    for row in frame.to_dict("records"):
+    for row in runs.to_dict("records"):
         seed, value = int(row["seed"]), row.get(metric)
-        if seed not in seeds or value is None or value != value:
+        if seed not in seeds or seed in found or value is None or value != value:
             continue
-        other = str(row["tags.trial"]) != wanted
-        if seed not in found or (found[seed].is_other_code and not other):
-            found[seed] = Run(
-                row["run_id"],
-                str(row.get("tags.sweep", "")),
-                str(row["tags.trial"]),
-                float(value),
-                float(row.get("wall_seconds", 0.0)) / 3600,
-                float(row.get("compression_ratio", float("nan"))),
-                str(row.get("tags.git_commit", "?"))[:7],
-                other,
-            )
+        found[seed] = Run(
+            row["run_id"],
+            str(row.get("tags.sweep", "")),
+            str(row["tags.trial"]),
+            float(value),
+            float(row.get("wall_seconds", 0.0)) / 3600,
+            float(row.get("compression_ratio", float("nan"))),
+            str(row.get("tags.git_commit", "?"))[:7],
+            bool(row["is_other"]),
+        )
     return {seed: found[seed] for seed in sorted(found)}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hcl.config import ConfigError, TrialConfig
 from sweeps.cells import run_cells
@@ -29,7 +29,7 @@ class Request:
         folder: of its records; one for each budget, so that budgets never mix.
         store: of MLflow.
         runs_from: other sweeps or experiments whose runs count too.
-        any_code: count runs of other versions of the code.
+        any_version: count runs of other versions of the numbers and on other data.
         data_root: folder with the data sets.
         address: of a Ray cluster; None = this machine.
         settings: resources and retries of a training.
@@ -41,7 +41,7 @@ class Request:
     folder: SweepFolder
     store: Store
     runs_from: tuple[str, ...] = ()
-    any_code: bool = False
+    any_version: bool = False
     data_root: str | None = None
     address: str | None = None
     settings: SweepSettings = field(default_factory=SweepSettings)
@@ -65,7 +65,7 @@ def read_cells(request: Request) -> Collected:
         ConfigError: the store is not reachable.
     """
     sources = (request.folder.name, *request.runs_from)
-    return collect(request.spec, request.seeds, request.store, sources, request.any_code)
+    return collect(request.spec, request.seeds, request.store, sources, request.any_version)
 
 
 def missing(request: Request, found: Collected) -> list[TrialConfig]:
@@ -90,7 +90,7 @@ def train_missing(request: Request, console: "Console") -> int:
     todo = missing(request, read_cells(request))
     if not todo:
         return 0
-    check_data(request, todo)
+    digests = check_data(request, todo)
     results = run_cells(
         [_in_batches(config, request.num_replicas) for config in todo],
         request.folder,
@@ -98,7 +98,7 @@ def train_missing(request: Request, console: "Console") -> int:
         console,
         request.address,
         request.settings,
-        label=cell_label,
+        label=lambda config: cell_label(config, digests),
     )
     return sum(result is None for result in results)
 
@@ -109,16 +109,27 @@ def _in_batches(config: TrialConfig, num_replicas: int) -> TrialConfig:
     return replace(config, train=replace(config.train, num_replicas=num_replicas))
 
 
-def check_data(request: Request, configs: Sequence[TrialConfig]) -> None:
-    """Load each benchmark once: missing data are told here, not by every trial.
+def check_data(request: Request, configs: Sequence[TrialConfig]) -> dict[str, str]:
+    """Load each benchmark once: missing data are reported here, not by every trial.
+
+    Returns:
+        The digest of its data for each configuration, by the configuration's digest without seed.
 
     Raises:
-        ConfigError: they are missing.
+        ConfigError: data or given weights are missing.
     """
-    from hcl import benchmarks
+    from hcl.learner import load_benchmark
+    from hcl.trial import Runtime
 
-    for name in {config.benchmark.name: config for config in configs}.values():
-        benchmarks.load(name.benchmark, request.data_root)
+    runtime = Runtime(data_root=request.data_root)
+    loaded: dict[Any, str] = {}
+    digests = {}
+    for config in configs:
+        data = (config.benchmark, config.target.weights)
+        if data not in loaded:
+            loaded[data] = load_benchmark(config, runtime).digest
+        digests[config.digest(without_seed=True)] = loaded[data]
+    return digests
 
 
 def _place(request: Request) -> Place:

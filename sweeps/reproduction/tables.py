@@ -96,15 +96,19 @@ def _legend(spec: TableSpec, found: Collected) -> list[str]:
         notes.append(f"{missing} of {len(found.cells)} cells are missing or not complete")
     if spec.hidden:
         notes.append(f"left out by --only: {', '.join(spec.hidden)}")
-    if found.num_other_code:
-        notes.append(
-            f"not counted: {found.num_other_code} finished runs of these settings by another"
-            " version of the code (--any-code counts them)"
-        )
+    for count, what in (
+        (found.num_other_version, "with another NUMERICS_VERSION"),
+        (found.num_other_data, "on other data than the newest"),
+    ):
+        if count:
+            notes.append(
+                f"not counted: {count} finished runs of these settings {what}"
+                " (--any-version counts them)"
+            )
     others = {run.commit for r in found.cells.values() for run in r.runs.values()
-              if run.is_other_code}  # fmt: skip
+              if run.is_other}  # fmt: skip
     if others:
-        notes.append(f"counted by --any-code: runs of commits {', '.join(sorted(others))}")
+        notes.append(f"counted by --any-version: runs of commits {', '.join(sorted(others))}")
     return [*notes, *spec.head.notes]
 
 

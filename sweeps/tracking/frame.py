@@ -19,9 +19,10 @@ _PAGE = 500
 def runs_frame(store: Store, sweep: str | None = None) -> pd.DataFrame:
     """One row per seed run, of one sweep or of every sweep in the store.
 
-    Columns: run_id, status, start_time; params under their one name ("method/beta", numbers where
-    all are numbers); "tags.NAME"; metrics under their name with their last value. `tasks_learned`
-    and `num_tasks` are always there: a run is complete when they are equal, whatever its status.
+    Columns: run_id, status, start_time, data_digest (None until a run ends); params under their
+    one name ("method/beta", numbers where all are numbers); "tags.NAME"; metrics under their name
+    with their last value. `tasks_learned` and `num_tasks` are always there: a run is complete when
+    they are equal, whatever its status.
 
     Raises:
         ConfigError: The store is not reachable; one sentence.
@@ -36,8 +37,9 @@ def runs_frame(store: Store, sweep: str | None = None) -> pd.DataFrame:
             frame[column] = pd.Series(dtype=float)
     frame["tasks_learned"] = frame["tasks_learned"].fillna(0)
     for column in frame.columns:
-        # A tag may look like a number and be a name: a commit, a config's digest.
-        if not column.startswith("tags.") or column in ("tags.seed", "tags.trial"):
+        # A tag or digest may look like a number and be a name: a commit, a configuration's.
+        is_name = column.startswith("tags.") or column == "data_digest"
+        if not is_name or column in ("tags.seed", "tags.trial"):
             frame[column] = _numbers(frame[column])
     order = [c for c in ("tags.sweep", "tags.trial", "tags.seed") if c in frame]
     return frame.sort_values(order, ignore_index=True) if order else frame
@@ -84,9 +86,16 @@ def _row(run: Run) -> dict[str, Any]:
         "status": run.info.status,
         "start_time": run.info.start_time,
         "num_tasks": tags.get("num_tasks"),
+        "data_digest": _data_digest(run),
     }
     row |= {f"tags.{key}": value for key, value in tags.items() if not key.startswith("mlflow.")}
     return row | run.data.params | run.data.metrics
+
+
+def _data_digest(run: Run) -> str | None:
+    """Name the data of a finished run; MLflow holds it as the digest of the run's dataset."""
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    return inputs[0].dataset.digest if inputs else None
 
 
 def _numbers(column: pd.Series) -> pd.Series:

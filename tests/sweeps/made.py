@@ -7,7 +7,7 @@ from hcl.config import TrialConfig
 from sweeps.driver import store_of
 from sweeps.folder import SweepFolder
 from sweeps.reproduction.results import cell_label
-from sweeps.reproduction.run import Request, folder_name, missing, read_cells
+from sweeps.reproduction.run import Request, check_data, folder_name, missing, read_cells
 from sweeps.reproduction.spec import TableSpec, parse_table
 from sweeps.seed_run import Place, train_seed
 from sweeps.tracking import prepare
@@ -27,7 +27,8 @@ def request(storage: Path, spec: TableSpec, seeds: tuple[int, ...]) -> Request:
 
 
 def train(request: Request, config: TrialConfig, **place: object) -> None:
-    label = cell_label(config)
+    made = replace(request, data_root=place.get("data_root"))  # type: ignore[arg-type]
+    label = cell_label(config, check_data(made, [config]))
     where = Place(request.folder.name, request.store, phase="table", threads=1)
     folder = request.folder.seed_folder(label, config.seed)
     train_seed(config, replace(where, **place), folder, label)  # type: ignore[arg-type]

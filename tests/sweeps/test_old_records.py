@@ -52,7 +52,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Request:
 
 def test_a_finished_cell_is_found_and_not_trained_again(old: Request) -> None:
     found = read_cells(old)
-    assert found.num_other_code == 0
+    assert (found.num_other_version, found.num_other_data) == (0, 0)
     seeds = {key: sorted(result.runs) for key, result in found.cells.items()}
     assert seeds == {("CL1", "si"): [1, 2], ("CL1", "hnet_ent"): [1], ("CL3", "hnet_ent"): [1]}
     (left,) = missing(old, found)
@@ -61,6 +61,12 @@ def test_a_finished_cell_is_found_and_not_trained_again(old: Request) -> None:
     before = sorted(old.folder.path.rglob("*"))
     assert missing(done, read_cells(done)) == [] and train_missing(done, None) == 0
     assert sorted(old.folder.path.rglob("*")) == before
+
+
+def test_it_counts_as_version_1(old: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.reproduction.results.NUMERICS_VERSION", 2)
+    found = read_cells(old)
+    assert found.num_other_version == 3 and not any(cell.runs for cell in found.cells.values())
 
 
 def test_its_result_and_journal_read(old: Request) -> None:

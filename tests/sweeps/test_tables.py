@@ -1,23 +1,24 @@
 """Table files, and tables made from real records of tiny trainings."""
 
 import csv
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hcl.config import ConfigError
+from hcl import benchmarks
+from hcl.benchmarks import digits
+from hcl.config import ConfigError, TrialConfig
+from hcl.results import NUMERICS_VERSION
 from sweeps.folder import SweepFolder
-from sweeps.reproduction import code
-from sweeps.reproduction.code import code_digest
+from sweeps.journal import Journal
 from sweeps.reproduction.output import write_all
 from sweeps.reproduction.results import cell_label
-from sweeps.reproduction.run import Request, folder_name, missing, read_cells
+from sweeps.reproduction.run import Request, check_data, folder_name, missing, read_cells
 from sweeps.reproduction.spec import TableSpec, load_table, names, parse_table
 from sweeps.reproduction.tables import Provenance
 from sweeps.seed_run import Place, train_seed
-from sweeps.tracking import Store
+from sweeps.tracking import Store, prepare, runs_frame
 from sweeps.yaml_file import parse_yaml
 
 pytestmark = [
@@ -132,43 +133,6 @@ def test_only_takes_rows_and_columns() -> None:
         tiny().only(["CL3", "si"])
 
 
-# --- the code's digest ---------------------------------------------------------------------------
-
-
-def test_the_digest_follows_the_code_and_not_its_comments(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    si, hnet = (tiny().only(["CL1", name]).cells[0].config for name in ("si", "hnet_ent"))
-    before = code_digest(si), code_digest(hnet)
-    shutil.copytree(code.ROOT, tmp_path / "hcl")
-    monkeypatch.setattr(code, "ROOT", tmp_path / "hcl")
-
-    def digests() -> tuple[str, str]:
-        for cached in (code._path, code._tree, code._imports, code._meaning, code._compiled):
-            cached.cache_clear()
-        return code_digest(si), code_digest(hnet)
-
-    try:
-        path = tmp_path / "hcl" / "methods" / "si.py"
-        text = path.read_text()
-        path.write_text(f"# a comment\n{text}\n\n# another\n")
-        assert digests() == before
-        path.write_text(text + "\nSTRENGTH = 2\n")
-        changed = digests()
-        assert changed[0] != before[0] and changed[1] == before[1]
-        path.write_text(text)
-        kernel = tmp_path / "hcl" / "hypernets" / "one_pass.cpp"
-        compiled = kernel.read_text()
-        kernel.write_text(f"// a comment\n{compiled}")
-        assert digests() == before
-        kernel.write_text(f"{compiled}\nint more = 1;\n")
-        changed = digests()
-        assert changed[0] == before[0] and changed[1] != before[1]
-    finally:
-        monkeypatch.undo()
-        assert digests() == before
-
-
 # --- from records to tables ----------------------------------------------------------------------
 
 
@@ -176,7 +140,6 @@ def test_the_digest_follows_the_code_and_not_its_comments(
 def made(storage: Path) -> Request:
     """Two of the four trainings of the tiny table, recorded as `hcl reproduce` would."""
     from sweeps.driver import store_of
-    from sweeps.tracking import prepare
 
     folder = SweepFolder(storage, "tiny-table")
     request = Request(tiny(), (1, 2), folder, store_of(folder, None))
@@ -186,8 +149,12 @@ def made(storage: Path) -> Request:
     return request
 
 
-def _train(request: Request, config) -> None:  # noqa: ANN001
-    label = cell_label(config)
+def label_of(request: Request, config: TrialConfig) -> str:
+    return cell_label(config, check_data(request, [config]))
+
+
+def _train(request: Request, config: TrialConfig) -> None:
+    label = label_of(request, config)
     place = Place(request.folder.name, request.store, phase="table", threads=1)
     train_seed(config, place, request.folder.seed_folder(label, config.seed), label)
 
@@ -208,20 +175,70 @@ def test_cells_hold_what_the_runs_recorded(made: Request) -> None:
     for key, result in found.cells.items():
         for seed, run in result.runs.items():
             config = replace(result.cell.config, seed=seed)
-            recorded = read_result(made.folder.seed_folder(cell_label(config), seed), config)
+            recorded = read_result(made.folder.seed_folder(label_of(made, config), seed), config)
             assert recorded is not None
             assert run.value == pytest.approx(recorded.metrics[result.cell.metric]), key
 
 
-def test_other_code_does_not_count_unless_asked(
+def test_another_version_of_the_numbers_does_not_count_unless_asked(
     made: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.reproduction.results.code_digest", lambda config: "0" * 8)
+    config = made.spec.cells[0].config
+    before = label_of(made, config)
+    monkeypatch.setattr("sweeps.reproduction.results.NUMERICS_VERSION", 2)
+    assert label_of(made, config) != before
     strict = read_cells(made)
-    assert not strict.cells["CL1", "si"].runs and strict.num_other_code == 3
-    every = read_cells(replace(made, any_code=True))
-    assert all(run.is_other_code for run in every.cells["CL1", "si"].runs.values())
+    assert not strict.cells["CL1", "si"].runs
+    assert (strict.num_other_version, strict.num_other_data) == (3, 0)
+    assert len(missing(made, strict)) == 4
+    notes = write_all(made, strict, Provenance("hcl", "abc"))[0].notes
+    assert any("3 finished runs of these settings with another NUMERICS" in n for n in notes)
+    asked = replace(made, any_version=True)
+    every = read_cells(asked)
+    assert all(run.is_other for run in every.cells["CL1", "si"].runs.values())
     assert sorted(every.cells["CL1", "si"].runs) == [1, 2]
+    assert every.num_other_version == 0
+    notes = write_all(asked, every, Provenance("hcl", "abc"))[0].notes
+    assert any("counted by --any-version" in note for note in notes)
+
+
+def test_of_two_data_the_newest_counts(
+    made: Request, storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The digits change after two seeds: what was trained before is trained again."""
+    folder = SweepFolder(storage, "new-data")
+    request = replace(made, folder=folder, store=replace(made.store, experiment="new-data"))
+    request = replace(request, spec=request.spec.only(["CL1", "si"]), seeds=(1, 2))
+    prepare(request.store)
+    first, second = missing(request, read_cells(request))
+    _train(request, first)
+    raw = digits.load()
+    with monkeypatch.context() as patch:
+        patch.setattr(digits, "load", lambda: {**raw, "x_train": raw["x_train"] // 2})
+        benchmarks._digits.cache_clear()
+        _train(request, second)
+        found = read_cells(request)
+        assert sorted(found.cells["CL1", "si"].runs) == [2]
+        assert (found.num_other_version, found.num_other_data) == (0, 1)
+        notes = write_all(request, found, Provenance("hcl", "abc"))[0].notes
+        assert any("1 finished runs of these settings on other data" in note for note in notes)
+        assert missing(request, found) == [first]
+        _train(request, first)
+        assert sorted(read_cells(request).cells["CL1", "si"].runs) == [1, 2]
+    benchmarks._digits.cache_clear()
+    both = read_cells(replace(request, any_version=True))
+    assert not any(run.is_other for run in both.cells["CL1", "si"].runs.values())
+
+
+def test_every_record_names_the_version(made: Request) -> None:
+    config = replace(made.spec.only(["CL1", "si"]).cells[0].config, seed=1)
+    folder = made.folder.seed_folder(label_of(made, config), 1)
+    start, *_, end = Journal(folder).records()
+    assert start["tags"]["numerics_version"] == NUMERICS_VERSION
+    assert end["versions"]["numerics"] == str(NUMERICS_VERSION)
+    frame = runs_frame(made.store, made.folder.name)
+    assert set(frame["tags.numerics_version"]) == {str(NUMERICS_VERSION)}
+    assert set(frame["data_digest"]) == {end["data_digest"]}
 
 
 def test_runs_of_other_sweeps_count_when_named(made: Request) -> None:
