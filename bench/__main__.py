@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.peak import peak_gflops, print_profile, step_gflop
-from bench.reference import SETTINGS
 from bench.steps import ROWS, Row, as_dict, measure
-from hcl.memory import keep_freed_memory
+from hcl.hypernets.plain import SETTINGS
+from hcl.kernels.malloc import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results.json"
 

@@ -16,17 +16,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.reference import SETTINGS, Reference
 from bench.steps import ours
-from hcl.batches import Batches
 from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError
-from hcl.evaluate import inputs_at_once
-from hcl.learner import load_benchmark
-from hcl.memory import keep_freed_memory
+from hcl.hypernets.plain import SETTINGS, Reference
+from hcl.kernels.malloc import keep_freed_memory
+from hcl.kernels.matmul import fastest_float32
 from hcl.methods.hnet import Hnet
-from hcl.products import fastest_float32
-from hcl.trial import Runtime
+from hcl.training.batches import Batches
+from hcl.training.evaluate import inputs_at_once
+from hcl.training.learner import load_benchmark
+from hcl.training.trial import Runtime
 
 RESULTS = Path(__file__).parent / "evaluation.json"
 SETTING, TASKS, ROUNDS, IMAGES = "p10", 10, 5, 30  # images of the reference in each round

@@ -49,8 +49,8 @@ def stepper(size: Size, generate: str | None) -> Callable[[], object]:
     from hcl.benchmarks.arrays import TaskData, TaskSplits
     from hcl.config import TrialConfig
     from hcl.methods import METHODS, Setup
-    from hcl.optim import make_adam
-    from hcl.task import make_layout
+    from hcl.networks.optim import make_adam
+    from hcl.scenario import make_layout
 
     shape = (3, size.pixels, size.pixels)
     draws = torch.Generator().manual_seed(1)
@@ -102,8 +102,8 @@ def measure(row: str, kind: str, threads: int) -> dict[str, Any]:
 
 
 def _inner(row: str, kind: str) -> None:
-    from hcl.memory import keep_freed_memory
-    from hcl.products import fastest_float32
+    from hcl.kernels.malloc import keep_freed_memory
+    from hcl.kernels.matmul import fastest_float32
 
     keep_freed_memory()
     torch.optim.Adam([torch.zeros(1)])  # its first use imports a compiler

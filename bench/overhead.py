@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from hcl.config import TrialConfig
-from sweeps.journal import Journal
+from sweeps.records.journal import Journal
 
 RESULTS = Path(__file__).parent / "overhead.json"
 SPACE = """
@@ -94,7 +94,7 @@ def _configs(folder: Path) -> list[TrialConfig]:
 
 def _back_to_back(configs: list[TrialConfig]) -> float:
     """Wall seconds of the trainings alone, the first import not counted."""
-    from hcl.learner import Runtime, run
+    from hcl.training.learner import Runtime, run
 
     run(configs[0], runtime=Runtime(threads=1))  # imports and caches
     began = time.perf_counter()

@@ -9,9 +9,9 @@ import torch
 from torch.profiler import profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.reference import SETTINGS
 from bench.steps import batch, ours, steppers
-from hcl.products import fastest_float32
+from hcl.hypernets.plain import SETTINGS
+from hcl.kernels.matmul import fastest_float32
 
 SIDE, ROUNDS = 1536, 20  # of the square matrices multiplied
 
@@ -59,7 +59,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def _fused_layers() -> dict[Any, Any]:
-    """How to count the private operation of `hcl.products.linear`."""
+    """How to count the private operation of `hcl.kernels.matmul.linear`."""
     operator = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     return {operator: _flop_of_layer} if operator is not None else {}
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from bench.steps import SETTINGS, batch, ours
-from hcl.memory import keep_freed_memory
-from hcl.methods.hnet_stack import HnetStack
-from hcl.products import fastest_float32
+from hcl.kernels.malloc import keep_freed_memory
+from hcl.kernels.matmul import fastest_float32
+from hcl.replicas.hnet_stack import HnetStack
 
 RESULTS = Path(__file__).parent / "replicas.json"
 ROWS = ("split:4", "p10:9")  # setting and past tasks

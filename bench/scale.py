@@ -19,11 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweeps.driver import SweepRequest, run_sweep
-from sweeps.folder import SweepFolder
-from sweeps.ray_cluster import set_environment
-from sweeps.search_space import SearchSpace, parse
-from sweeps.yaml_file import parse_yaml
+from sweeps.cluster.connection import set_environment
+from sweeps.launch.request import SweepRequest
+from sweeps.launch.run_sweep import run_sweep
+from sweeps.records.folder import SweepFolder
+from sweeps.space.search_space import SearchSpace, parse
+from sweeps.space.yaml_file import parse_yaml
 
 HERE = Path(__file__).parent
 RESULTS, PLOT = HERE / "scale.json", HERE.parent / "docs" / "scale.png"
@@ -123,7 +124,7 @@ def main() -> None:
 
 def alone(space: SearchSpace, slots: int, storage: Path) -> None:
     """The search alone: `slots` trials under way, each of which reports its tasks and ends."""
-    from sweeps.search import OptunaSearch
+    from sweeps.study.searcher import OptunaSearch
 
     search = metered(OptunaSearch)(space, space.name, f"sqlite:///{storage / 'study.db'}")
     live: deque[tuple[str, float]] = deque()
@@ -156,12 +157,12 @@ def run(request: SweepRequest, slots: int, task_seconds: float) -> dict[str, flo
     import ray
     from rich.console import Console
 
-    import sweeps.search
-    import sweeps.trial
+    import sweeps.study.searcher
+    import sweeps.workers.trainable
 
     # The driver looks both up when it starts.
-    sweeps.trial.make_trainable = functools.partial(no_op, task_seconds=task_seconds)
-    sweeps.search.OptunaSearch = metered(sweeps.search.OptunaSearch)
+    sweeps.workers.trainable.make_trainable = functools.partial(no_op, task_seconds=task_seconds)
+    sweeps.study.searcher.OptunaSearch = metered(sweeps.study.searcher.OptunaSearch)
     ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False)
     METER.began = time.monotonic()
     try:
@@ -177,10 +178,10 @@ def ask(request: SweepRequest) -> dict[str, float]:
     """How long the records take to answer, in seconds."""
     import optuna
 
-    from sweeps.report import report
-    from sweeps.study import open_storage
-    from sweeps.sync import sync_sweep
+    from sweeps.reports.report import report
+    from sweeps.study.study import open_storage
     from sweeps.tracking import runs_frame
+    from sweeps.tracking.sync import sync_sweep
 
     name, store = request.folder.name, request.store
     study = optuna.load_study(study_name=name, storage=open_storage(request.folder.study_url))
@@ -199,13 +200,13 @@ def ask(request: SweepRequest) -> dict[str, float]:
 
 
 def no_op(plan: Any, task_seconds: float) -> Callable[[dict[str, Any]], None]:
-    """As `sweeps.trial.make_trainable`, of trials that write and report and do nothing else."""
+    """Make a trainable whose trials write and report and do nothing else."""
     space, folder = plan.space, plan.folder  # what a worker can load without torch or Optuna
 
     def trainable(suggestion: dict[str, Any]) -> None:
         from ray import tune
 
-        from sweeps.journal import Journal
+        from sweeps.records.journal import Journal
 
         number = suggestion["number"]
         config = space.trial_config(suggestion["params"], seed=1).to_dict()

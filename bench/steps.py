@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.reference import SETTINGS, Reference, Sizes
 from hcl.benchmarks.arrays import TaskData, TaskSplits
 from hcl.config import TrialConfig
+from hcl.hypernets.plain import SETTINGS, Reference, Sizes
+from hcl.kernels.matmul import fastest_float32
 from hcl.methods import Setup
 from hcl.methods.hnet import Hnet
-from hcl.products import fastest_float32
-from hcl.task import OutputLayout
+from hcl.scenario import OutputLayout
 
 BATCH = 128
 ROWS = ("split:0", "split:4", "p10:0", "p10:9", "p100:0", "p100:9", "p100:49", "p100:99")

@@ -8,15 +8,15 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "ConfigError": "hcl.schema",
+    "ConfigError": "hcl.config.schema",
     "Progress": "hcl.results",
     "Replica": "hcl.replicas",
     "Result": "hcl.results",
-    "Runtime": "hcl.learner",
+    "Runtime": "hcl.training.learner",
     "TaskReport": "hcl.results",
-    "TrainingDiverged": "hcl.learner",
+    "TrainingDiverged": "hcl.training.learner",
     "TrialConfig": "hcl.config",
-    "run": "hcl.learner",
+    "run": "hcl.training.learner",
     "run_replicas": "hcl.replicas",
 }
 

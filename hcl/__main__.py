@@ -124,7 +124,7 @@ def _first_existing(folder: Path) -> Path:
 
 def _run(config: TrialConfig, args: argparse.Namespace) -> int:
     _check_places(args)
-    from hcl.learner import Runtime, TrainingDiverged, run
+    from hcl.training.learner import Runtime, TrainingDiverged, run
 
     runtime = Runtime(
         args.device, args.data_root, args.threads, args.checkpoint_dir, args.checkpoint_every

@@ -7,7 +7,7 @@ import typer
 from typer.exceptions import TyperException
 
 from hcl.config import ConfigError
-from sweeps.commands import compare, confirm, data, records, reproduce, single, sweep
+from sweeps.commands import compare, confirm, data, records, reproduce, run, sweep, validate
 from sweeps.commands.options import STORAGE, Storage, console
 
 app = typer.Typer(
@@ -19,11 +19,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(sweep.sweep)
-app.command()(sweep.validate)
+app.command()(validate.validate)
 app.command()(confirm.confirm)
 app.command()(reproduce.reproduce)
 app.command()(compare.compare)
-app.command()(single.run)
+app.command()(run.run)
 app.command()(records.report)
 app.command()(records.ui)
 app.command()(records.sync)
@@ -41,7 +41,7 @@ def demo(storage: Storage = STORAGE) -> None:
       hcl demo
       hcl demo --storage /tmp/demo
     """
-    from sweeps.demo import main as run_demo
+    from sweeps.commands.demo import main as run_demo
 
     raise typer.Exit(run_demo(storage, console()))
 

@@ -18,9 +18,9 @@ import torch
 from tiny import VARIANTS, go, trial
 from torch import Tensor
 
-from hcl import checkpoint
 from hcl.config import TrialConfig
-from hcl.method_configs import METHOD_CONFIGS
+from hcl.config.methods import METHOD_CONFIGS
+from hcl.storage import checkpoint
 
 # Of all differences between two CPUs' roundings, those of this seed's trainings stay smallest.
 SEED = 4

@@ -14,11 +14,11 @@ from hcl import seeding
 from hcl.benchmarks import load
 from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError, TrialConfig
-from hcl.learner import Runtime, run
-from hcl.method_configs import METHOD_CONFIGS
+from hcl.config.methods import METHOD_CONFIGS
 from hcl.methods import METHODS, Method, Setup
 from hcl.results import Result
-from hcl.task import OutputLayout
+from hcl.scenario import OutputLayout
+from hcl.training.learner import Runtime, run
 
 # A field whose name ends so is made small, in methods that are yet to come too.
 SMALL = {

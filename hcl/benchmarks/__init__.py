@@ -7,13 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from hcl.storage.files import resolve_root
+
 # Heavy imports stay inside functions: configs import hcl.benchmarks.limits without torch.
 if TYPE_CHECKING:
     import torch
 
     from hcl.benchmarks.arrays import Benchmark
     from hcl.benchmarks.cifar import DataSet
-    from hcl.benchmarks.raw import RawArrays
+    from hcl.benchmarks.files import RawArrays
     from hcl.config import BenchmarkConfig
 
 Builder: TypeAlias = "Callable[[BenchmarkConfig, Path | None], Benchmark]"
@@ -21,16 +23,16 @@ Builder: TypeAlias = "Callable[[BenchmarkConfig, Path | None], Benchmark]"
 
 def permuted_mnist(config: BenchmarkConfig, data_root: Path | None = None) -> Benchmark:
     """MNIST, all ten digits per task, each task with its own pixel order."""
-    from hcl.benchmarks import raw, sequences
+    from hcl.benchmarks import sequences
 
-    return sequences.permuted(config, *_mnist(raw.resolve_root(data_root)))
+    return sequences.permuted(config, *_mnist(resolve_root(data_root)))
 
 
 def split_mnist(config: BenchmarkConfig, data_root: Path | None = None) -> Benchmark:
     """MNIST, a few digits per task."""
-    from hcl.benchmarks import raw, sequences
+    from hcl.benchmarks import sequences
 
-    return sequences.split(config, *_mnist(raw.resolve_root(data_root)))
+    return sequences.split(config, *_mnist(resolve_root(data_root)))
 
 
 def permuted_digits(config: BenchmarkConfig, data_root: Path | None = None) -> Benchmark:
@@ -56,24 +58,24 @@ def toy_regression(config: BenchmarkConfig, data_root: Path | None = None) -> Be
 
 def split_cifar10(config: BenchmarkConfig, data_root: Path | None = None) -> Benchmark:
     """CIFAR-10, a few classes per task."""
-    from hcl.benchmarks import cifar, raw, sequences
+    from hcl.benchmarks import cifar, sequences
 
-    return sequences.split(config, *_cifar(raw.resolve_root(data_root), cifar.CIFAR10, 10))
+    return sequences.split(config, *_cifar(resolve_root(data_root), cifar.CIFAR10, 10))
 
 
 def split_cifar100(config: BenchmarkConfig, data_root: Path | None = None) -> Benchmark:
     """CIFAR-100, a few classes per task."""
-    from hcl.benchmarks import cifar, raw, sequences
+    from hcl.benchmarks import cifar, sequences
 
     needed = config.num_tasks * config.classes_per_task
-    return sequences.split(config, *_cifar(raw.resolve_root(data_root), cifar.CIFAR100, needed))
+    return sequences.split(config, *_cifar(resolve_root(data_root), cifar.CIFAR100, needed))
 
 
 def cifar_6(config: BenchmarkConfig, data_root: Path | None = None) -> Benchmark:
     """CIFAR-10, then the first 50 classes of CIFAR-100 in tens (von Oswald et al., 2020)."""
-    from hcl.benchmarks import cifar, raw, sequences
+    from hcl.benchmarks import cifar, sequences
 
-    root, later = raw.resolve_root(data_root), config.num_tasks - 1
+    root, later = resolve_root(data_root), config.num_tasks - 1
     parts = [(*_cifar(root, cifar.CIFAR10, 10), 1)]
     if later:
         parts.append((*_cifar(root, cifar.CIFAR100, 10 * later), later))
@@ -108,8 +110,8 @@ def load(
         ConfigError: the benchmark cannot be what `config` asks for.
         DataError: its data are missing or damaged.
     """
-    from hcl.benchmarks.limits import check
     from hcl.config import ConfigError
+    from hcl.config.benchmark import check
 
     errors = check(config)
     if errors:
@@ -121,23 +123,23 @@ def load(
 # Several trials in one process read and hash the raw data once.
 @lru_cache(maxsize=2)
 def _mnist(root: Path) -> tuple[RawArrays, str]:
-    from hcl.benchmarks import mnist, raw
+    from hcl.benchmarks import files, mnist
 
     arrays = mnist.load(root)
-    return arrays, raw.digest(arrays)
+    return arrays, files.digest(arrays)
 
 
 @lru_cache(maxsize=2)
 def _cifar(root: Path, data_set: DataSet, num_classes: int) -> tuple[RawArrays, str]:
-    from hcl.benchmarks import cifar, raw
+    from hcl.benchmarks import cifar, files
 
     arrays = cifar.load(root, data_set, num_classes)
-    return arrays, raw.digest(arrays)
+    return arrays, files.digest(arrays)
 
 
 @lru_cache(maxsize=1)
 def _digits() -> tuple[RawArrays, str]:
-    from hcl.benchmarks import digits, raw
+    from hcl.benchmarks import digits, files
 
     arrays = digits.load()
-    return arrays, raw.digest(arrays)
+    return arrays, files.digest(arrays)

@@ -13,8 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from hcl.benchmarks.download import FAILURES, check_is_folder, locked, reason, socket_timeout
-from hcl.benchmarks.raw import KEYS, DataError, RawArrays, frozen, read_npz
+from hcl.benchmarks.files import (
+    FAILURES,
+    KEYS,
+    RawArrays,
+    frozen,
+    read_npz,
+    reason,
+    socket_timeout,
+)
+from hcl.storage.files import DataError, check_is_folder, locked
 
 SHAPE = (32, 32, 3)
 FIRST_CLASSES = 50  # of CIFAR-100, in a smaller file: all that `cifar_6` needs

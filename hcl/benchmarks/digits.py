@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from hcl.benchmarks.raw import DataError, RawArrays, frozen
+from hcl.benchmarks.files import RawArrays, frozen
+from hcl.storage.files import DataError
 
 RAW_MAX = 16  # scikit-learn's pixels are 0..16
 TEST_FRACTION = 0.2

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hcl.benchmarks.download import FAILURES, check_is_folder, locked, reason, socket_timeout
-from hcl.benchmarks.raw import DataError, RawArrays, frozen, read_npz
+from hcl.benchmarks.files import FAILURES, RawArrays, frozen, read_npz, reason, socket_timeout
+from hcl.storage.files import DataError, check_is_folder, locked
 
 NPZ = "mnist.npz"
 RAW = Path("MNIST") / "raw"  # where torchvision puts the files

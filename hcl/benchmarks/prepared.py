@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from hcl.benchmarks import cifar, mnist, raw
-from hcl.benchmarks.download import check_is_folder, locked
-from hcl.benchmarks.raw import DataError, RawArrays
+from hcl.benchmarks import cifar, files, mnist
+from hcl.benchmarks.files import RawArrays
 from hcl.config import BENCHMARK_DEFAULTS, ConfigError
-from hcl.schema import suggest
+from hcl.config.schema import suggest
+from hcl.storage.files import DataError, check_is_folder, locked, resolve_root
 
-DIGEST = "digest"  # key of the .npz: what `raw.digest` of its arrays was when it was written
+DIGEST = "digest"  # key of the .npz: what `files.digest` of its arrays was when it was written
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def prepare(benchmark: str, data_root: Path | str | None = None) -> tuple[Prepar
         ConfigError: no such benchmark.
         DataError: its data are damaged, or missing and cannot be downloaded.
     """
-    found = _sources(benchmark, raw.resolve_root(data_root))
+    found = _sources(benchmark, resolve_root(data_root))
     return tuple(_prepare(source, path) for source, path in found)
 
 
@@ -84,7 +84,7 @@ def _prepare(source: Source, path: Path) -> Prepared:
             if path.is_file():
                 return _check(source, path)
             arrays = source.read(path.parent)
-            digest = raw.digest(arrays)
+            digest = files.digest(arrays)
             _write(path, {**arrays, DIGEST: np.array(digest)})
     except OSError as error:
         raise DataError(
@@ -101,7 +101,7 @@ def check(benchmark: str, data_root: Path | str | None = None) -> tuple[Prepared
         ConfigError: no such benchmark.
         DataError: a file is missing, damaged, or not what it was.
     """
-    found = _sources(benchmark, raw.resolve_root(data_root))
+    found = _sources(benchmark, resolve_root(data_root))
     for _, path in found:
         if not path.is_file():
             raise DataError(
@@ -113,7 +113,7 @@ def check(benchmark: str, data_root: Path | str | None = None) -> tuple[Prepared
 
 def _check(source: Source, path: Path) -> Prepared:
     arrays = source.read(path.parent)
-    digest, expected = raw.digest(arrays), _recorded_digest(path)
+    digest, expected = files.digest(arrays), _recorded_digest(path)
     if expected not in (None, digest):
         raise DataError(
             f"{path} was changed since it was prepared (digest {digest[:16]}, was"

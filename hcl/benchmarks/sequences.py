@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from hcl.benchmarks.arrays import Benchmark, TaskData, TaskSplits
-from hcl.benchmarks.raw import DataError, RawArrays
+from hcl.benchmarks.files import RawArrays
 from hcl.config import BenchmarkConfig
+from hcl.storage.files import DataError
 
 
 def split(config: BenchmarkConfig, arrays: RawArrays, raw_digest: str) -> Benchmark:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hcl.hypernets.hidden import ACTIVATIONS, Hidden, Theta, product
+from hcl.kernels.hidden_layers import ACTIVATIONS, Hidden, Theta, product
 
 
 def output_layer(weight: Tensor, bias: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hcl.hypernets.gram_form import Columns, Factor, Rows, columns_of
-from hcl.hypernets.hidden import Theta
 from hcl.hypernets.hypernet import Hypernet
-from hcl.hypernets.past_features import PastFeatures, Regions
-from hcl.products import products_of_size
+from hcl.kernels.gram_form import Columns, Factor, Rows, columns_of
+from hcl.kernels.hidden_layers import Theta
+from hcl.kernels.matmul import products_of_size
+from hcl.kernels.past_features import PastFeatures, Regions
 
 # The work of a step on the output layer: see OutputRegularizer._over_output.
 OverOutput = Callable[[Tensor, Tensor], tuple[list[Tensor], Tensor | None]]

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from hcl import seeding
 from hcl.config import TrainConfig
-from hcl.hypernets import adam_kernels, one_pass
-from hcl.hypernets.hidden import Theta
+from hcl.config.methods import HypernetConfig
+from hcl.hypernets.candidate_adam import CandidateAdam
 from hcl.hypernets.hypernet import Hypernet
-from hcl.hypernets.lookahead import CandidateAdam
 from hcl.hypernets.output_regularizer import OutputRegularizer
-from hcl.hypernets.thin_step import ThinStep
-from hcl.method_configs import HypernetConfig
+from hcl.hypernets.thin_step import ThinStep, is_thin
+from hcl.kernels import compiled_adam, one_pass
+from hcl.kernels.hidden_layers import Theta
 
 # Assumed where training is given in epochs, to decide whether to compile: data are not known here.
 STEPS_PER_EPOCH = 100
@@ -102,7 +102,7 @@ class TaskHypernet(nn.Module):
         if self.regularizer is None or self.config.lookahead != "detached":
             return
         is_exact = self.config.reg_precision == "float32" and self.regularizer.keep is None
-        if one_pass.is_thin(self.hypernet) and is_exact:
+        if is_thin(self.hypernet) and is_exact:
             if not self._is_compiled(one_pass.SAVED_PER_WEIGHT, one_pass.COMPILE_SECONDS):
                 return
             kernel, seconds = one_pass.kernel()
@@ -112,7 +112,7 @@ class TaskHypernet(nn.Module):
                 self.thin_step = ThinStep(
                     self.hypernet, embedding, self.optimizer, self.regularizer, kernel
                 )
-        elif self._is_compiled(adam_kernels.SAVED_PER_WEIGHT, adam_kernels.COMPILE_SECONDS):
+        elif self._is_compiled(compiled_adam.SAVED_PER_WEIGHT, compiled_adam.COMPILE_SECONDS):
             self.compile_seconds += self.optimizer.compile()
 
     def _is_compiled(self, saved_per_weight: float, compile_seconds: float) -> bool:

@@ -4,12 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hcl.hypernets import one_pass
-from hcl.hypernets.hidden import Hidden
+from hcl.hypernets.candidate_adam import CandidateAdam
 from hcl.hypernets.hypernet import Hypernet, generate, gradient_for_features
-from hcl.hypernets.lookahead import CandidateAdam
 from hcl.hypernets.output_regularizer import OutputRegularizer
-from hcl.products import products_of_size
+from hcl.kernels import one_pass
+from hcl.kernels.hidden_layers import Hidden
+from hcl.kernels.matmul import products_of_size
 
 
 class ThinStep:
@@ -80,3 +80,13 @@ class ThinStep:
         penalty, extra = regularizer.value_and_grads_at(lower, tasks, beta, over_output)
         optimizer.step(grads, extra)
         return penalty, grad_embedding.squeeze(0)
+
+
+# Rows of the output layer up to which this is faster than a library's products.
+THIN = 64
+
+
+def is_thin(hypernet: Hypernet) -> bool:
+    """Whether a hypernetwork's output layer can be worked on in one pass."""
+    output = hypernet.output
+    return output.device.type == "cpu" and output.dtype == torch.float32 and len(output) <= THIN

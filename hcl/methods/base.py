@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hcl import given_weights
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import TrialConfig
-from hcl.networks import build_network
-from hcl.sharing import SharedClassifier
-from hcl.task import OutputLayout
+from hcl.networks import build_network, given_weights
+from hcl.scenario import OutputLayout
+from hcl.storage.shared_classifier import SharedClassifier
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from hcl.generators import PlainVae
 from hcl.methods.replay import Replay
+from hcl.replay import PlainVae
 
 
 class DGR(Replay):

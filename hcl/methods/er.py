@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from hcl import seeding
-from hcl.augment import crop_and_flip
 from hcl.benchmarks.arrays import TaskSplits
-from hcl.method_configs import ErConfig
+from hcl.benchmarks.augment import crop_and_flip
+from hcl.config.methods import ErConfig
 from hcl.methods.base import Setup
 from hcl.methods.finetune import Finetune
 

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from hcl import seeding
 from hcl.benchmarks.arrays import TaskSplits
-from hcl.fisher import diagonal_fisher
-from hcl.method_configs import EwcConfig, OnlineEwcConfig
+from hcl.config.methods import EwcConfig, OnlineEwcConfig
 from hcl.methods.base import Setup
 from hcl.methods.finetune import Finetune
+from hcl.methods.fisher import diagonal_fisher
 
 Named = dict[str, Tensor]
 FISHER_BATCH = 500

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from hcl.benchmarks.arrays import TaskSplits
+from hcl.config.target import has_batch_norm
 from hcl.methods.base import Method, Prediction, Setup
-from hcl.optim import make_adam, set_rate
-from hcl.running_statistics import RunningStatistics
-from hcl.target_config import has_batch_norm
+from hcl.networks.optim import make_adam, set_rate
+from hcl.networks.running_statistics import RunningStatistics
 
 
 class Finetune(Method):

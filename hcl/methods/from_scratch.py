@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.methods.base import Method, Prediction, Setup
-from hcl.optim import make_adam, set_rate
+from hcl.networks.optim import make_adam, set_rate
 
 
 class FromScratch(Method):

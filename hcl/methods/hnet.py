@@ -7,17 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hcl import eight_bit, screening
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError
-from hcl.eight_bit import EightBitMlps
-from hcl.generated import Generated, Weights, output_names
+from hcl.config.methods import HnetConfig
 from hcl.hypernets import GroupedTaskHypernet, TaskHypernet
-from hcl.method_configs import HnetConfig
+from hcl.inference import screening
+from hcl.inference.entropy import lowest_entropy, pick
+from hcl.kernels import int8_mlp
+from hcl.kernels.int8_mlp import EightBitMlps
 from hcl.methods.base import Method, Prediction, Setup
-from hcl.optim import make_adam, set_rate
-from hcl.target import TargetNetwork
-from hcl.task_inference import lowest_entropy, pick
+from hcl.networks.generated import Generated, Weights, output_names
+from hcl.networks.optim import make_adam, set_rate
+from hcl.networks.target import TargetNetwork
 
 # Rows (networks x inputs) that run at once when a task is inferred; logits of those that do so in
 # 8 bits alone, one network after the other. Bounds memory, not results.
@@ -215,7 +216,7 @@ class Hnet(Method):
             and (x.device.type, x.dtype) == ("cpu", torch.float32)
             and len(x) >= screening.MIN_INPUTS
             and self.num_learned >= screening.MIN_TASKS
-            and eight_bit.is_fast()
+            and int8_mlp.is_fast()
         )
 
     def _rough_heads(self, x: Tensor) -> Tensor | None:

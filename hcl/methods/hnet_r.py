@@ -2,11 +2,11 @@
 
 from torch import Tensor
 
-from hcl.distillation import Unseen
-from hcl.generators import HnetVae
 from hcl.methods.base import Setup
 from hcl.methods.replay import Replay
 from hcl.networks.layers import xavier_
+from hcl.replay import HnetVae
+from hcl.replay.distillation import Unseen
 
 
 class HnetR(Replay):

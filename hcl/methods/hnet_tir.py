@@ -7,16 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hcl import screening
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError
-from hcl.generators import HnetVae
-from hcl.method_configs import HnetTirConfig
+from hcl.config.methods import HnetTirConfig
+from hcl.inference import screening
 from hcl.methods.base import Setup
 from hcl.methods.hnet import Hnet
 from hcl.networks import build_network
 from hcl.networks.layers import xavier_
-from hcl.optim import make_adam, set_rate
+from hcl.networks.optim import make_adam, set_rate
+from hcl.replay import HnetVae
 
 
 class HnetTir(Hnet):

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.func import functional_call
 
 from hcl.benchmarks.arrays import TaskSplits
-from hcl.distillation import Unseen, distillation_loss, hard_loss
-from hcl.generators import ReplayModel
 from hcl.methods.base import Setup
 from hcl.methods.finetune import Finetune
+from hcl.replay import ReplayModel
+from hcl.replay.distillation import Unseen, distillation_loss, hard_loss
 
 
 class Replay(Finetune):

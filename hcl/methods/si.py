@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hcl.benchmarks.arrays import TaskSplits
-from hcl.method_configs import SiConfig
+from hcl.config.methods import SiConfig
 from hcl.methods.base import Setup
 from hcl.methods.finetune import Finetune
 

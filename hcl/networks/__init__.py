@@ -1,12 +1,12 @@
 """Networks that solve tasks, by name. A new one is a file, a line here and one in NETWORKS of
-hcl/target_config.py; torchvision's need neither."""
+hcl/config/target.py; torchvision's need neither."""
 
 from collections.abc import Callable
 
 from torch import nn
 
+from hcl.config.target import TargetConfig
 from hcl.networks import mlp, resnet32, torchvision_models, zenkenet
-from hcl.target_config import TargetConfig
 
 Builder = Callable[[TargetConfig, tuple[int, ...], int], nn.Module]
 NETWORKS: dict[str, Builder] = {

@@ -4,8 +4,8 @@ from math import prod
 
 from torch import nn
 
+from hcl.config.target import TargetConfig
 from hcl.networks.layers import fully_connected
-from hcl.target_config import TargetConfig
 
 
 def build(config: TargetConfig, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:

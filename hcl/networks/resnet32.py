@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hcl.target_config import TargetConfig
+from hcl.config.target import TargetConfig
 
 WIDTHS = (16, 32, 64)  # channels of the three stages
 BLOCKS = 5  # per stage; 6 * 5 + 2 = 32 layers

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from hcl.schema import ConfigError
-from hcl.target_config import TargetConfig
+from hcl.config.schema import ConfigError
+from hcl.config.target import TargetConfig
 
 
 def build(config: TargetConfig, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:

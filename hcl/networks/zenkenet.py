@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from hcl.target_config import TargetConfig
+from hcl.config.target import TargetConfig
 
 WIDTHS = (32, 64)  # channels of the two stages
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from sweeps.commands.options import STORAGE, Storage, TrackingUri, find_store, say
-from sweeps.folder import SweepFolder, write_atomically
+from sweeps.records.folder import SweepFolder, write_atomically
 
 
 def compare(
@@ -32,10 +32,10 @@ def compare(
       hcl compare split_mnist-hnet split_mnist-si split_mnist-online_ewc
       hcl compare --methods hnet,si,online_ewc
     """
-    from sweeps import compare as comparing
-    from sweeps import plots
-    from sweeps.importance import describe_study
-    from sweeps.reproduction.page import html_page
+    from sweeps.output import plots
+    from sweeps.output.html_page import html_page
+    from sweeps.reports import compare as comparing
+    from sweeps.reports.importance import describe_study
 
     names = sweeps or []
     store = find_store(storage, tracking_uri, names[0] if names else "any")

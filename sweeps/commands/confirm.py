@@ -19,7 +19,7 @@ from sweeps.commands.options import (
     numbers,
     say,
 )
-from sweeps.folder import SweepFolder
+from sweeps.records.folder import SweepFolder
 
 MOST = 1000  # seeds: a slip of the finger asks for more
 
@@ -50,9 +50,9 @@ def confirm(
     \b
     Exit status: 0 all trained, 1 some failed, 2 something to correct, 130 interrupted.
     """
-    from sweeps import confirm as confirming
-    from sweeps.preflight import check_start
-    from sweeps.ray_cluster import connected
+    from sweeps.cluster.connection import connected
+    from sweeps.launch import confirm as confirming
+    from sweeps.launch.preflight import check_start
 
     folder, data = SweepFolder(storage, sweep), absolute(data_root)
     space = confirming.read_space(folder)

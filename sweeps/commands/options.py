@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hcl.config import ConfigError
-from sweeps.folder import SweepFolder
+from sweeps.records.folder import SweepFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -120,7 +120,7 @@ def find_store(storage: Path, tracking_uri: str | None, sweep: str) -> "Store":
     Raises:
         ConfigError: it is a server whose credentials must be given again.
     """
-    from sweeps.driver import store_of
+    from sweeps.launch.request import store_of
 
     folder = SweepFolder(storage, sweep)
     if tracking_uri is None:

@@ -10,7 +10,7 @@ import typer
 
 from hcl.config import ConfigError
 from sweeps.commands.options import STORAGE, Storage, TrackingUri, find_store, say
-from sweeps.folder import SweepFolder
+from sweeps.records.folder import SweepFolder
 
 
 def report(
@@ -28,7 +28,7 @@ def report(
       hcl report split_digits-hnet
       hcl report split_digits-hnet --format latex > table.tex
     """
-    from sweeps.report import report as tables
+    from sweeps.reports.report import report as tables
 
     say(tables(sweep, find_store(storage, tracking_uri, sweep), form))
 
@@ -52,7 +52,7 @@ def sync(
     \b
     Exit status: 0 MLflow has everything, 1 something is still missing.
     """
-    from sweeps.sync import sync_sweep
+    from sweeps.tracking.sync import sync_sweep
 
     root = SweepFolder(storage, "any").storage / "sweeps"
     names = [sweep] if sweep else sorted(path.name for path in root.glob("*") if path.is_dir())

@@ -20,7 +20,7 @@ from sweeps.commands.options import (
     find_store,
     say,
 )
-from sweeps.folder import SweepFolder, git_tags
+from sweeps.records.folder import SweepFolder, git_tags
 
 if TYPE_CHECKING:
     from sweeps.reproduction.run import Request
@@ -89,7 +89,7 @@ def reproduce(
     \b
     Exit status: 0 complete, 1 cells are missing, 2 something to correct, 130 interrupted.
     """
-    from sweeps.reproduction import spec as specs
+    from sweeps.reproduction import table_file as specs
 
     if show_list or not table:
         for name in specs.names():
@@ -101,7 +101,7 @@ def reproduce(
         say("--any-code is called --any-version now")
     chosen = _seeds(seeds, spec.head.seeds)
     from sweeps.reproduction.run import Request, folder_name
-    from sweeps.search_space import SweepSettings
+    from sweeps.space.settings import SweepSettings
 
     folder = SweepFolder(storage, folder_name(spec))
     request = Request(
@@ -122,7 +122,7 @@ def reproduce(
     )
     if dry_run:
         raise typer.Exit(_plan(request))
-    from sweeps.ray_cluster import connected
+    from sweeps.cluster.connection import connected
 
     with connected(None if show else address, ship_code and not show):
         code = _make(request, train=not show)
@@ -141,10 +141,10 @@ def _seeds(text: str | None, default: int) -> list[int]:
 
 
 def _make(request: "Request", train: bool) -> int:
-    from sweeps.reproduction.output import write_all
     from sweeps.reproduction.run import read_cells, train_missing
     from sweeps.reproduction.tables import Provenance
     from sweeps.reproduction.transfer import transfer_tables
+    from sweeps.reproduction.write import write_all
 
     if train:
         train_missing(request, console())
@@ -161,7 +161,7 @@ def _make(request: "Request", train: bool) -> int:
 
 def _plan(request: "Request") -> int:
     """What would be trained, and for how long."""
-    from sweeps import estimate
+    from sweeps.cluster import cost
     from sweeps.reproduction.run import check_data, missing, read_cells
 
     found = read_cells(request)
@@ -175,15 +175,15 @@ def _plan(request: "Request") -> int:
     if not todo:
         return 0
     check_data(request, todo)
-    from hcl.trial import Runtime
+    from hcl.training.trial import Runtime
 
     device = "cuda" if request.settings.gpus_per_trial else "cpu"
     runtime = Runtime(
         device=device, threads=request.settings.cpus_per_trial, data_root=request.data_root
     )
     named = [(f"{c.benchmark.name} {c.scenario} {c.method_name}", c, 1) for c in todo]
-    needs = estimate.measure(estimate.group(named), runtime)
-    say(estimate.table("Trainings, estimated", needs, device).terminal(width=170))
-    if (total := estimate.sum_hours(needs)) is not None:
+    needs = cost.measure(cost.group(named), runtime)
+    say(cost.table("Trainings, estimated", needs, device).terminal(width=170))
+    if (total := cost.sum_hours(needs)) is not None:
         say(f"about {total:.1f} hours one after the other; shared classifiers count twice")
     return 0

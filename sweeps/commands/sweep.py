@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hcl.config import ConfigError, TrialConfig, flatten
-from sweeps.commands.estimate import is_trial
+from hcl.config import ConfigError
 from sweeps.commands.options import (
     STORAGE,
     Address,
@@ -24,13 +23,12 @@ from sweeps.commands.options import (
     numbers,
     say,
 )
-from sweeps.folder import SweepFolder
-from sweeps.report import shown
-from sweeps.search_space import SearchSpace, load
-from sweeps.yaml_file import load_yaml
+from sweeps.output.metric_names import shown
+from sweeps.records.folder import SweepFolder
+from sweeps.space.search_space import SearchSpace, load
 
 if TYPE_CHECKING:
-    from sweeps.outcome import Outcome
+    from sweeps.launch.outcome import Outcome
 
 SHOWN = 5  # best configurations in the final table
 
@@ -102,7 +100,8 @@ def sweep(
     folder = SweepFolder(storage, space.name if name is None else name)
     if resume and not folder.space_file.exists():
         raise ConfigError(f"there is no sweep {folder.name!r} in {folder.storage} to resume")
-    from sweeps.driver import SweepRequest, check_start, run_sweep
+    from sweeps.launch.request import SweepRequest
+    from sweeps.launch.run_sweep import check_start, run_sweep
 
     request = SweepRequest(
         space=space,
@@ -115,7 +114,7 @@ def sweep(
         ship_code=ship_code,
     )
     if dry_run:
-        from sweeps.ray_cluster import connected
+        from sweeps.cluster.connection import connected
 
         check_start(request)
         with connected(address, ship_code):
@@ -124,48 +123,6 @@ def sweep(
     outcome = run_sweep(request, console())
     show_outcome(request.folder, space, outcome)
     raise typer.Exit(outcome.exit_code)
-
-
-def validate(
-    files: Annotated[
-        list[Path], typer.Argument(help="Search spaces, tables, trials, or folders of them.")
-    ],
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Sizes, memory, steps per second and hours.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="Where --estimate times steps: cpu, cuda.")] = "cpu",
-    data_root: DataRoot = None,
-) -> None:
-    """Check search spaces, tables and trials, and show every mistake of each.
-
-    \b
-    Examples:
-      hcl validate search_spaces/split_mnist-hnet.yaml
-      hcl validate search_spaces
-      hcl validate --estimate trials/permuted_mnist.yaml
-
-    \b
-    Exit status: 0 all are valid, 2 some are not.
-    """
-    found = [path for file in files for path in _yaml_files(file)]
-    wrong = 0
-    for path in found:
-        try:
-            about = _about(path)
-        except ConfigError as error:
-            wrong += 1
-            say(f"{path}: {len(error.errors)} to correct")
-            for message in error.errors:
-                say(f"  {message.removeprefix(f'{path}: ')}")
-        else:
-            say(f"{path}: ok, {about}")
-            if estimate:
-                from sweeps.commands.estimate import show_estimate
-
-                show_estimate(path, device, data_root)
-    if wrong:
-        say(f"{wrong} of {len(found)} files are not valid", stderr=True)
-        raise typer.Exit(2)
 
 
 def show_outcome(folder: SweepFolder, space: SearchSpace, outcome: "Outcome") -> None:
@@ -220,36 +177,6 @@ def _show_plan(space: SearchSpace, folder: SweepFolder) -> None:
     for key, parameter in space.parameters.items():
         when = space.conditions.told(key)
         say(f"{key}: {parameter.spelled()}" + (f" when {when}" if when else ""))
-
-
-def _about(path: Path) -> str:
-    """What a valid search space, table or trial file holds.
-
-    Raises:
-        ConfigError: it is not valid.
-    """
-    document = load_yaml(path)
-    if is_trial(document):
-        config = TrialConfig.from_dict(flatten(document))
-        return f"a trial, {config.method_name} on {config.benchmark.name}"
-    if "rows" in document:
-        from sweeps.reproduction.spec import load_table
-
-        table = load_table(str(path))
-        return f"a table of {len(table.cells)} cells, {len(table.trainings([1]))} trainings a seed"
-    space = load(path)
-    config = space.example()
-    what = f"{config.method_name} on {config.benchmark.name}, {config.scenario} scenario"
-    return f"{what}, {len(space.parameters)} searched, {len(space.points)} given"
-
-
-def _yaml_files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    found = sorted(path.rglob("*.yaml"))
-    if not found:
-        raise ConfigError(f"there is no .yaml file in {path}")
-    return found
 
 
 def _short(value: object) -> str:

@@ -14,11 +14,11 @@ import numpy as np
 
 from hcl.config import TrialConfig
 from hcl.results import NUMERICS_VERSION
-from sweeps import plots
-from sweeps.folder import SweepFolder, write_atomically
+from sweeps.cluster.resources import gpus
+from sweeps.output import plots
+from sweeps.records.folder import SweepFolder, write_atomically
 from sweeps.reproduction.results import CellResult, Collected
 from sweeps.reproduction.tables import title
-from sweeps.resources import gpus
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,11 +94,11 @@ def _measure(request: Request, config: TrialConfig, checkpoints: Path) -> Grid:
     from rich.progress import Progress
 
     from hcl import seeding
-    from hcl.embedding_space import accuracy_over_embeddings, square_grid
-    from hcl.learner import start_trial
+    from hcl.measure.embedding_space import accuracy_over_embeddings, square_grid
     from hcl.methods.hnet import Hnet
-    from hcl.process import process_settings
-    from hcl.trial import Runtime
+    from hcl.training.learner import start_trial
+    from hcl.training.process import process_settings
+    from hcl.training.trial import Runtime
 
     head = request.spec.head
     device = "cuda" if gpus(request.settings) else "cpu"

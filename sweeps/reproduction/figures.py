@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sweeps import plots
+from sweeps.output import plots
 from sweeps.reproduction.embedding_space import embedding_spaces
 from sweeps.reproduction.results import CellResult, Collected, running_averages
 from sweeps.reproduction.tables import scale, title

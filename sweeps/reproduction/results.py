@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from hcl.config import BenchmarkConfig, TrialConfig
 from hcl.results import NUMERICS_VERSION, Matrix
-from sweeps.reproduction.spec import Cell, TableSpec
-from sweeps.table import Estimate
+from sweeps.output.table import Estimate
+from sweeps.reproduction.table_file import Cell, TableSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +101,7 @@ def collect(
     """
     import pandas as pd
 
-    from sweeps.report import complete_runs
+    from sweeps.reports.runs import complete_runs
     from sweeps.tracking import is_made, runs_frame
 
     frames = [runs_frame(store, source) for source in sources] if is_made(store) else []

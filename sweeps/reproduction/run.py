@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcl.config import ConfigError, TrialConfig
-from sweeps.cells import run_cells
-from sweeps.folder import SweepFolder, git_tags
+from sweeps.cluster.resources import gpus
+from sweeps.launch.fixed_trials import run_cells
+from sweeps.records.folder import SweepFolder, git_tags
 from sweeps.reproduction.results import Collected, cell_label, collect
-from sweeps.reproduction.spec import TableSpec
-from sweeps.resources import gpus
-from sweeps.search_space import SweepSettings
-from sweeps.seed_run import Place
+from sweeps.reproduction.table_file import TableSpec
+from sweeps.space.settings import SweepSettings
 from sweeps.tracking import Store, prepare
+from sweeps.workers.seed import Place
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -118,8 +118,8 @@ def check_data(request: Request, configs: Sequence[TrialConfig]) -> dict[str, st
     Raises:
         ConfigError: data or given weights are missing.
     """
-    from hcl.learner import load_benchmark
-    from hcl.trial import Runtime
+    from hcl.training.learner import load_benchmark
+    from hcl.training.trial import Runtime
 
     runtime = Runtime(data_root=request.data_root)
     loaded: dict[Any, str] = {}

@@ -3,10 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweeps.output.statistics import (
+    CONFIDENCE,
+    MIN_SEEDS,
+    Difference,
+    Verdict,
+    difference,
+    paired_table,
+)
+from sweeps.output.table import Cell, Estimate, Table, number
 from sweeps.reproduction.results import CellResult, Collected
-from sweeps.reproduction.spec import TableSpec
-from sweeps.statistics import CONFIDENCE, MIN_SEEDS, Difference, Verdict, difference, paired_table
-from sweeps.table import Cell, Estimate, Table, number
+from sweeps.reproduction.table_file import TableSpec
 
 SIGNS: dict[Verdict, str] = {"matches": "=", "below": "<", "above": ">", "unknown": "?"}
 DAGGER = "†"  # a number of the paper that no source confirms

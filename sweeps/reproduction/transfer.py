@@ -11,10 +11,10 @@ import numpy as np
 
 from hcl import metrics
 from hcl.results import Matrix
-from sweeps import plots
+from sweeps.output import plots
+from sweeps.output.table import Cell, Estimate, Table
 from sweeps.reproduction.results import Collected, matrices
 from sweeps.reproduction.tables import title
-from sweeps.table import Cell, Estimate, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

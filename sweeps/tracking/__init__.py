@@ -5,7 +5,7 @@ per thread, which trials that share a process would inherit from each other.
 """
 
 from sweeps.tracking.delivery import deliver, deliver_all
-from sweeps.tracking.frame import accuracy_matrices, runs_frame, sweep_settings
+from sweeps.tracking.read_runs import accuracy_matrices, runs_frame, sweep_settings
 from sweeps.tracking.store import Store, is_made, local_store, prepare, redact
 from sweeps.tracking.sweep_run import close_runs, end_sweep, space_params, start_sweep
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from sweeps.journal import Journal, JournalError
+from sweeps.records.journal import Journal, JournalError
 from sweeps.tracking.entries import final_metrics, run_params, run_tags, task_metrics, text
-from sweeps.tracking.frame import all_runs
+from sweeps.tracking.read_runs import all_runs
 from sweeps.tracking.store import Store, connect, outages, redact
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sweeps.plots import Matrix, accuracy_heat_map, accuracy_thumbnail, image
+from sweeps.output.plots import Matrix, accuracy_heat_map, accuracy_thumbnail, image
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sweeps.records.folder import SweepFolder
 from sweeps.tracking.entries import text
-from sweeps.tracking.frame import all_runs
+from sweeps.tracking.read_runs import all_runs
 from sweeps.tracking.store import Store, connect, told_as_config_error
 
 
@@ -98,3 +99,21 @@ def close_runs(store: Store, sweep: str, status: str = "KILLED") -> int:
         for run in trials:
             client.set_terminated(run.info.run_id, status)
     return len(trials)
+
+
+FRONT = "pareto_front.png"
+
+
+def close_sweep(folder: SweepFolder, store: Store, parent_run_id: str) -> None:
+    """Tell MLflow how a sweep that is not being run has ended, by what its folder says.
+
+    Raises:
+        ConfigError: the store is not reachable.
+    """
+    info = folder.read_info()
+    status = info.get("status", "FINISHED")
+    if status == "RUNNING":  # its driver was killed
+        status = "KILLED"
+    artifacts = [path for path in (folder.space_file, folder.path / FRONT) if path.exists()]
+    close_runs(store, folder.name)
+    end_sweep(store, parent_run_id, status, info.get("metrics", {}), artifacts)

@@ -16,10 +16,10 @@ import numpy as np
 from hcl.benchmarks.mnist import FILES
 from hcl.config import TrialConfig
 from hcl.results import Result
-from sweeps.cells import cell_folder
-from sweeps.folder import SweepFolder
-from sweeps.search_space import parse
-from sweeps.yaml_file import parse_yaml
+from sweeps.launch.fixed_trials import cell_folder
+from sweeps.records.folder import SweepFolder
+from sweeps.space.search_space import parse
+from sweeps.space.yaml_file import parse_yaml
 
 SPACE = """
 trial:
@@ -178,7 +178,7 @@ def started(folder: Path) -> None:
     """A sweep `mine` with its study, and no trial yet."""
     import optuna
 
-    from sweeps.search import open_study
+    from sweeps.study.searcher import open_study
 
     here = SweepFolder(folder / "storage", "mine")
     wanted = parse(parse_yaml(SPACE), "mine")
@@ -214,7 +214,7 @@ def single(text: str | None = None, journal: str | None = None, **config: Any) -
 
 
 def checkpoint_of_another(folder: Path) -> None:
-    from hcl import checkpoint
+    from hcl.storage import checkpoint
 
     checkpoint.save(folder / "old", 3, {"digest": "0123456789ab", "data_digest": "0"})
 

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from sweeps.journal import Journal
+from sweeps.records.journal import Journal
 
 CLOCK = 1_700_000_000.0  # the first record's time; every later record is one second on
 

@@ -4,14 +4,46 @@ from dataclasses import replace
 from pathlib import Path
 
 from hcl.config import TrialConfig
-from sweeps.driver import store_of
-from sweeps.folder import SweepFolder
+from sweeps.launch.request import store_of
+from sweeps.records.folder import SweepFolder
 from sweeps.reproduction.results import cell_label
 from sweeps.reproduction.run import Request, check_data, folder_name, missing, read_cells
-from sweeps.reproduction.spec import TableSpec, parse_table
-from sweeps.seed_run import Place, train_seed
+from sweeps.reproduction.table_file import TableSpec, parse_table
+from sweeps.space.yaml_file import parse_yaml
 from sweeps.tracking import prepare
-from sweeps.yaml_file import parse_yaml
+from sweeps.workers.seed import Place, train_seed
+
+TINY = """
+title: A tiny table
+seeds: 2
+columns: {si: SI, hnet_ent: HNET+ENT, hnet_tir: HNET+TIR}
+bases:
+  digits:
+    benchmark: {name: split_digits, num_tasks: 2}
+    target: {hidden_sizes: [8]}
+    train: {iterations: 20, batch_size: 16}
+  hnet:
+    method: {name: hnet, chunk_size: 100, embedding_size: 4, chunk_embedding_size: 4}
+rows:
+  CL1:
+    base: digits
+    cells:
+      si: {trial: {method/name: si}, paper: {mean: 12.0, sem: 0.5, mark: CONFIRMED}}
+      hnet_ent:
+        base: hnet
+        trial: {eval_scenarios: [task, class]}
+        paper: {mean: 99.0, mark: RECALLED}
+  CL3:
+    base: digits
+    trial: {scenario: class}
+    scored: class
+    cells:
+      hnet_ent: {base: hnet, trial: {scenario: task, eval_scenarios: [task, class]}}
+"""
+
+
+def tiny(text: str = TINY) -> TableSpec:
+    return parse_table(parse_yaml(text), "tiny")
 
 
 def table(text: str, name: str = "tiny") -> TableSpec:

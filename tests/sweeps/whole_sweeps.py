@@ -14,9 +14,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps import tracking
-from sweeps.driver import store_of
-from sweeps.folder import SweepFolder
-from sweeps.journal import Journal
+from sweeps.launch.request import store_of
+from sweeps.records.folder import SweepFolder
+from sweeps.records.journal import Journal
 
 NAME = "tiny"
 TEXT = """

@@ -1,0 +1,116 @@
+"""Raw data sets as numpy arrays: where they are looked for, how a prepared file is checked."""
+
+import hashlib
+import re
+import socket
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+
+import numpy as np
+
+from hcl.storage.files import DataError, first_line
+
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+RawArrays = dict[
+    str, np.ndarray
+]  # KEYS; images uint8 (N, H, W) or (N, H, W, C), labels int64 (N,)
+
+
+def read_npz(path: Path, image_shape: tuple[int, ...], num_classes: int) -> RawArrays:
+    """Read a prepared file: KEYS and, if its author likes, `classes`. Pickles are refused.
+
+    Raises:
+        DataError: the file cannot be read, or its arrays are not what KEYS should hold.
+    """
+    arrays = _read_archive(path)
+    missing = [key for key in KEYS if key not in arrays]
+    if missing:
+        raise DataError(
+            f"{path} has no {', '.join(missing)}; write it again with numpy.savez and the keys"
+            f" {', '.join(KEYS)}"
+        )
+    for split in ("train", "test"):
+        problem = _problem(arrays, split, image_shape, num_classes)
+        if problem:
+            raise DataError(f"{path}: {problem}")
+    return frozen(arrays)
+
+
+def _read_archive(path: Path) -> RawArrays:
+    try:
+        with path.open("rb") as file:  # opened here: np.load leaves a damaged file open
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it is a single array")
+            # Only KEYS are read: `classes` may hold text, and nothing here needs it.
+            return {key: archive[key] for key in KEYS if key in archive.files}
+    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{path} cannot be read as an .npz of plain arrays ({first_line(error)}); delete it"
+            " and prepare it again, or write it again with numpy.savez"
+        ) from error
+
+
+def _problem(
+    arrays: RawArrays, split: str, image_shape: tuple[int, ...], num_classes: int
+) -> str | None:
+    x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
+    if x.dtype != np.uint8 or x.ndim < 2 or x.shape[1:] != image_shape or len(x) == 0:
+        wanted = ", ".join(map(str, image_shape))
+        return f"x_{split} must be uint8 of shape (N, {wanted}) but is {x.dtype} {x.shape}"
+    if y.dtype.kind not in "iu" or y.shape != (len(x),):
+        return f"y_{split} must be integers of shape ({len(x)},) but is {y.dtype} {y.shape}"
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= num_classes:
+        return f"y_{split} must lie in 0..{num_classes - 1} but holds {low}..{high}"
+    return None
+
+
+def frozen(arrays: RawArrays) -> RawArrays:
+    """KEYS with int64 labels, write-protected: they are cached and shared by trials."""
+    for key in KEYS:
+        dtype = np.uint8 if key.startswith("x") else np.int64
+        arrays[key] = np.ascontiguousarray(arrays[key], dtype=dtype)
+        arrays[key].flags.writeable = False
+    return arrays
+
+
+def digest(arrays: RawArrays) -> str:
+    """SHA-256 of shapes, pixels and labels, the same on every machine and for every file form."""
+    total = hashlib.sha256()
+    for key in KEYS:
+        array = arrays[key].astype(arrays[key].dtype.newbyteorder("<"), copy=False)
+        total.update(f"{key}{array.shape}".encode())
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()
+
+
+CONNECT_TIMEOUT = 20.0  # seconds without an answer from a mirror
+
+
+# What torchvision's downloads fail with, its own absence included.
+FAILURES = (ImportError, RuntimeError, OSError, HTTPException, EOFError, zlib.error)
+
+
+@contextmanager
+def socket_timeout(seconds: float = CONNECT_TIMEOUT) -> Iterator[None]:
+    """Give up on a mirror that does not answer: torchvision sets no limit, and would wait for
+    minutes behind a firewall that drops packets."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def reason(error: BaseException) -> str:
+    """Why a download failed, to quote inside one sentence."""
+    # torchvision lists every mirror it tried; the last line is the last one's failure.
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    last = lines[-1].strip() if lines else first_line(error)
+    return re.sub(r"<urlopen error (?:\[Errno -?\d+\] )?(.*)>", r"\1", last)

@@ -1,0 +1,90 @@
+"""Settings of the network that solves the tasks, torch-free as all configuration."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hcl.config.schema import build, setting, suggest
+
+# torchvision's classification models (a test compares with the library's own list).
+TORCHVISION = tuple(
+    """
+    alexnet convnext_base convnext_large convnext_small convnext_tiny densenet121 densenet161
+    densenet169 densenet201 efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3
+    efficientnet_b4 efficientnet_b5 efficientnet_b6 efficientnet_b7 efficientnet_v2_l
+    efficientnet_v2_m efficientnet_v2_s googlenet inception_v3 maxvit_t mnasnet0_5 mnasnet0_75
+    mnasnet1_0 mnasnet1_3 mobilenet_v2 mobilenet_v3_large mobilenet_v3_small regnet_x_16gf
+    regnet_x_1_6gf regnet_x_32gf regnet_x_3_2gf regnet_x_400mf regnet_x_800mf regnet_x_8gf
+    regnet_y_128gf regnet_y_16gf regnet_y_1_6gf regnet_y_32gf regnet_y_3_2gf regnet_y_400mf
+    regnet_y_800mf regnet_y_8gf resnet101 resnet152 resnet18 resnet34 resnet50 resnext101_32x8d
+    resnext101_64x4d resnext50_32x4d shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5
+    shufflenet_v2_x2_0 squeezenet1_0 squeezenet1_1 swin_b swin_s swin_t swin_v2_b swin_v2_s
+    swin_v2_t vgg11 vgg11_bn vgg13 vgg13_bn vgg16 vgg16_bn vgg19 vgg19_bn vit_b_16 vit_b_32
+    vit_h_14 vit_l_16 vit_l_32 wide_resnet101_2 wide_resnet50_2
+    """.split()
+)
+# Our own: what each is when a file does not say; its other settings it does not have.
+NETWORKS: dict[str, dict[str, Any]] = {
+    "mlp": {"hidden_sizes": (400, 400), "activation": "relu"},
+    "resnet32": {},
+    "zenkenet": {"hidden_sizes": (512,), "conv_dropout": 0.25, "fc_dropout": 0.5},
+}
+# What a setting is for a network that has none; every network has its name.
+_ABSENT: dict[str, Any] = {
+    "hidden_sizes": (),
+    "activation": "relu",
+    "conv_dropout": 0.0,
+    "fc_dropout": 0.0,
+    "batch_norm": "per_task",
+}
+
+
+@dataclass(frozen=True)
+class TargetConfig:
+    """The network that solves the tasks. Defaults depend on its name."""
+
+    network: str = "mlp"
+    hidden_sizes: tuple[int, ...] = setting((400, 400), ge=1)  # fully connected, before the output
+    activation: Literal["relu", "sigmoid"] = "relu"
+    conv_dropout: float = setting(0.0, ge=0, lt=1)  # after each pool
+    fc_dropout: float = setting(0.0, ge=0, lt=1)  # after each fully connected hidden layer
+    weights: str = ""  # file in the data root with a state dict to start from (not the last layer)
+    # Whose running statistics batch norm predicts with: each task's own, or those of all so far.
+    batch_norm: Literal["per_task", "shared"] = "per_task"
+
+
+def build_target(values: dict[str, Any], errors: list[str]) -> TargetConfig | None:
+    """Make the settings from `values`, appending every problem to `errors`."""
+    name = values.get("network", TargetConfig.network)
+    if not isinstance(name, str) or name not in (*NETWORKS, *TORCHVISION):
+        errors.append(f"target/network: unknown network {name!r}{_instead(name)}")
+        build(TargetConfig, {k: v for k, v in values.items() if k != "network"}, "target/", errors)
+        return None
+    own = NETWORKS.get(name, {}) | ({"batch_norm": "per_task"} if has_batch_norm(name) else {})
+    target = build(TargetConfig, {**_ABSENT, **own, **values}, "target/", errors)
+    for key, absent in _ABSENT.items():
+        if target and key not in own and getattr(target, key) != absent:
+            errors.append(
+                f"target/{key}: {name} has no such setting but got {values[key]!r}; leave it out"
+            )
+    return target
+
+
+def _instead(name: Any) -> str:
+    fix = suggest(str(name), (*NETWORKS, *TORCHVISION))
+    if "did you mean" in fix:
+        return fix
+    return f"; known: {', '.join(NETWORKS)} and torchvision's classification models"
+
+
+def takes_vectors(network: str) -> bool:
+    """Whether inputs may be vectors; images all networks take."""
+    return network == "mlp"
+
+
+def has_batch_norm(network: str) -> bool:
+    """Whether the network keeps running statistics."""
+    if network in NETWORKS:
+        return network == "resnet32"
+    if network.startswith("vgg"):
+        return network.endswith("_bn")
+    return not network.startswith(("alexnet", "convnext", "squeezenet", "swin", "vit"))

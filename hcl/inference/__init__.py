@@ -1,0 +1,1 @@
+"""Infer which task an input is from."""

@@ -1,0 +1,1 @@
+"""What a trial will cost, and what a trained hypernetwork has learned."""

@@ -1,0 +1,164 @@
+"""Scenarios: which outputs a task uses, in training and in scoring. The only such place.
+
+Three scenarios after van de Ven & Tolias (2019), arXiv 1904.07734 (PAPER.md, section 2):
+
+- `task` (CL1): the task is given at test; one head per task; only that head's outputs count.
+- `domain` (CL2): the task is not given; all tasks share ONE head.
+- `class` (CL3): the task is not given; one head per task; all outputs seen so far compete, and
+  head and class must both be right.
+"""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from hcl.config import REGRESSION, TrialConfig
+from hcl.config.methods import ScenarioName
+
+
+@dataclass(frozen=True)
+class OutputLayout:
+    """Where each task's classes live among a network's outputs.
+
+    A training target is the index of the right output unit among all `num_outputs`.
+    """
+
+    scenario: ScenarioName
+    num_tasks: int
+    classes_per_task: int
+
+    score = "accuracy"  # what `sum_score` sums up
+
+    @property
+    def num_outputs(self) -> int:
+        """Output units of the target: one shared head (domain) or one head per task."""
+        return self.classes_per_task * (1 if self.scenario == "domain" else self.num_tasks)
+
+    def head(self, task_id: int) -> slice:
+        """The output units of one task."""
+        start = 0 if self.scenario == "domain" else task_id * self.classes_per_task
+        return slice(start, start + self.classes_per_task)
+
+    def seen(self, num_learned: int) -> slice:
+        """The output units of the first `num_learned` tasks."""
+        return slice(0, self.head(num_learned - 1).stop)
+
+    def targets(self, y: Tensor, task_id: int) -> Tensor:
+        """Labels within the task -> index of the right output unit."""
+        return y + self.head(task_id).start
+
+    def cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
+        """Training loss on one task's batch: softmax over the outputs active in this scenario.
+
+        task: the task's head; domain: the shared head; class: all heads up to this task.
+        """
+        active = self.seen(task_id + 1) if self.scenario == "class" else self.head(task_id)
+        return F.cross_entropy(logits[:, active], targets - active.start)
+
+    def head_cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
+        """Loss over the task's own head in every scenario: a hypernetwork's target net sees no
+        other head (PAPER.md, section 2, `infer_output_head`)."""
+        head = self.head(task_id)
+        return F.cross_entropy(logits[:, head], targets - head.start)
+
+    def mixed_cross_entropy(self, logits: Tensor, targets: Tensor, num_learned: int) -> Tensor:
+        """Loss on a batch drawn from several tasks, each sample under its own task's rule."""
+        if self.scenario == "task":
+            heads = logits.unflatten(1, (self.num_tasks, self.classes_per_task))
+            rows = targets // self.classes_per_task
+            own = heads.gather(1, rows[:, None, None].expand(-1, 1, self.classes_per_task))
+            return F.cross_entropy(own[:, 0], targets % self.classes_per_task)
+        return F.cross_entropy(logits[:, self.seen(num_learned)], targets)
+
+    def predicted(
+        self, logits: Tensor, task_id: int, num_learned: int, scenario: ScenarioName
+    ) -> Tensor:
+        """The output unit that `scenario` picks for a batch of one task: int64 (B,).
+
+        Args:
+            logits: (B, num_outputs).
+            task_id: the task the batch is from; read in the task scenario alone.
+            num_learned: tasks learned so far; outputs of later ones never compete.
+            scenario: how to score; may differ from the training's (task <-> class).
+        """
+        units = self.head(task_id) if scenario == "task" else self.seen(num_learned)
+        return logits[:, units].argmax(dim=1) + units.start
+
+    def sum_score(
+        self, logits: Tensor, y: Tensor, task_id: int, num_learned: int, scenario: ScenarioName
+    ) -> Tensor:
+        """Right answers on a batch of one task, of labels y within the task: a scalar."""
+        picked = self.predicted(logits, task_id, num_learned, scenario)
+        return (picked == self.targets(y, task_id)).sum()
+
+    def replay_views(
+        self, logits: Tensor, old_logits: Tensor, num_past: int, owners: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Which outputs count on replayed samples, for the network and for the earlier one.
+
+        task: each sample's own head where its task is known, else (unconditional replay) every
+        past head, each as a row of its own; domain: the shared head; class: all heads seen, of
+        which the earlier network knows all but the current task's.
+
+        Args:
+            logits: (B, num_outputs) of the network being trained.
+            old_logits: (B, num_outputs) of the network before the current task.
+            num_past: tasks learned before the current one.
+            owners: int64 (B,), the task each sample was generated for; None if unknown.
+
+        Returns:
+            (R, C) and (R, C'), C' <= C.
+        """
+        if self.scenario == "class":
+            return logits[:, self.seen(num_past + 1)], old_logits[:, self.seen(num_past)]
+        if self.scenario == "domain":
+            return logits, old_logits
+        return self._own_heads(logits, num_past, owners), self._own_heads(
+            old_logits, num_past, owners
+        )
+
+    def _own_heads(self, logits: Tensor, num_past: int, owners: Tensor | None) -> Tensor:
+        heads = logits.unflatten(1, (self.num_tasks, self.classes_per_task))
+        if owners is None:
+            return heads[:, :num_past].flatten(0, 1)
+        rows = owners[:, None, None].expand(-1, 1, self.classes_per_task)
+        return heads.gather(1, rows)[:, 0]
+
+
+@dataclass(frozen=True)
+class RegressionLayout(OutputLayout):
+    """All tasks share the outputs, targets are numbers, the loss and the score their squared
+    error."""
+
+    score = "mse"
+
+    @property
+    def num_outputs(self) -> int:
+        return self.classes_per_task
+
+    def head(self, task_id: int) -> slice:
+        return slice(0, self.classes_per_task)
+
+    def targets(self, y: Tensor, task_id: int) -> Tensor:
+        return y
+
+    def cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
+        """Mean squared error."""
+        return F.mse_loss(logits, targets)
+
+    def head_cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
+        """Mean squared error."""
+        return F.mse_loss(logits, targets)
+
+    def sum_score(
+        self, logits: Tensor, y: Tensor, task_id: int, num_learned: int, scenario: ScenarioName
+    ) -> Tensor:
+        """Squared errors on a batch, summed."""
+        return (logits - y).square().sum()
+
+
+def make_layout(config: TrialConfig, num_tasks: int, classes_per_task: int) -> OutputLayout:
+    """The layout of a trial's benchmark and scenario."""
+    kind = RegressionLayout if config.benchmark.name in REGRESSION else OutputLayout
+    return kind(config.scenario, num_tasks, classes_per_task)

@@ -1,0 +1,1 @@
+"""Files: checkpoints, locks, atomic writes, classifiers that trials share."""

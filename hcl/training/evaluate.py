@@ -1,0 +1,65 @@
+"""Rows of the accuracy matrix."""
+
+import torch
+from torch import Tensor
+
+from hcl.benchmarks.arrays import Benchmark, TaskData
+from hcl.config.methods import ScenarioName
+from hcl.methods.base import Method
+
+SPLITS = ("val", "test")
+# Inputs that are scored at once unless told otherwise, and values of them: 10,000 images of MNIST,
+# 2,700 of CIFAR, 55 of ImageNet's size. Bounds memory, not results.
+INPUTS_AT_ONCE, VALUES_AT_ONCE = 10_000, 2**23
+
+
+@torch.no_grad()
+def evaluate_row(
+    method: Method, benchmark: Benchmark, scenario: ScenarioName, batch_size: int
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Score all tasks learned so far in one scenario.
+
+    Args:
+        method: in evaluation mode.
+        benchmark: the task sequence.
+        scenario: decides whether the task is given and which outputs compete.
+        batch_size: inputs at once; 0 as `inputs_at_once` has it.
+
+    Returns:
+        Split -> (accuracy on each task, share of each task's inputs whose task was inferred right;
+        empty where the method infers none). No entry for an empty split.
+    """
+    counts: dict[str, list[Tensor]] = {}
+    for task in benchmark.tasks[: method.num_learned]:
+        for split in SPLITS:
+            data: TaskData = getattr(task, split)
+            if len(data):
+                right = sum_scores(method, data, task.task_id, scenario, batch_size)
+                counts.setdefault(split, []).append(right / len(data))
+    # One synchronisation with the device per split, not one per batch.
+    rows = {split: torch.stack(rights).tolist() for split, rights in counts.items()}
+    return {
+        split: ([r[0] for r in row], [r[1] for r in row if r[1] >= 0])
+        for split, row in rows.items()
+    }
+
+
+def sum_scores(
+    method: Method, data: TaskData, task_id: int, scenario: ScenarioName, batch_size: int
+) -> Tensor:
+    """float64 (2,): scores (right answers) and right tasks over one task's inputs, by a method in
+    evaluation mode; the second is negative where no task is inferred."""
+    layout = method.layout
+    total = torch.zeros(2, dtype=torch.float64, device=data.x.device)
+    at_once = batch_size or inputs_at_once(data.x)
+    for index in torch.arange(len(data), device=data.x.device).split(at_once):
+        x, y = data.batch(index)
+        logits, task_ids = method.predict(x, task_id if scenario == "task" else None)
+        total[0] += layout.sum_score(logits, y, task_id, method.num_learned, scenario)
+        total[1] += -len(y) if task_ids is None else (task_ids == task_id).sum()
+    return total
+
+
+def inputs_at_once(x: Tensor) -> int:
+    """Of inputs (N, ...)."""
+    return max(1, min(INPUTS_AT_ONCE, VALUES_AT_ONCE // max(1, x[0].numel())))

@@ -1,0 +1,67 @@
+"""Device, threads, kernels and versions of the process that trains."""
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+
+import numpy
+import torch
+
+from hcl.config import ConfigError
+from hcl.kernels.malloc import keep_freed_memory
+from hcl.kernels.matmul import fastest_float32
+from hcl.results import NUMERICS_VERSION
+from hcl.training.trial import Runtime
+
+
+@contextmanager
+def process_settings(runtime: Runtime) -> Iterator[None]:
+    """Threads and kernels for the trial; one clear sentence where the device is not there."""
+    check_device(runtime.device)
+    if runtime.threads is not None and runtime.threads < 1:
+        raise ConfigError(f"threads: must be >= 1 but got {runtime.threads}")
+    keep_freed_memory()
+    before = torch.get_num_threads()
+    try:
+        if runtime.threads:
+            torch.set_num_threads(runtime.threads)
+        with fastest_float32():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def check_device(name: str) -> None:
+    """Before anything is trained.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"unknown device {name!r}; use cpu, cuda or cuda:NUMBER")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device {name} is not available here; use --device cpu")
+
+
+def versions(runtime: Runtime) -> dict[str, str]:
+    """Give the versions that matter to the numbers, of hcl, Python and libraries; the device."""
+    is_cuda = torch.device(runtime.device).type == "cuda"
+    name = torch.cuda.get_device_name(runtime.device) if is_cuda else platform.machine()
+    try:
+        own = metadata.version("hcl")
+    except metadata.PackageNotFoundError:  # run from a checkout, e.g. on a bare GPU node
+        own = "not installed"
+    return {
+        "hcl": own,
+        "numerics": str(NUMERICS_VERSION),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "device": name,
+        "threads": str(torch.get_num_threads()),
+    }

@@ -1,0 +1,1 @@
+"""Ray: the connection, resources, code for the workers, progress."""

@@ -1,0 +1,185 @@
+"""What trainings would need: sizes from shapes, hours from steps timed on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcl.config import BenchmarkConfig, ConfigError, TrialConfig
+from sweeps.cluster.resources import GIB
+from sweeps.output.table import Table
+
+if TYPE_CHECKING:
+    from hcl.benchmarks.arrays import Benchmark
+    from hcl.measure.estimate import Estimate
+    from hcl.training.trial import Runtime
+
+ROOM = 0.8  # share of the free memory that a probe may be expected to take
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Trainings of one configuration, or of several whose steps cost the same.
+
+    Attributes:
+        name: for the reader.
+        config: one of them.
+        count: how many.
+    """
+
+    name: str
+    config: TrialConfig
+    count: int
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one training of a `Planned` needs. `step_seconds` is None where no step was timed."""
+
+    planned: Planned
+    sizes: Estimate
+    step_seconds: float | None
+    why_not: str = ""
+    num_steps: int = 0  # of one training
+
+    @property
+    def hours(self) -> float | None:
+        """Of one training, evaluation not counted."""
+        if self.step_seconds is None:
+            return None
+        return self.step_seconds * self.num_steps / 3600
+
+
+def group(configs: Iterable[tuple[str, TrialConfig, int]]) -> list[Planned]:
+    """Join what costs the same: seeds, and settings that are no sizes (beta, a learning rate).
+
+    Args:
+        configs: name, configuration and number of trainings of each.
+    """
+    found: dict[str, Planned] = {}
+    for name, config, count in configs:
+        flat = config.to_dict()
+        size = {k: v for k, v in flat.items() if not isinstance(v, float) and k != "seed"}
+        size["train/epochs"] = config.train.epochs
+        same = found.get(str(size))
+        if same is None:
+            found[str(size)] = Planned(name, config, count)
+        else:
+            names = same.name if name in same.name.split(", ") else f"{same.name}, {name}"
+            found[str(size)] = Planned(names, same.config, same.count + count)
+    return list(found.values())
+
+
+def measure(planned: Sequence[Planned], runtime: Runtime) -> list[Needs]:
+    """Sizes of each, and a step's time where it is expected to fit into the free memory.
+
+    Raises:
+        ConfigError: data missing, or the device is not there.
+    """
+    from rich.progress import track
+
+    found = track(planned, "timing steps", transient=True)
+    return [_measure(one, runtime) for one in found]
+
+
+def _measure(planned: Planned, runtime: Runtime) -> Needs:
+    from hcl.measure.estimate import estimate
+    from hcl.measure.probe import probe
+
+    config = planned.config
+    sizes = estimate(config, _benchmark(config.benchmark, runtime.data_root))
+    free = free_bytes(runtime.device)
+    if sizes.peak_bytes > ROOM * free:
+        why = (
+            f"{planned.name}: no step was timed, for about {sizes.peak_bytes / GIB:.1f} GiB are"
+            f" expected and {free / GIB:.1f} GiB are free"
+        )
+        return Needs(planned, sizes, None, why)
+    try:
+        timed = probe(config, runtime)
+        return Needs(planned, sizes, timed.mean, num_steps=sum(timed.steps))
+    except ConfigError:
+        raise
+    except (RuntimeError, MemoryError) as error:  # torch's, of memory above all
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return Needs(planned, sizes, None, f"{planned.name}: no step was timed: {reason}")
+
+
+@lru_cache(maxsize=2)
+def _benchmark(config: BenchmarkConfig, data_root: Path | str | None) -> Benchmark:
+    from hcl import benchmarks
+
+    return benchmarks.load(config, data_root)
+
+
+def free_bytes(device: str) -> int:
+    """Memory that a process here may still take on `device`; where that is not told, all of it."""
+    if device != "cpu":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if (told := Path("/proc/meminfo")).is_file():  # Linux
+        lines = told.read_text().splitlines()
+        known = [line.split()[1] for line in lines if line.startswith("MemAvailable")]
+        free = int(known[0]) * 1024 if known else free
+    bound, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    if bound.is_file() and (text := bound.read_text().strip()) != "max":
+        free = min(free, int(text) - int(used.read_text()))  # of a container
+    return free
+
+
+def table(title: str, needs: Sequence[Needs], device: str, more: Sequence[str] = ()) -> Table:
+    """One line for each; the last one is their sum. `more` are further notes."""
+    columns = ("", "target weights", "stored", "ratio", "weights MiB", "optimizer MiB",
+               "kept MiB", "peak MiB", "steps/s", "h each", "trainings", "h")  # fmt: skip
+    total, rows = sum_hours(needs), [_row(one) for one in needs]
+    count = sum(one.planned.count for one in needs)
+    rows.append(("sum", *[""] * 9, f"{count:,}", _short(total)))
+    notes = (
+        "stored: numbers kept to predict (hypernetwork and embeddings); ratio: of them to the"
+        " target's weights",
+        "optimizer: Adam's moments; kept: by the method, of past tasks; peak: these, the data set"
+        " and a step's own tensors, estimated for the last task, without the libraries' memory",
+        f"steps of the first and the last task were timed on {device} just now, beside whatever"
+        " else runs here; hours: one training after the other, evaluation not counted",
+        *(one.why_not for one in needs if one.why_not),
+        *more,
+    )
+    return Table(title, columns, tuple(rows), notes)
+
+
+def _row(one: Needs) -> tuple[str, ...]:
+    sizes, hours = one.sizes, one.hours
+    parts = (sizes.weight_bytes, sizes.optimizer_bytes, sizes.kept_bytes, sizes.peak_bytes)
+    return (
+        one.planned.name,
+        f"{sizes.target_weights:,}",
+        f"{sizes.stored:,}",
+        f"{sizes.compression_ratio:.3f}",
+        *(f"{size / _MIB:,.1f}" for size in parts),
+        _short(None if one.step_seconds is None else 1 / one.step_seconds),
+        _short(hours),
+        f"{one.planned.count:,}",
+        _short(None if hours is None else hours * one.planned.count),
+    )
+
+
+def _short(value: float | None) -> str:
+    """Two or three digits that count."""
+    if value is None:
+        return "?"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}" if value < 1 else f"{value:.1f}"
+
+
+def sum_hours(needs: Sequence[Needs]) -> float | None:
+    """Of all trainings; None where one of them is not known."""
+    hours = [one.hours for one in needs]
+    if any(each is None for each in hours):
+        return None
+    return sum((each or 0) * one.planned.count for each, one in zip(hours, needs, strict=True))

@@ -1,0 +1,207 @@
+"""Progress a person can follow: trials done, running and failed, the best so far, time left."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune import Callback
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from sweeps.output.metric_names import shown
+from sweeps.records.report_keys import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
+
+PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
+LIVE_EVERY = 0.5
+NAMED = 8  # running trials in a line
+
+
+@dataclass
+class Counts:
+    """Where a sweep is.
+
+    Attributes:
+        total: trials of the whole sweep.
+        num_tasks: of every trial.
+        mode: "max" or "min"; "" where no value is better than another.
+        objective: name of the value, which says how it is shown.
+        done: trials with a value, of earlier starts too.
+        failed: trials without one.
+        stopped: trials given up early.
+        refused: numbers of trials that were not trained; the search's own list, which grows.
+        best: objective and trial number.
+        running: trial number -> tasks learned.
+        started: when this start began.
+    """
+
+    total: int
+    num_tasks: int
+    mode: str
+    objective: str = ""
+    done: int = 0
+    failed: int = 0
+    stopped: int = 0
+    refused: Sequence[int] = ()
+    best: tuple[float, int] | None = None
+    running: dict[int, int] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.ended_before = self.ended
+
+    @property
+    def ended(self) -> int:
+        """Trials that were trained and are over, one way or another."""
+        return self.done + self.failed + self.stopped
+
+    def stop(self, number: int) -> None:
+        """A trial was given up early: its value is not comparable."""
+        self.running.pop(number, None)
+        self.stopped += 1
+
+    def end(self, number: int, value: float | None) -> None:
+        """A trial ended, with its objective or without."""
+        self.running.pop(number, None)
+        if value is None or value != value:
+            self.failed += 1
+            return
+        self.done += 1
+        if not self.mode:
+            return
+        is_better = self.best is None or (
+            value > self.best[0] if self.mode == "max" else value < self.best[0]
+        )
+        if is_better:
+            self.best = (value, number)
+
+    def seconds_left(self, now: float) -> float | None:
+        """By the pace of this start; None before its first task."""
+        ended = self.ended - self.ended_before
+        learned = sum(self.running.values()) / self.num_tasks
+        left = self.total - self.ended - len(self.refused) - learned
+        passed = ended + learned
+        return (now - self.started) / passed * left if passed > 0 else None
+
+    def line(self, now: float) -> str:
+        """All of it in one line."""
+        parts = [f"{self.done}/{self.total} trials done"]
+        parts.append(f"{len(self.running)} running" + self._tasks())
+        parts += [f"{self.stopped} stopped early"] if self.stopped else []
+        parts += [f"{len(self.refused)} refused"] if self.refused else []
+        parts.append(f"{self.failed} failed")
+        if self.best:
+            parts.append(f"best {shown(self.objective, self.best[0])} (trial {self.best[1]})")
+        if self.running and (left := self.seconds_left(now)) is not None:
+            parts.append(f"about {duration(left)} left")
+        return ", ".join(parts)
+
+    def _tasks(self) -> str:
+        """What the running trials have learned: of each, or of all where they are many."""
+        if not self.running:
+            return ""
+        of = self.num_tasks
+        if len(self.running) > NAMED:
+            learned = sum(self.running.values())
+            return f" ({learned} of their {len(self.running) * of} tasks learned)"
+        named = (f"trial {number}: {k}/{of} tasks" for number, k in self.running.items())
+        return f" ({', '.join(named)})"
+
+
+class ProgressCallback(Callback):
+    """Ray tells it what happens; it shows a bar on a terminal and lines elsewhere.
+
+    Args:
+        counts: where the sweep is, updated here.
+        console: what is written to.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self, counts: Counts, console: Console, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.counts, self.console, self.clock = counts, console, clock
+        self._bar = _bar(console) if console.is_terminal else None
+        self._task = self._bar.add_task("", total=counts.total, line="") if self._bar else None
+        self._next = 0.0
+        self._shown = ""
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        """The sweep begins."""
+        if self._bar:
+            self._bar.start()
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """A trial begins, or goes on after its process died."""
+        self.counts.running.setdefault(trial.config["number"], 0)
+
+    def on_trial_result(
+        self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A task was learned."""
+        self.counts.running[trial.config["number"]] = result.get(TASKS_LEARNED, 0)
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """A trial ended, with a value or a failure that it told itself."""
+        last = trial.last_result or {}
+        if FAILURE not in last and last.get(TASKS_LEARNED, 0) < last.get(NUM_TASKS, 0):
+            self.counts.stop(trial.config["number"])
+            return
+        value = None if FAILURE in last else last.get(OBJECTIVE)
+        self.counts.end(trial.config["number"], value)
+        if FAILURE in last:
+            self._say(f"trial {trial.config['number']} failed: {last[FAILURE]}")
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """A trial's process died once too often."""
+        self.counts.end(trial.config["number"], None)
+        self._say(f"trial {trial.config['number']} failed: see its journal")
+
+    def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
+        """Ray's loop went round."""
+        now = self.clock()
+        if now >= self._next:
+            self._next = now + (LIVE_EVERY if self._bar else PLAIN_EVERY)
+            self.show(now)
+
+    def on_experiment_end(self, trials: list, **info: Any) -> None:
+        """Ray is done, or was interrupted."""
+        self.show(self.clock())
+        self.close()
+
+    def show(self, now: float) -> None:
+        """Write the current line, unless it stands there already."""
+        line = self.counts.line(now)
+        if self._bar and self._task is not None:
+            self._bar.update(
+                self._task, completed=self.counts.ended + len(self.counts.refused), line=line
+            )
+        elif line != self._shown:
+            self.console.print(line, soft_wrap=True, highlight=False)
+        self._shown = line
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def _say(self, text: str) -> None:
+        console = self._bar.console if self._bar else self.console
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Ray pickles its callbacks to disk; a terminal cannot go with them.
+        return {}
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(BarColumn(20), TextColumn("{task.fields[line]}"), console=console)

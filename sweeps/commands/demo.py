@@ -1,0 +1,116 @@
+"""`hcl demo`: the main job in three minutes on two cores, with data that needs no download.
+
+A sweep of hypernetwork trials on split digits, then the best one beside SI, online EWC and
+fine-tuning on split and permuted digits, over fresh seeds.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hcl.config import TrialConfig
+from sweeps.cluster.connection import set_environment
+from sweeps.commands.options import say
+from sweeps.launch.fixed_trials import run_cells
+from sweeps.launch.request import SweepRequest, store_of
+from sweeps.launch.run_sweep import run_sweep
+from sweeps.records.folder import SweepFolder, git_tags
+from sweeps.space.search_space import load
+from sweeps.workers.seed import Place
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SPACE = Path(__file__).parents[2] / "search_spaces" / "split_digits-hnet.yaml"
+SWEEP, COMPARISON = "demo-sweep", "demo-comparison"
+NUM_TRIALS = 8
+SEEDS = (101, 102, 103)  # not those of the search
+
+PERMUTED_HNET = {
+    "method/beta": 0.01,
+    "method/embedding_size": 16,
+    "method/chunk_embedding_size": 16,
+    "method/chunk_size": 1000,
+    "method/hidden_sizes": [25, 25],
+    "train/lr": 1e-3,
+}
+# Chosen on validation data. Split digits: best of 12 trials of each search space, seed 1; SI's
+# best two tied there, told apart by seeds 1 to 5 (0.979 against 0.901). Permuted digits: a few
+# values by hand, seed 1 (HNET lr 1e-3, 3e-3; c 1, 10, 100; lambda 1e2 to 1e5).
+BASELINES: dict[str, list[dict[str, Any]]] = {
+    "split_digits": [
+        {"method/name": "si", "method/c": 131.1, "train/lr": 8.888e-4},
+        {
+            "method/name": "online_ewc",
+            "method/ewc_lambda": 2.054e4,
+            "method/gamma": 1.0,
+            "train/lr": 9.561e-4,
+        },
+        {"method/name": "finetune", "train/lr": 1e-3},
+    ],
+    "permuted_digits": [
+        {"method/name": "si", "method/c": 1.0, "train/lr": 1e-3},
+        {"method/name": "online_ewc", "method/ewc_lambda": 100.0, "method/gamma": 1.0},
+        {"method/name": "finetune", "train/lr": 1e-3},
+    ],
+}
+
+
+def main(storage: Path, console: "Console") -> int:
+    """Run the demo, or what is left of it; returns the exit code."""
+    set_environment()
+    import ray
+
+    from sweeps.cluster.connection import start
+
+    say(f"1. A sweep of {NUM_TRIALS} hypernetwork trials on split digits (8x8 images, 5 tasks).")
+    start(None)  # one Ray for both parts
+    try:
+        folder = SweepFolder(storage, SWEEP)
+        space = load(SPACE).with_sweep(num_trials=NUM_TRIALS)
+        outcome = run_sweep(SweepRequest(space, folder, command="hcl demo"), console)
+        if not outcome.best:
+            return outcome.exit_code or 1
+        say("\n2. The best of them beside other methods, on split and on permuted digits.")
+        best = space.trial_config(outcome.best[0]["params"], seed=SEEDS[0])
+        comparison = SweepFolder(storage, COMPARISON)
+        results = run_cells(_cells(best), comparison, _place(comparison), console)
+    finally:
+        ray.shutdown()
+    _show(folder, comparison)
+    return 0 if all(results) else 1
+
+
+def _cells(best: TrialConfig) -> list[TrialConfig]:
+    """The comparison: every method on both benchmarks, over the fresh seeds."""
+    tuned = best.to_dict()
+    shared = {key: tuned[key] for key in ("benchmark/val_fraction", "target/hidden_sizes",
+                                          "train/iterations", "train/batch_size")}  # fmt: skip
+    permuted = {**shared, "benchmark/name": "permuted_digits", "train/iterations": 400}
+    rows = [tuned, {**permuted, **PERMUTED_HNET, "eval_scenarios": ["task", "class"]}]
+    for benchmark, methods in BASELINES.items():
+        start = shared if benchmark == "split_digits" else permuted
+        rows += [{**start, "benchmark/name": benchmark, **method} for method in methods]
+    return [TrialConfig.from_dict({**row, "seed": seed}) for row in rows for seed in SEEDS]
+
+
+def _place(folder: SweepFolder) -> Place:
+    from sweeps.tracking import prepare
+
+    store = store_of(folder, None)
+    prepare(store)
+    return Place(folder.name, store, tags=git_tags(), phase="confirm", threads=1)
+
+
+def _show(sweep: SweepFolder, comparison: SweepFolder) -> None:
+    from sweeps.reports.report import method_table, report
+    from sweeps.tracking import runs_frame
+
+    say("\n" + report(sweep.name, store_of(sweep, None), "terminal"))
+    say(method_table(runs_frame(store_of(comparison, None), comparison.name)).terminal())
+    say(
+        "HNET: best of the sweep (split), beta 0.01 (permuted); baselines at the settings in"
+        " sweeps/commands/demo.py."
+        f"\nCompare runs and their accuracy matrices in a browser: {sys.argv[0]} ui --storage"
+        f" {sweep.storage}"
+    )

@@ -1,0 +1,1 @@
+"""A sweep from request to outcome."""

@@ -1,0 +1,1 @@
+"""Tables, statistics, plots and pages, from numbers alone."""

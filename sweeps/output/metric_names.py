@@ -1,0 +1,64 @@
+"""Names and units of methods and metrics, as tables and messages show them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+# Registry keys are [a-z0-9_]; these are the papers' names, in the order of a table's columns.
+LABELS = {
+    "hnet": "HNET",
+    "hnet_ent": "HNET+ENT",
+    "hnet_tir": "HNET+TIR",
+    "hnet_r": "HNET+R",
+    "online_ewc": "Online EWC",
+    "ewc": "EWC",
+    "si": "SI",
+    "dgr": "DGR",
+    "dgr_distill": "DGR+distill",
+    "lwf": "LwF",
+    "er": "ER",
+    "finetune": "Fine-tuning",
+    "from_scratch": "From scratch",
+    "joint": "Joint",
+}
+
+
+SCENARIOS = ("task", "domain", "class")
+
+
+UNITS = "mean ± SEM (n seeds); n = 1 has no SEM"
+
+
+def label(method: str, scenario: str) -> str:
+    """A method's name in a table: a hypernetwork that is not told the task infers it (ENT)."""
+    key = "hnet_ent" if method == "hnet" and scenario != "task" else method
+    return LABELS.get(key, key)
+
+
+def heading(name: str) -> str:
+    """A metric's name in words that a narrow column can break into lines."""
+    words = " ".join(name.rsplit("/", 1)).replace("_", " ")
+    return f"{words} (%)" if is_fraction(name) else words
+
+
+def is_fraction(name: str) -> bool:
+    """Whether a metric is an accuracy or a difference of two, shown in percent."""
+    return any(word in name for word in ("accuracy", "forgetting", "transfer"))
+
+
+def shown(name: str, value: float) -> str:
+    """A metric's value as tables show it: accuracies in percent."""
+    return f"{100 * value:.2f} %" if is_fraction(name) else f"{value:.4f}"
+
+
+def spell(params: pd.Series) -> str:
+    """beta=0.01 and so on, without the params that only other methods have."""
+    return " ".join(f"{name}={_value(value)}" for name, value in params.dropna().items())
+
+
+def _value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

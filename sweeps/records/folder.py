@@ -1,0 +1,186 @@
+"""A sweep on disk: one folder, keyed by Optuna's trial numbers.
+
+STORAGE/mlflow.db  artifacts/       all sweeps' MLflow runs, unless a server has them
+STORAGE/sweeps/NAME/
+    search_space.yaml  sweep.json   as launched
+    study.db                        the Optuna study
+    trials/0007/seed_1/             journal.jsonl, checkpoints/, result.json
+"""
+
+import fcntl
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import yaml
+
+from hcl.config import ConfigError
+from sweeps.records.journal import FILE_NAME
+
+# A name is a folder, an MLflow experiment, a part of a tag and of a query.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+@dataclass(frozen=True)
+class SweepFolder:
+    """Where everything of one sweep is."""
+
+    storage: Path
+    name: str
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(
+                f"--name {self.name!r}: use letters, digits, '_', '-' and '.', at most 100"
+            )
+        # Trials run in other working directories, where a relative path is another folder.
+        object.__setattr__(self, "storage", Path(self.storage).expanduser().absolute())
+
+    @property
+    def path(self) -> Path:
+        """The sweep's own folder."""
+        return self.storage / "sweeps" / self.name
+
+    @property
+    def study_url(self) -> str:
+        """The study's database."""
+        return f"sqlite:///{self.path / 'study.db'}"
+
+    @property
+    def space_file(self) -> Path:
+        """The search space as launched, command-line changes included."""
+        return self.path / "search_space.yaml"
+
+    def seed_folder(self, trial: int | str, seed: int) -> Path:
+        """Records of one seed of a trial (a number, or a name for a single run)."""
+        return self.path / "trials" / trial_label(trial) / f"seed_{seed}"
+
+    def journals(self) -> list[Path]:
+        """Folders of all seeds that have begun."""
+        return sorted(path.parent for path in self.path.glob(f"trials/*/*/{FILE_NAME}"))
+
+    def read_info(self) -> dict[str, Any]:
+        """What sweep.json says; empty before the first start.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
+        path = self.path / "sweep.json"
+        try:
+            info = json.loads(path.read_text())
+            if not isinstance(info, dict):
+                raise ValueError("it holds no JSON object")
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{path} is damaged ({error}); restore it from a copy") from None
+        return info
+
+    def write_info(self, **changes: Any) -> None:
+        """Change entries of sweep.json."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        info = {**self.read_info(), **changes}
+        write_atomically(self.path / "sweep.json", json.dumps(info, indent=2) + "\n")
+
+    def write_space(self, document: dict[str, Any]) -> None:
+        """Keep the search space as launched."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(document, sort_keys=False, width=99)
+        write_atomically(self.space_file, f"# sweep {self.name}, as launched\n{text}")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be this sweep's only driver.
+
+        Raises:
+            ConfigError: another process is, or the folder cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            opened = open(self.path / ".lock", "a+")
+        except OSError as error:
+            raise ConfigError(
+                f"--storage {self.storage}: {self.path} cannot be written ({error.strerror})"
+            ) from None
+        with opened as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise ConfigError(
+                    f"sweep {self.name!r} is being run by process {file.read().strip()};"
+                    " wait for it, stop it, or choose another --name"
+                ) from None
+            _write_owner(file)
+            yield
+
+
+def trial_label(trial: int | str) -> str:
+    """`0007` for trial 7; a single run's name stays as it is."""
+    return f"{trial:04d}" if isinstance(trial, int) else trial
+
+
+@contextmanager
+def only_process(folder: Path, timeout: float) -> Iterator[None]:
+    """Wait until no other process works in `folder`.
+
+    A trial whose driver was killed may live on for a moment when it is handed out again.
+
+    Raises:
+        TimeoutError: the other process did not end in `timeout` seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + timeout
+    with open(folder / ".lock", "a+") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"another process still trains in {folder}") from None
+                time.sleep(0.1)
+        _write_owner(file)
+        yield
+
+
+def _write_owner(file: TextIO) -> None:
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The old file or the new one, never half of it, whatever is killed."""
+    draft = path.with_suffix(f"{path.suffix}.{os.getpid()}.tmp")
+    try:
+        with open(draft, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def git_tags() -> dict[str, Any]:
+    """Commit of this code and whether it was changed since; empty outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        commit = _git("rev-parse", "HEAD", cwd=here)
+        return {"git_commit": commit, "git_dirty": bool(_git("status", "--porcelain", cwd=here))}
+    except (OSError, subprocess.SubprocessError):
+        return {}
+
+
+def _git(*arguments: str, cwd: Path) -> str:
+    command = ["git", "--no-optional-locks", *arguments]
+    done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=10)
+    return done.stdout.strip()

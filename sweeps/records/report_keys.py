@@ -1,0 +1,7 @@
+"""Names of what a trial reports to Ray, for modules that import no Optuna."""
+
+OBJECTIVE = "objective"
+VALUES = "values"  # one for each objective, at the end
+TASKS_LEARNED = "tasks_learned"
+NUM_TASKS = "num_tasks"
+FAILURE = "failure"

@@ -1,0 +1,74 @@
+"""How trials ended, read from their journals and written there by the driver."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sweeps.records.folder import SweepFolder
+from sweeps.records.journal import Journal, JournalError
+
+ENDS = ("end", "failed", "stopped")  # kinds of a journal's last record
+
+
+DEATHS = "killed, out of memory or a lost node"
+
+
+def note_death(folder: SweepFolder, number: int, reason: str) -> None:
+    """A killed process could not write its end; the driver does, so that no run stays RUNNING."""
+    for path in seed_folders(folder, number):
+        records = readable_records(path)
+        if records and records[-1]["kind"] not in ENDS:
+            Journal(path).append("failed", reason=reason, status="FAILED", again=True)
+
+
+def note_stop(folder: SweepFolder, number: int) -> list[Path]:
+    """A trial that is stopped early learns nothing of it: the driver writes its journal's end.
+
+    Returns:
+        Folders of the seeds that had begun.
+    """
+    paths = seed_folders(folder, number)
+    for path in paths:
+        records = readable_records(path)
+        if records and records[-1]["kind"] not in ENDS:
+            learned = max([0, *(r["tasks_learned"] for r in records if r["kind"] == "task")])
+            Journal(path).append("stopped", tasks_learned=learned, status="KILLED")
+    return paths
+
+
+def explain(folder: SweepFolder) -> Callable[[int], str | None]:
+    """Why a trial ended with an error: a failure that its journals hold, or how often it died."""
+
+    def reason(number: int) -> str | None:
+        died = 0
+        for path in seed_folders(folder, number):
+            records = readable_records(path)
+            if records and records[-1]["kind"] == "failed":
+                return records[-1]["reason"]
+            died += _deaths(records)
+        return f"its process died {died} times ({DEATHS})" if died > 1 else None
+
+    return reason
+
+
+def seed_folders(folder: SweepFolder, number: int) -> list[Path]:
+    """Of a trial's seeds that have begun."""
+    return sorted(folder.seed_folder(number, 0).parent.glob("seed_*"))
+
+
+def readable_records(path: Path) -> list[dict[str, Any]]:
+    """A journal for the driver: what is wrong with it is the trial's failure, not the sweep's."""
+    try:
+        return Journal(path).records()
+    except JournalError:
+        return []
+
+
+def _deaths(records: list[dict[str, Any]]) -> int:
+    """Processes that began after the last end and wrote none of their own."""
+    begun = 0
+    for record in records:
+        if record["kind"] in ENDS:
+            begun = 0
+        begun += record["kind"] in ("start", "resume")
+    return begun

@@ -1,7 +1,0 @@
-"""Names of what a trial reports to Ray (see `sweeps.trial`), for those that import no Optuna."""
-
-OBJECTIVE = "objective"
-VALUES = "values"  # one for each objective, at the end
-TASKS_LEARNED = "tasks_learned"
-NUM_TASKS = "num_tasks"
-FAILURE = "failure"

@@ -1,0 +1,54 @@
+"""Settings of a sweep: the section `sweep` of a search space."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hcl.config.schema import build, setting
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """How a sweep is run."""
+
+    num_trials: int = setting(20, ge=1)
+    seeds: tuple[int, ...] = setting((1,), ge=0)  # trained in every trial; objective = their mean
+    objective: str | tuple[str, ...] = "val/task/average_accuracy"  # several: a Pareto front
+    mode: Literal["max", "min"] | tuple[Literal["max", "min"], ...] = "max"  # one for each
+    sampler: Literal["tpe", "random", "grid", "cmaes", "gp", "nsga2"] = "tpe"
+    sampler_seed: int = setting(0, ge=0)
+    early_stopping: Literal["none", "asha", "median"] = "none"  # at task boundaries
+    grace_tasks: int = setting(2, ge=1)  # that every trial learns before it may be stopped
+    max_compression_ratio: float = setting(0.0, ge=0)  # refused above it; 0 = no bound
+    max_concurrent_trials: int = setting(0, ge=0)  # 0 = as many as the resources allow
+    max_failures: int = setting(2, ge=0)  # retries of a trial whose process died
+    cpus_per_trial: int = setting(1, ge=1)
+    gpus_per_trial: float | Literal["auto"] = setting(0.0, ge=0)  # auto: measured, then packed
+    memory_per_trial: float = setting(0.0, ge=0)  # GiB; 0 = not counted
+    checkpoint_every: int = setting(1000, ge=0)  # training steps; 0 = after every task only
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """All of them, also where there is one."""
+        return (self.objective,) if isinstance(self.objective, str) else self.objective
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """ "max" or "min" for each objective."""
+        return (self.mode,) if isinstance(self.mode, str) else self.mode
+
+
+def _parse_sweep(section: Any, errors: list[str]) -> SweepSettings | None:
+    if not isinstance(section, Mapping):
+        errors.append(f"sweep: must be a mapping but got {section!r}")
+        return None
+    sweep = build(SweepSettings, section, "sweep.", errors)
+    if sweep and (not sweep.seeds or len(set(sweep.seeds)) < len(sweep.seeds)):
+        errors.append(f"sweep.seeds: must be different numbers but got {list(sweep.seeds)}")
+    share = sweep.gpus_per_trial if sweep else 0.0
+    if share != "auto" and share > 1 and share % 1:
+        errors.append(
+            f"sweep.gpus_per_trial: must be a whole number or at most 1 but got {share:g};"
+            " a trial is given whole GPUs or a share of one"
+        )
+    return sweep

@@ -1,0 +1,1 @@
+"""The Optuna study, which is the source of truth of a search."""

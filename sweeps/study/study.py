@@ -1,0 +1,81 @@
+"""A sweep's Optuna study: opened once for all its starts, never for another search."""
+
+import optuna
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from hcl.config import ConfigError
+from sweeps.space.search_space import SearchSpace
+from sweeps.study.pruners import make_pruner
+from sweeps.study.storage import PatientStorage
+
+
+def open_study(space: SearchSpace, name: str, storage_url: str) -> Study:
+    """Create the sweep's study, or take up the one that is there.
+
+    Args:
+        space: what is searched. Its points to evaluate are queued once per study.
+        name: of the study.
+        storage_url: database, as SQLAlchemy writes it.
+
+    Raises:
+        ConfigError: the database does not answer, or the study searches something else.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        study_name=name,
+        storage=open_storage(storage_url),
+        directions=["maximize" if mode == "max" else "minimize" for mode in space.sweep.modes],
+        load_if_exists=True,
+        pruner=make_pruner(space.sweep),
+    )
+    _check_same_search(study, space)
+    versions = study.user_attrs.get("optuna_versions", [])
+    if optuna.__version__ not in versions:
+        study.set_user_attr("optuna_versions", [*versions, optuna.__version__])
+    # A kill between two of these leaves the rest for the next start.
+    queued = {trial.user_attrs.get("point") for trial in study.get_trials(deepcopy=False)}
+    for index, point in enumerate(space.stored_points()):
+        if index not in queued:
+            study.enqueue_trial(point, user_attrs={"point": index})
+    return study
+
+
+def is_refused(trial: FrozenTrial) -> bool:
+    """Whether a trial was above the bound of compression and never trained."""
+    return trial.state.is_finished() and "refused" in trial.user_attrs
+
+
+def open_storage(url: str) -> PatientStorage:
+    """The database of studies at `url`.
+
+    Raises:
+        ConfigError: it does not answer; one sentence.
+    """
+    from sqlalchemy import NullPool, make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        # No pool: nothing stays open between two questions, so nothing has to be closed.
+        return PatientStorage(url, engine_kwargs={"poolclass": NullPool})
+    except (SQLAlchemyError, ImportError, RuntimeError) as error:
+        try:
+            shown = make_url(url).render_as_string(hide_password=True)
+        except SQLAlchemyError:
+            shown = url
+        why = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise ConfigError(f"the study's database {shown} cannot be opened: {why}") from None
+
+
+def _check_same_search(study: Study, space: SearchSpace) -> None:
+    known, wanted = study.user_attrs.get("digests"), space.digests()
+    if known is None and not study.get_trials(deepcopy=False):
+        study.set_user_attr("digests", wanted)
+    elif known is None:
+        raise ConfigError(f"study {study.study_name!r} was not made by hcl; choose another --name")
+    elif known != wanted:
+        parts = ", ".join(part for part in wanted if known.get(part) != wanted[part])
+        raise ConfigError(
+            f"sweep {study.study_name!r} was started with another {parts}, so its trials cannot"
+            " be compared with new ones; choose another --name or restore the file"
+        )

@@ -1,0 +1,279 @@
+"""Benchmarks: what the tasks are made of, on the digits and a tiny MNIST."""
+
+import re
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hcl.benchmarks import BENCHMARKS, load
+from hcl.benchmarks import digits as digits_module
+from hcl.benchmarks.arrays import Benchmark, TaskData
+from hcl.benchmarks.files import RawArrays
+from hcl.config import BENCHMARK_DEFAULTS, REGRESSION, BenchmarkConfig, ConfigError
+from hcl.config import IMAGES as SHAPED
+from hcl.config.benchmark import check
+from hcl.storage.files import DataError
+
+
+def config(name: str, **changes: Any) -> BenchmarkConfig:
+    return BenchmarkConfig(**{"name": name, **BENCHMARK_DEFAULTS[name], **changes})
+
+
+def everything(data: TaskData) -> tuple[torch.Tensor, torch.Tensor]:
+    return data.batch(torch.arange(len(data), device=data.y.device))
+
+
+def samples(data: TaskData) -> set[bytes]:
+    return {image.numpy().tobytes() for image in data.x}
+
+
+def assert_equal(one: Benchmark, other: Benchmark) -> None:
+    assert one.digest == other.digest
+    for a, b in zip(one.tasks, other.tasks, strict=True):
+        for split in ("train", "val", "test"):
+            x_a, y_a = everything(getattr(a, split))
+            x_b, y_b = everything(getattr(b, split))
+            assert torch.equal(x_a, x_b) and torch.equal(y_a, y_b)
+
+
+# Every benchmark; those of images have more to keep
+
+IMAGES = [name for name in BENCHMARKS if name not in REGRESSION]
+
+
+def test_registry_has_every_default() -> None:
+    assert set(BENCHMARKS) == set(BENCHMARK_DEFAULTS)
+    assert set(SHAPED) <= set(BENCHMARKS)
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_contract(name: str, tiny_root: Path) -> None:
+    benchmark = load(config(name, val_fraction=0.25), tiny_root)
+    assert benchmark.name == name
+    assert re.fullmatch(r"[0-9a-f]{16}", benchmark.digest)
+    assert [task.task_id for task in benchmark.tasks] == list(range(config(name).num_tasks))
+    assert len(benchmark.input_shape) == (3 if name in SHAPED else 1)
+    labels = list(range(benchmark.classes_per_task))
+    for task in benchmark.tasks:
+        for data in (task.train, task.val, task.test):
+            x, y = everything(data)
+            assert data.x.dtype == torch.uint8
+            assert x.dtype == torch.float32 and y.dtype == torch.int64
+            assert x.shape == (len(data), *benchmark.input_shape)
+            assert 0 <= x.min() and x.max() <= 1 and x.max() > 0.9
+            assert set(y.tolist()) <= set(labels)
+        assert sorted(set(task.test.y.tolist())) == labels
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_same_config_gives_the_same_data(name: str, tiny_root: Path) -> None:
+    wanted = config(name, val_fraction=0.25)
+    assert_equal(load(wanted, tiny_root), load(wanted, tiny_root))
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_digest_changes_with_every_setting(name: str, tiny_root: Path) -> None:
+    base = config(name, num_tasks=3, val_fraction=0.25)
+    others = [
+        replace(base, num_tasks=2),
+        replace(base, padding=3),
+        replace(base, val_fraction=0.5),
+        replace(base, seed=7),
+    ]
+    digests = {load(c, tiny_root).digest for c in (base, *others)}
+    assert len(digests) == len(others) + 1
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_validation_and_training_data_are_disjoint_and_exhaustive(
+    name: str, tiny_root: Path
+) -> None:
+    whole = load(config(name), tiny_root)
+    parts = load(config(name, val_fraction=0.25), tiny_root)
+    for before, after in zip(whole.tasks, parts.tasks, strict=True):
+        assert len(before.val) == 0
+        assert len(after.val) == round(0.25 * len(before.train))
+        assert len(after.train) + len(after.val) == len(before.train)
+        assert samples(after.train) | samples(after.val) == samples(before.train)
+        assert torch.equal(after.test.x, before.test.x)
+
+
+def test_no_image_is_both_in_training_and_validation(tiny_root: Path) -> None:
+    # Tiny MNIST is random noise, so equal pixels mean the same image.
+    for task in load(config("split_mnist", val_fraction=0.25), tiny_root).tasks:
+        assert not samples(task.train) & samples(task.val)
+
+
+def test_moving_keeps_values_digest_and_sharing(tiny_root: Path) -> None:
+    benchmark = load(config("permuted_mnist"), tiny_root)
+    moved = benchmark.to(torch.device("cpu"))
+    assert_equal(benchmark, moved)
+    on_meta = benchmark.to("meta")
+    assert on_meta.digest == benchmark.digest
+    assert len({id(task.train.x) for task in on_meta.tasks}) == 1
+
+
+# Permuted
+
+
+def test_task_0_is_unpermuted_and_padded_all_round(
+    tiny_root: Path, tiny_arrays: RawArrays
+) -> None:
+    benchmark = load(config("permuted_mnist"), tiny_root)
+    assert benchmark.input_shape == (1024,)
+    x, y = everything(benchmark.tasks[0].train)
+    images = x.reshape(-1, 32, 32)
+    original = torch.from_numpy(tiny_arrays["x_train"]).to(torch.float32) / 255
+    assert torch.equal(images[:, 2:-2, 2:-2], original)
+    assert images.count_nonzero() == original.count_nonzero()
+    assert y.tolist() == tiny_arrays["y_train"].tolist()
+
+
+def test_each_later_task_has_one_permutation_of_all_pixels() -> None:
+    tasks = load(config("permuted_digits", num_tasks=6, val_fraction=0.1)).tasks
+    assert tasks[0].train.permutation is None
+    orders = [task.train.permutation for task in tasks[1:]]
+    for task, order in zip(tasks[1:], orders, strict=True):
+        assert order is not None
+        assert sorted(order.tolist()) == list(range(64))
+        assert task.val.permutation is order and task.test.permutation is order
+        plain, _ = everything(tasks[0].test)
+        assert torch.equal(everything(task.test)[0], plain[:, order])
+    assert len({tuple(order.tolist()) for order in orders if order is not None}) == 5
+
+
+def test_all_permuted_tasks_share_one_copy_of_the_pixels() -> None:
+    tasks = load(config("permuted_digits", val_fraction=0.1)).tasks
+    for split in ("train", "val", "test"):
+        assert len({getattr(task, split).x.data_ptr() for task in tasks}) == 1
+        assert len({getattr(task, split).y.data_ptr() for task in tasks}) == 1
+
+
+def test_a_permutation_does_not_depend_on_the_number_of_tasks() -> None:
+    few, many = (load(config("permuted_digits", num_tasks=n)).tasks[2] for n in (3, 50))
+    assert torch.equal(everything(few.test)[0], everything(many.test)[0])
+
+
+def test_another_seed_permutes_differently() -> None:
+    one, other = (load(config("permuted_digits", seed=s)).tasks[1].test for s in (1, 2))
+    assert not torch.equal(everything(one)[0], everything(other)[0])
+
+
+# Split
+
+
+@given(st.integers(2, 10), st.data())
+def test_split_covers_its_classes_in_order(classes_per_task: int, data: st.DataObject) -> None:
+    num_tasks = data.draw(st.integers(1, 10 // classes_per_task))
+    wanted = config("split_digits", num_tasks=num_tasks, classes_per_task=classes_per_task)
+    benchmark = load(wanted)
+    labels = np.sort(digits_module.load()["y_train"])
+    found = [t.train.y.numpy() + t.task_id * classes_per_task for t in benchmark.tasks]
+    assert np.array_equal(
+        np.sort(np.concatenate(found)), labels[labels < num_tasks * classes_per_task]
+    )
+
+
+def test_split_tasks_hold_exactly_the_images_of_their_classes() -> None:
+    arrays = digits_module.load()
+    for task in load(config("split_digits")).tasks:
+        first = 2 * task.task_id
+        mask = np.isin(arrays["y_test"], (first, first + 1))
+        assert np.array_equal(task.test.x.numpy(), arrays["x_test"][mask].reshape(-1, 64))
+        assert np.array_equal(task.test.y.numpy() + first, arrays["y_test"][mask])
+
+
+def test_split_tasks_together_are_one_copy_of_the_pixels() -> None:
+    tasks = load(config("split_digits", val_fraction=0.2)).tasks
+    stored = sum(d.x.untyped_storage().nbytes() for t in tasks for d in (t.train, t.val, t.test))
+    assert stored == 1797 * 64
+
+
+def test_an_image_keeps_its_side_of_the_validation_split_in_a_shorter_sequence() -> None:
+    short, full = (
+        load(config("split_digits", num_tasks=n, val_fraction=0.2)).tasks[1] for n in (2, 5)
+    )
+    assert torch.equal(short.val.x, full.val.x)
+
+
+# Digits
+
+
+def test_digits_are_split_80_20_by_class_and_scaled_to_bytes() -> None:
+    from sklearn.datasets import load_digits
+
+    arrays = digits_module.load()
+    labels, counts = np.unique(load_digits().target, return_counts=True)
+    _, test_counts = np.unique(arrays["y_test"], return_counts=True)
+    assert test_counts.tolist() == [round(0.2 * n) for n in counts]
+    pixels = np.concatenate([arrays["x_train"], arrays["x_test"]])
+    assert pixels.shape == (1797, 8, 8)
+    assert (pixels.min(), pixels.max(), len(np.unique(pixels))) == (0, 255, 17)
+    assert labels.tolist() == list(range(10))
+
+
+def test_digests_of_digits_are_the_same_on_every_machine() -> None:
+    assert load(config("split_digits")).digest == "3824a3887eab6940"
+    assert load(config("permuted_digits", val_fraction=0.1)).digest == "8e0aa90b4f5fa0e4"
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("split_mnist", {"num_tasks": 6}, "benchmark/num_tasks: .* 6 tasks of 2 .* need 12"),
+        ("split_digits", {"num_tasks": 2, "classes_per_task": 6}, "need 12; set it to 1 or less"),
+        ("permuted_mnist", {"classes_per_task": 5}, "benchmark/classes_per_task: .* got 5"),
+        ("permuted_digits", {"padding": 33}, "benchmark/padding: .* got 33"),
+        ("cifar_6", {"num_tasks": 7}, "benchmark/num_tasks: cifar_6 has 6 tasks but got 7"),
+        ("cifar_6", {"classes_per_task": 5}, "every task of cifar_6 has 10 classes but got 5"),
+        ("split_cifar100", {"num_tasks": 21, "classes_per_task": 5}, "100 classes .* need 105"),
+    ],
+)
+def test_limits_are_refused_in_one_sentence(
+    name: str, changes: dict[str, int], words: str
+) -> None:
+    errors = check(config(name, **changes))
+    assert len(errors) == 1
+    assert re.search(words, errors[0]) and "\n" not in errors[0]
+    with pytest.raises(ConfigError, match=words):
+        load(config(name, **changes))
+
+
+def test_unknown_benchmark_suggests_the_known_one() -> None:
+    broken = BenchmarkConfig(**{**asdict(config("split_mnist")), "name": "split_mnits"})
+    with pytest.raises(ConfigError, match="did you mean split_mnist"):
+        load(broken)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_defaults_and_any_number_of_permutations_are_fine(name: str) -> None:
+    assert check(config(name)) == []
+    if name.startswith("permuted"):
+        assert check(config(name, num_tasks=250)) == []
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.999])
+def test_a_validation_fraction_that_empties_a_part_is_refused(
+    fraction: float, tiny_root: Path
+) -> None:
+    with pytest.raises(DataError, match=f"benchmark/val_fraction: {fraction} of the 8 training"):
+        load(config("split_mnist", val_fraction=fraction), tiny_root)
+
+
+def test_limits_need_neither_torch_nor_numpy() -> None:
+    script = (
+        "import sys, hcl.config;"
+        "sys.exit(bool({'torch', 'torchvision', 'numpy', 'sklearn'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,0 +1,237 @@
+"""Running statistics: whose they are, who may have which, and what is computed with them."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import assert_same, batch, errors_of, go, learn, trial
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from hcl.benchmarks import load
+from hcl.benchmarks.arrays import Benchmark
+from hcl.config import ConfigError, TrialConfig
+from hcl.config.target import TargetConfig
+from hcl.methods import METHODS, Method, Setup
+from hcl.methods.finetune import Finetune
+from hcl.methods.fisher import diagonal_fisher
+from hcl.methods.hnet import Hnet
+from hcl.networks import build_network
+from hcl.results import Progress
+from hcl.scenario import make_layout
+from hcl.storage import checkpoint
+
+
+@pytest.fixture(autouse=True)
+def small_resnet(tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One block per stage is batch norm enough."""
+    torch.set_num_threads(1)
+    monkeypatch.setenv("HCL_DATA", str(tiny_root))
+    monkeypatch.setattr("hcl.networks.resnet32.BLOCKS", 1)
+
+
+def resnet_trial(method: str, scenario: str = "task", **more: Any) -> TrialConfig:
+    values: dict[str, Any] = {"target__network": "resnet32", "target__hidden_sizes": [], **more}
+    if method.startswith("hnet"):
+        values |= {"method__chunk_size": 2000}
+    if method in ("ewc", "online_ewc"):
+        values |= {"method__fisher_samples": 2}
+    return trial(method, scenario, "split_cifar10", train__batch_size=4, **values)
+
+
+def build(config: TrialConfig) -> tuple[Method, Benchmark]:
+    benchmark = load(config.benchmark)
+    layout = make_layout(config, len(benchmark.tasks), benchmark.classes_per_task)
+    torch.manual_seed(0)
+    return METHODS[config.method_name](Setup(config, layout, benchmark.input_shape)), benchmark
+
+
+def copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: t.clone() for key, t in tensors.items()}
+
+
+def test_of_a_hypernetwork_per_task() -> None:
+    made, data = build(resnet_trial("hnet"))
+    assert isinstance(made, Hnet)
+    learn(made, data, 0)
+    first = copied(made.statistics(0))
+    assert first["norm.num_batches_tracked"] == 3
+    learn(made, data, 1, steps=2)
+    assert_same(copied(made.statistics(0)), first)
+    second = made.statistics(1)
+    assert second["norm.num_batches_tracked"] == 2  # begun anew
+    assert not torch.equal(second["norm.running_mean"], first["norm.running_mean"])
+    made.eval()
+    x, _ = batch(data, made, 0)
+    with torch.no_grad():
+        expected = made.target(made.weights_for(range(1))[0], x, first)
+        assert torch.equal(made.predict(x, 0).logits, expected)
+    assert_same(copied(made.statistics(0)), first)
+
+
+def test_of_a_hypernetwork_shared() -> None:
+    made, data = build(resnet_trial("hnet", target__batch_norm="shared"))
+    assert isinstance(made, Hnet)
+    learn(made, data, 0)
+    first = copied(made.statistics(0))
+    learn(made, data, 1, steps=2)
+    assert made.statistics(0) is made.statistics(1)
+    assert made.statistics(0)["norm.num_batches_tracked"] == 5
+    assert not torch.equal(made.statistics(0)["norm.running_mean"], first["norm.running_mean"])
+
+
+@pytest.mark.parametrize("method", ["finetune", "si", "online_ewc", "lwf", "er", "dgr"])
+def test_of_an_ordinary_network_per_task(method: str) -> None:
+    made, data = build(resnet_trial(method))
+    assert isinstance(made, Finetune)
+    learn(made, data, 0)
+    first = copied(dict(made.network.named_buffers()))
+    learn(made, data, 1)
+    own = copied(dict(made.network.named_buffers()))
+    assert not torch.equal(own["norm.running_mean"], first["norm.running_mean"])
+    made.eval()
+    x, _ = batch(data, made, 0)
+    with torch.no_grad():
+        past = functional_call(copy.deepcopy(made.network), first, (x,))
+        assert torch.equal(made.predict(x, 0).logits, past)
+        assert torch.equal(made.predict(x, 1).logits, made.network(x))
+        assert not torch.equal(made.network(x), past)
+    assert_same(copied(dict(made.network.named_buffers())), own)
+    # A task's statistics begin as they were made.
+    made.start_task(data.tasks[2])
+    assert made.network.get_buffer("norm.num_batches_tracked") == 0
+    assert not made.network.get_buffer("norm.running_mean").any()
+    # The teacher of rehearsal has those of the task before.
+    if method in ("lwf", "dgr"):
+        assert_same(made.previous["norm.running_mean"], own["norm.running_mean"])
+
+
+def test_of_an_ordinary_network_shared() -> None:
+    made, data = build(resnet_trial("finetune", target__batch_norm="shared"))
+    assert isinstance(made, Finetune)
+    for task_id in range(2):
+        learn(made, data, task_id)
+    assert made.network.get_buffer("norm.num_batches_tracked") == 6
+    made.eval()
+    x, _ = batch(data, made, 0)
+    with torch.no_grad():
+        assert torch.equal(made.predict(x, 0).logits, made.network(x))
+
+
+def test_the_teachers_answers_are_no_training() -> None:
+    """They come without dropout and leave its statistics alone."""
+    made, data = build(resnet_trial("lwf"))
+    learn(made, data, 0)
+    made.start_task(data.tasks[1])
+    made.train()
+    before = copied(made.previous)
+    made.train_step(*batch(data, made, 1))
+    assert_same(made.previous, before)
+    assert made.network.training
+
+
+STATEFUL = [
+    ("hnet", "task", "shared"),
+    ("hnet", "class", "per_task"),
+    ("finetune", "task", "per_task"),
+    ("lwf", "task", "per_task"),
+    ("online_ewc", "class", "shared"),
+    ("joint", "class", "shared"),
+    ("from_scratch", "task", "per_task"),
+]
+
+
+@pytest.mark.parametrize(("method", "scenario", "kept"), STATEFUL)
+def test_resumed_equals_never_stopped(
+    method: str, scenario: str, kept: str, tmp_path: Path
+) -> None:
+    config = resnet_trial(method, scenario, target__batch_norm=kept, train__iterations=4)
+
+    def stop(progress: Progress) -> None:
+        if progress.task_id == 2:
+            raise KeyboardInterrupt
+
+    steady, torn = tmp_path / "steady", tmp_path / "torn"
+    straight = go(config, steady)
+    with pytest.raises(KeyboardInterrupt):
+        go(config, torn, 3, progress=stop)
+    assert go(config, torn, 3).accuracy == straight.accuracy
+    states = [checkpoint.load_latest(folder) for folder in (steady, torn)]
+    for state in states:
+        assert state is not None
+        del state["seconds"], state["train_seconds"]
+    assert_same(*states)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"method/name": "joint"}, "joint cannot keep its statistics per_task; use shared"),
+        (
+            {"method/name": "from_scratch", "target/batch_norm": "shared"},
+            "from_scratch cannot keep its statistics shared; use per_task",
+        ),
+        (
+            {"method/name": "si", "scenario": "class"},
+            "si does not know the task in the class scenario and cannot choose its statistics;",
+        ),
+        ({"target/batch_norm": "off"}, "must be one of per_task, shared but got 'off'"),
+    ],
+)
+def test_what_cannot_be_is_refused(values: dict[str, Any], words: str) -> None:
+    (error,) = errors_of(
+        {"benchmark/name": "split_cifar10", "target/network": "resnet32", **values}
+    )
+    assert error.startswith("target/batch_norm: ") and words in error
+
+
+def test_networks_without_batch_norm_have_no_such_setting() -> None:
+    with pytest.raises(ConfigError, match="target/batch_norm: mlp has no such setting"):
+        trial("finetune", target__batch_norm="shared")
+
+
+@pytest.mark.parametrize("labels", ["predicted", "true", "expected"])
+@pytest.mark.parametrize("network", ["resnet32", "zenkenet"])
+def test_fisher_sample_by_sample(network: str, labels: str) -> None:
+    """With the statistics of evaluation, which make samples independent; without dropout."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        sizes = (4,) if network == "zenkenet" else ()
+        config = TargetConfig(network, sizes, conv_dropout=0.2, fc_dropout=0.2)
+        made = build_network(config, (3, 16, 16), 6)
+        x, y, active = torch.rand(5, 3, 16, 16), torch.randint(2, 5, (5,)), slice(2, 5)
+        made.train()
+        made(x)  # statistics of its own
+        made.eval()
+        before = copied(dict(made.named_buffers()))
+        mine = diagonal_fisher(made, [(x, y)], active, labels)
+        assert_same(copied(dict(made.named_buffers())), before)
+        theirs = one_by_one(made, x, y, active, labels)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert mine.keys() == theirs.keys()
+    for name in theirs:
+        torch.testing.assert_close(mine[name], theirs[name], rtol=1e-8, atol=1e-14)
+
+
+def one_by_one(
+    network: nn.Module, x: Tensor, y: Tensor, active: slice, labels: str
+) -> dict[str, Tensor]:
+    """The definition: one backward pass per sample and label."""
+    total = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
+    for n in range(len(x)):
+        p = network(x[n : n + 1])[0, active].softmax(0).detach()
+        chosen = {
+            "predicted": [(int(p.argmax()), 1.0)],
+            "true": [(int(y[n]) - active.start, 1.0)],
+            "expected": [(c, float(p[c])) for c in range(len(p))],
+        }[labels]
+        for label, weight in chosen:
+            log_p = F.log_softmax(network(x[n : n + 1])[0, active], 0)[label]
+            grads = torch.autograd.grad(log_p, list(network.parameters()))
+            for name, grad in zip(total, grads, strict=True):
+                total[name] += weight * grad.square() / len(x)
+    return total

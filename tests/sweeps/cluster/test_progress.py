@@ -1,0 +1,106 @@
+"""What a person reads while a sweep runs."""
+
+import pickle
+from io import StringIO
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from sweeps.cluster.progress import Counts, ProgressCallback, duration
+
+
+def counts(**more: Any) -> Counts:
+    objective = "val/task/average_accuracy"
+    return Counts(total=10, num_tasks=5, mode="max", objective=objective, started=0.0, **more)
+
+
+def test_the_line_says_done_running_failed_best_and_time_left() -> None:
+    state = counts(done=2, failed=1, best=(0.9, 0), running={4: 2, 5: 0})
+    state.end(3, 0.95)
+    state.end(6, None)
+    # In 60 s: 2 trials ended and 2 of 5 tasks; 10 - 5 - 0.4 are left.
+    assert state.seconds_left(60.0) == pytest.approx(60 / 2.4 * 4.6)
+    assert state.line(60.0) == (
+        "3/10 trials done, 2 running (trial 4: 2/5 tasks, trial 5: 0/5 tasks), 2 failed,"
+        " best 95.00 % (trial 3), about 2 min left"
+    )
+
+
+def test_nothing_is_promised_before_the_first_task() -> None:
+    state = counts(done=4, running={4: 0})
+    assert state.seconds_left(100.0) is None
+    assert state.line(100.0) == "4/10 trials done, 1 running (trial 4: 0/5 tasks), 0 failed"
+
+
+def test_many_running_trials_are_one_number() -> None:
+    line = counts(running={number: 2 for number in range(64)}).line(1.0)
+    assert "64 running (128 of their 320 tasks learned), 0 failed" in line
+
+
+@pytest.mark.parametrize(("mode", "best"), [("max", 0.9), ("min", 0.1)])
+def test_the_best_follows_the_mode(mode: str, best: float) -> None:
+    state = Counts(total=3, num_tasks=5, mode=mode)
+    for number, value in enumerate([0.5, 0.9, 0.1]):
+        state.end(number, value)
+    state.end(9, float("nan"))
+    assert state.best is not None and state.best[0] == best
+    assert (state.done, state.failed) == (3, 1)
+
+
+def trial(number: int, **last: Any) -> SimpleNamespace:
+    return SimpleNamespace(config={"number": number}, last_result=last)
+
+
+def test_without_a_terminal_there_is_a_line_every_ten_seconds_and_failures_at_once() -> None:
+    out, now = StringIO(), [0.0]
+    callback = ProgressCallback(counts(), Console(file=out, width=40), clock=lambda: now[0])
+    callback.setup()
+    for second in range(25):
+        now[0] = float(second)
+        if second == 1:
+            callback.on_trial_start(0, [], trial(0))
+            callback.on_trial_start(0, [], trial(1))
+        if second == 8:
+            callback.on_trial_result(0, [], trial(0), {"tasks_learned": 2, "num_tasks": 5})
+        if second == 12:
+            callback.on_trial_complete(0, [], trial(0, objective=0.5))
+            callback.on_trial_complete(0, [], trial(1, objective=None, failure="lr [too] large"))
+        callback.on_step_end(0, [])
+    callback.on_experiment_end([])
+    assert out.getvalue().splitlines() == [
+        "0/10 trials done, 0 running, 0 failed",
+        "0/10 trials done, 2 running (trial 0: 2/5 tasks, trial 1: 0/5 tasks), 0 failed,"
+        " about 4 min left",
+        "trial 1 failed: lr [too] large",
+        "1/10 trials done, 0 running, 1 failed, best 50.00 % (trial 0)",
+    ]
+
+
+def test_on_a_terminal_it_draws_a_bar_and_gives_the_terminal_back() -> None:
+    out = StringIO()
+    console = Console(file=out, force_terminal=True, width=120)
+    callback = ProgressCallback(counts(), console)
+    callback.setup()
+    callback.on_trial_start(0, [], trial(7))
+    callback.on_trial_error(0, [], trial(7))
+    callback.on_step_end(0, [])
+    callback.on_experiment_end([])
+    callback.close()
+    assert "1 failed" in out.getvalue() and "trial 7 failed" in out.getvalue()
+    assert "\x1b[?25h" in out.getvalue()  # the cursor is shown again
+
+
+def test_ray_can_pickle_it() -> None:
+    assert isinstance(
+        pickle.loads(pickle.dumps(ProgressCallback(counts(), Console()))), ProgressCallback
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(45, "45 s"), (89, "89 s"), (300, "5 min"), (5340, "89 min"), (12000, "3 h 20 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,300 @@
+"""The `hcl` command as a user meets it: help, mistakes in one line, exit codes, a whole trial."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from hcl.config import TrialConfig
+from sweeps import cli, tracking
+from sweeps.launch.outcome import Outcome
+from sweeps.launch.request import store_of
+from sweeps.records.folder import SweepFolder
+
+ROOT = Path(__file__).parents[3]
+SPACES = ROOT / "search_spaces"
+COMMANDS = ("sweep", "confirm", "validate", "run", "report", "ui", "sync", "demo")
+
+TRIAL = """
+benchmark: {name: split_digits, num_tasks: 2, val_fraction: 0.2}
+target: {hidden_sizes: [8]}
+method: {name: finetune}
+train: {iterations: 5, batch_size: 8}
+"""
+
+pytestmark = [
+    pytest.mark.timeout(60),  # the first one imports MLflow
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+
+@pytest.fixture
+def hcl(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """`hcl("sweep", ...)` -> (exit status, stdout, stderr), in an empty folder."""
+    for name in ("HCL_STORAGE", "HCL_DATA", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hcl", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0), out, err
+
+    return call
+
+
+# --- help and start ----------------------------------------------------------------------------
+
+
+def test_help_names_every_command(hcl) -> None:
+    code, out, _ = hcl("--help")
+    assert code == 0
+    assert all(f"  {command} " in out for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_with_an_example(hcl, command: str) -> None:
+    code, out, _ = hcl(command, "--help")
+    assert code == 0
+    assert f"  hcl {command}" in out and "Example" in out
+
+
+def test_the_command_starts_without_heavy_imports() -> None:
+    code = (
+        "import sys, sweeps.cli;"
+        "print([m for m in ('torch', 'ray', 'mlflow', 'optuna', 'pandas', 'matplotlib')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+# --- mistakes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep", "nothing.yaml"], "nothing.yaml: cannot be read: No such file"),
+        (
+            ["sweep", SPACES / "split_digits-si.yaml", "--num-trials", 0],
+            "num_trials: must be >= 1",
+        ),
+        (
+            ["sweep", SPACES / "split_digits-si.yaml", "--seeds", "1;2"],
+            "--seeds '1;2': give whole",
+        ),
+        (["sweep", SPACES / "split_digits-si.yaml", "--name", "a/b"], "--name 'a/b': use letters"),
+        (["sweep", SPACES / "split_digits-si.yaml", "--resume"], "there is no sweep 'split_digi"),
+        (["run", "nothing.json"], "nothing.json: cannot be read: No such file"),
+        (["sync", "nothing"], "there is no sweep 'nothing' in"),
+        (
+            ["sweep", SPACES / "split_digits-si.yaml", "--storage", "/proc/x"],
+            "--storage /proc/x: /proc/x/sweeps/split_digits-si cannot be written",
+        ),
+        (["ui"], "no run has been recorded in"),
+        (["report", "nothing"], "check --storage and --tracking-uri"),
+        (["validate", "."], "there is no .yaml file in ."),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(hcl, arguments: list[object], message: str) -> None:
+    code, out, err = hcl(*arguments)
+    assert code == 2
+    assert message in err and err.startswith("hcl: ")
+    assert len(err.strip().splitlines()) == 1 and "Traceback" not in out + err
+
+
+def test_every_mistake_of_a_file_is_told_before_ray_starts(hcl, tmp_path: Path) -> None:
+    text = (SPACES / "split_digits-hnet.yaml").read_text()
+    wrong = text.replace("low: 1.0e-4", "low: -1").replace("num_trials: 8", "num_trials: many")
+    (tmp_path / "wrong.yaml").write_text(wrong)
+    code, _, err = hcl("sweep", "wrong.yaml")
+    assert code == 2
+    assert "hcl: search.method/beta.low: must be > 0" in err
+    assert "hcl: sweep.num_trials: must be a whole number but got 'many'" in err
+    assert not (tmp_path / "storage").exists()
+
+
+def test_validate_shows_each_file_and_its_mistakes(hcl, tmp_path: Path) -> None:
+    code, out, err = hcl("validate", SPACES)
+    assert code == 0 and err == ""
+    assert len(out.splitlines()) == len(list(SPACES.rglob("*.yaml")))
+    (tmp_path / "wrong.yaml").write_text("trial: {method: {name: hnet}}\nsweep: {mode: up}\n")
+    code, out, err = hcl("validate", "wrong.yaml", SPACES / "split_digits-si.yaml")
+    assert code == 2
+    lines = out.splitlines()
+    assert lines[0] == "wrong.yaml: 2 to correct"
+    assert any(line.startswith("  sweep.mode: must be one of max, min") for line in lines)
+    assert "split_digits-si.yaml: ok, si on split_digits" in lines[-1]
+    assert err == "1 of 2 files are not valid\n"
+
+
+def test_dry_run_shows_the_plan_and_leaves_nothing_behind(hcl, tmp_path: Path) -> None:
+    code, out, _ = hcl("sweep", SPACES / "split_digits-hnet.yaml", "--dry-run", "--seeds", "1,2")
+    assert code == 0
+    assert "8 trials of seeds 1, 2" in out
+    assert "trial 0 is given: method/beta 0.01" in out
+    assert "method/beta: 0.0001 to 1, log\n" in out
+    assert "method/embedding_size: 4 to 32 in steps of 4\n" in out
+    assert "method/hidden_sizes: one of [10, 10], [25, 25], [50, 50]\n" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_exit_status_of_a_sweep_says_how_it_ended() -> None:
+    def outcome(status: str, failed: dict[int, str]) -> int:
+        return Outcome(status, [], failed, 1, 0).exit_code
+
+    assert outcome("FINISHED", {}) == 0
+    assert outcome("FINISHED", {3: "diverged"}) == 1
+    assert outcome("KILLED", {3: "diverged"}) == 130
+
+
+# --- one trial with MLflow ---------------------------------------------------------------------
+
+
+def test_run_trains_records_and_trains_nothing_twice(hcl, tmp_path: Path) -> None:
+    (tmp_path / "trial.yaml").write_text(TRIAL)
+    code, out, err = hcl("run", "trial.yaml", "--set", "train/lr=1e-2", "--seeds", "1,2")
+    assert code == 0, err
+    assert "seed 1:" in out and "seed 2:" in out and "test/task/average_accuracy" in out
+    assert "task 2/2 trained" in err
+
+    folder = SweepFolder(tmp_path / "storage", "single")
+    found = sorted(folder.path.rglob("result.json"))
+    assert [path.parent.name for path in found] == ["seed_1", "seed_2"]
+    values = json.loads(found[0].read_text())
+    assert values["config"]["train/lr"] == 0.01
+    frame = tracking.runs_frame(store_of(folder, None), "single")
+    assert list(frame["status"]) == ["FINISHED", "FINISHED"]
+    assert set(frame["tags.phase"]) == {"single"} and list(frame["tags.seed"]) == [1, 2]
+    config = TrialConfig.from_dict(values["config"])
+    assert set(frame["tags.config_id"]) == {config.digest(without_seed=True)}
+
+    # A result is a configuration too, and was trained already.
+    code, again, err = hcl("run", found[0])
+    assert code == 0 and "trained" not in err
+    assert again == out[: out.index("seed 2:")]
+    code, out, _ = hcl("sync")
+    assert (code, out) == (0, "single: MLflow has 2 of 2 runs\n")
+
+
+def test_run_tells_a_diverged_training_with_status_1(hcl, tmp_path: Path) -> None:
+    (tmp_path / "trial.json").write_text(json.dumps({"train/iterations": 5, "method/name": "si"}))
+    change = ["--set", "train/lr=1e30", "--set", "benchmark/name=split_digits"]
+    code, _, err = hcl("run", "trial.json", *change)
+    assert code == 1
+    assert "seed 1 failed: the " in err and "Traceback" not in err
+    frame = tracking.runs_frame(store_of(SweepFolder(tmp_path / "storage", "single"), None))
+    assert list(frame["status"]) == ["FAILED"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("train/lr", "--set 'train/lr': write KEY=VALUE"),
+        ("train/lrr=1", "train/lrr: unknown key; did you mean lr?"),
+        ("train/lr=fast", "train/lr: must be a number but got 'fast'"),
+        ("target/hidden_sizes=[", "--set 'target/hidden_sizes=[': line 1"),
+        ("method/name=hnte", "method/name: unknown method 'hnte'"),
+    ],
+)
+def test_run_refuses_a_wrong_setting(hcl, tmp_path: Path, change: str, message: str) -> None:
+    (tmp_path / "trial.yaml").write_text(TRIAL)
+    code, _, err = hcl("run", "trial.yaml", "--set", change)
+    assert code == 2 and message in err
+    assert not (tmp_path / "storage").exists()
+
+
+@pytest.mark.parametrize("device", ["cuda:x", "cuda:99"])
+def test_run_on_a_device_that_is_not_there_records_nothing(hcl, tmp_path, device: str) -> None:
+    (tmp_path / "trial.yaml").write_text(TRIAL)
+    code, _, err = hcl("run", "trial.yaml", "--device", device)
+    assert code == 2 and device in err and len(err.splitlines()) == 1
+    assert not (tmp_path / "storage").exists()
+
+
+def test_run_names_a_damaged_result(hcl, tmp_path: Path) -> None:
+    (tmp_path / "trial.yaml").write_text(TRIAL)
+    assert hcl("run", "trial.yaml")[0] == 0
+    (path,) = tmp_path.glob("storage/sweeps/single/trials/*/seed_1/result.json")
+    for text in ('{"a": ', '{"a": 1}', "[]"):
+        path.write_text(text)
+        code, _, err = hcl("run", "trial.yaml")
+        assert code == 2 and f"{path} is damaged" in err and len(err.splitlines()) == 1
+
+
+def test_run_names_a_damaged_journal(hcl, tmp_path: Path) -> None:
+    (tmp_path / "trial.yaml").write_text(TRIAL)
+    assert hcl("run", "trial.yaml")[0] == 0
+    (path,) = tmp_path.glob("storage/sweeps/single/trials/*/seed_1")
+    (path / "result.json").unlink()
+    (path / "journal.jsonl").write_text("junk\n" + (path / "journal.jsonl").read_text())
+    code, _, err = hcl("run", "trial.yaml")
+    assert code == 2 and f"remove {path} to train" in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["report", "sync"])
+def test_a_damaged_sweep_json_is_named(hcl, tmp_path: Path, command: str) -> None:
+    file = tmp_path / "storage" / "sweeps" / "mine" / "sweep.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{bad")
+    code, _, err = hcl(command, "mine")
+    assert code == 2 and f"{file} is damaged" in err and len(err.splitlines()) == 1
+
+
+def test_ui_refuses_a_port_in_use(hcl, tmp_path: Path) -> None:
+    tracking.prepare(tracking.local_store(tmp_path / "storage", "exp"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, out, err = hcl("ui", "--port", port)
+    assert code == 2 and out == "" and f"--port {port}: " in err
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_ui_serves_the_recorded_runs_on_this_machine_only(tmp_path: Path) -> None:
+    tracking.prepare(tracking.local_store(tmp_path / "storage", "exp"))
+    command = [sys.executable, "-m", "sweeps.cli", "ui", "--port", "5987"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, start_new_session=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("MLflow UI: http://127.0.0.1:5987")
+        deadline = time.monotonic() + 100
+        while True:
+            try:
+                with urllib.request.urlopen("http://127.0.0.1:5987/health", timeout=5) as answer:
+                    assert answer.status == 200
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+        ask = urllib.request.Request(
+            "http://127.0.0.1:5987/api/2.0/mlflow/experiments/search",
+            data=b'{"max_results": 10}',
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(ask, timeout=10) as answer:
+            names = [e["name"] for e in json.load(answer)["experiments"]]
+        assert "exp" in names
+        with pytest.raises(OSError):  # who listens on every address has this one too
+            socket.create_connection(("127.0.0.2", 5987), timeout=5).close()
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(timeout=30)
+        assert process.stdout is not None
+        process.stdout.close()
+    assert process.returncode == 0

@@ -1,0 +1,114 @@
+"""`hcl compare` over real records: what is chosen, the tests, the files."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from typer.testing import CliRunner
+
+from hcl.config import ConfigError, TrialConfig
+from sweeps.cli import app
+from sweeps.launch.request import store_of
+from sweeps.output.table import Estimate
+from sweeps.records.folder import SweepFolder
+from sweeps.reports.compare import ablation_table, find_entries, pairs_table
+from sweeps.reports.importance import describe_study
+from sweeps.tracking import Store, prepare
+from sweeps.workers.seed import Place, train_seed
+
+pytestmark = [
+    pytest.mark.timeout(60),  # the first test to record pays for the database
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+TINY = {
+    "benchmark/name": "split_digits",
+    "benchmark/num_tasks": 2,
+    "benchmark/val_fraction": 0.2,
+    "target/hidden_sizes": [8],
+    "train/iterations": 10,
+    "train/batch_size": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(storage: Path) -> Path:
+    """SI at two strengths in one sweep, fine-tuning in another, two seeds each."""
+    for sweep, method in (
+        ("one", {"method/name": "si"}),
+        ("two", {"method/name": "finetune", "train/iterations": 40}),
+    ):
+        for more in ({}, {"method/c": 1e6}) if sweep == "one" else ({},):
+            for seed in (1, 2):
+                _train(storage, sweep, {**TINY, **method, **more, "seed": seed})
+    return storage
+
+
+def _train(root: Path, sweep: str, values: dict) -> None:
+    place_folder = SweepFolder(root, sweep)
+    store = store_of(place_folder, None)
+    prepare(store)
+    config = TrialConfig.from_dict(values)
+    name = config.digest(without_seed=True)
+    place = Place(sweep, store, phase="single", threads=1)
+    train_seed(config, place, place_folder.seed_folder(name, config.seed), name)
+
+
+@pytest.fixture
+def store(folder: Path) -> Store:
+    return store_of(SweepFolder(folder, "one"), None)
+
+
+def test_methods_of_several_sweeps_stand_side_by_side(store: Store) -> None:
+    table = ablation_table(find_entries(store, ["one", "two"], []))
+    assert table.columns == ("", "SI", "Fine-tuning") or table.columns == ("", "Fine-tuning", "SI")
+    ((name, *cells),) = table.rows
+    assert name == "split_digits, 2 tasks, task"
+    assert all(isinstance(cell, Estimate) and cell.n == 2 for cell in cells)
+
+
+def test_validation_data_choose_the_configuration(store: Store) -> None:
+    (row, found), *_ = find_entries(store, ["one"], []).items()
+    assert set(found) == {"SI"} and len(found["SI"]) == 2
+    from sweeps.tracking import runs_frame
+
+    frame = runs_frame(store, "one")
+    means = frame.groupby("tags.config_id")[row.metric("val", "average_accuracy")].mean()
+    assert set(found["SI"]["config"]) == {means.idxmax()}
+
+
+def test_pairs_are_tested_over_shared_seeds(store: Store) -> None:
+    (line,) = pairs_table(find_entries(store, ["one", "two"], [])).rows
+    assert line[3] == "2" and 0 <= float(str(line[4])) <= 1
+
+
+def test_what_is_not_there_is_told(store: Store) -> None:
+    with pytest.raises(ConfigError, match="no runs of a sweep 'three'.*there: .*one, .*two"):
+        find_entries(store, ["three"], [])
+    with pytest.raises(ConfigError, match="--methods hnet: no finished run of it; there: fine"):
+        find_entries(store, ["one", "two"], ["hnet"])
+
+
+def test_the_command_writes_every_form(folder: Path, tmp_path: Path) -> None:
+    arguments = ["compare", "one", "two", "--storage", str(folder), "--out", str(tmp_path)]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0 and "Fine-tuning" in done.output
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"compare.md", "compare.tex", "compare.csv", "compare.html"} <= names
+    assert (tmp_path / "split_digits-2-task.png").stat().st_size > 1000
+
+
+def test_what_mattered_is_optunas_own_answer(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path, "studied")
+    folder.path.mkdir(parents=True)
+    study = optuna.create_study(study_name="studied", storage=folder.study_url)
+    study.optimize(
+        lambda trial: trial.suggest_float("method/beta", 0, 1) + 0 * trial.suggest_int("n", 1, 9),
+        n_trials=12,
+    )
+    table = describe_study(folder, tmp_path / "out")
+    assert table is not None and table.rows[0][0] == "method/beta"
+    assert float(str(table.rows[0][1])) > 0.8
+    assert (tmp_path / "out" / "studied-importance.png").exists()
+    assert describe_study(SweepFolder(tmp_path, "nothing"), tmp_path) is None

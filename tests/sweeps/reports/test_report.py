@@ -1,0 +1,206 @@
+"""Tables from runs frames: what is aggregated, what selects, what is only shown."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from journals import write_journal
+
+from hcl.config import ConfigError
+from hcl.methods import METHODS
+from sweeps.output.metric_names import LABELS, label
+from sweeps.output.table import Estimate, Table
+from sweeps.reports.report import FORMS, best_configurations, method_table, report
+from sweeps.tracking import deliver, end_sweep, local_store, prepare, start_sweep
+
+OBJECTIVE = "val/task/average_accuracy"
+VALIDATION = "val/task average accuracy (%)"  # its column
+
+
+def run(method: str = "hnet", seed: int = 1, **values: Any) -> dict[str, Any]:
+    """One complete run with accuracy 0.9 everywhere; `values` override."""
+    row = {
+        "run_id": f"{method}-{seed}-{sorted(values.items())}",
+        "status": "FINISHED",
+        "tasks_learned": 5,
+        "num_tasks": 5,
+        "benchmark/name": "split_digits",
+        "method/name": method,
+        "method/beta": 0.01,
+        "scenario": "task",
+        "seed": seed,
+        "tags.phase": "search",
+        "tags.trial": 0,
+        OBJECTIVE: 0.9,
+        "test/task/average_accuracy": 0.9,
+    } | values
+    row.setdefault("tags.config_id", f"{method}-{row['method/beta']}")
+    return row
+
+
+def column(table: Table, name: str) -> list:
+    return [row[table.columns.index(name)] for row in table.rows]
+
+
+def test_every_method_has_a_label() -> None:
+    assert set(METHODS) <= set(LABELS)
+    assert label("hnet", "task") == "HNET"
+    assert label("hnet", "domain") == label("hnet", "class") == "HNET+ENT"
+    assert label("online_ewc", "class") == "Online EWC"
+
+
+def test_best_configurations_rank_by_the_mean_objective() -> None:
+    beta = "method/beta"
+    frame = pd.DataFrame(
+        [
+            run(seed=1, **{beta: 0.1, OBJECTIVE: 0.99}),
+            run(seed=2, **{beta: 0.1, OBJECTIVE: 0.71}),
+            run(seed=1, **{beta: 0.2, OBJECTIVE: 0.86, "tags.trial": 1}),
+            run(seed=2, **{beta: 0.2, OBJECTIVE: 0.88, "tags.trial": 1}),
+        ]
+    )
+    table = best_configurations(frame, OBJECTIVE)
+    assert column(table, "configuration") == ["method/beta=0.2", "method/beta=0.1"]
+    assert column(table, "trial") == ["1", "0"]
+    first = column(table, VALIDATION)[0]
+    assert (first.mean, first.sem, first.n) == (pytest.approx(87), pytest.approx(1), 2)
+    lowest = best_configurations(frame, OBJECTIVE, top=1, mode="min")
+    assert column(lowest, "configuration") == ["method/beta=0.1"]
+
+
+def test_only_complete_runs_count_whatever_their_status() -> None:
+    frame = pd.DataFrame(
+        [
+            run(seed=1),
+            run(seed=2, status="KILLED"),  # learned all its tasks before the kill
+            run(seed=3, tasks_learned=4, **{OBJECTIVE: 1.0}),  # "FINISHED", but stopped early
+            run(seed=4, tasks_learned=1, status="FAILED"),
+        ]
+    )
+    for table in (best_configurations(frame, OBJECTIVE), method_table(frame)):
+        assert table.rows[0][-1] == Estimate(90.0, 0.0, 2)
+        assert "left out: 2 that did not learn all tasks (1 FAILED, 1 FINISHED)" in table.notes
+
+
+def test_a_frame_without_complete_runs_gives_an_empty_table() -> None:
+    frame = pd.DataFrame([run(tasks_learned=0, status="FAILED")])
+    assert best_configurations(frame, OBJECTIVE).rows == ()
+    assert method_table(frame).rows == ()
+    assert "left out: 1" in method_table(frame).markdown()
+
+
+def test_validation_selects_and_test_does_not() -> None:
+    test = "test/task/average_accuracy"
+    frame = pd.DataFrame(
+        [
+            run(**{"method/beta": 0.1, OBJECTIVE: 0.8, test: 0.99}),
+            run(**{"method/beta": 0.2, OBJECTIVE: 0.9, test: 0.70}),
+        ]
+    )
+    assert column(method_table(frame), "HNET") == [Estimate(70.0, None, 1)]
+    blind = frame.drop(columns=OBJECTIVE)
+    assert column(method_table(blind), "HNET") == [Estimate(99.0, None, 1)]  # the first, not best
+    assert (
+        "1 of the cells had no validation data: first configuration" in method_table(blind).notes
+    )
+
+
+def test_a_note_on_selection_stands_only_where_something_was_selected() -> None:
+    several = pd.DataFrame([run(**{"method/beta": 0.1}), run(**{"method/beta": 0.2})])
+    assert any("validation" in note for note in method_table(several).notes)
+    assert not any("validation" in note for note in method_table(several.iloc[:1]).notes)
+
+
+def test_more_seeds_beat_a_lucky_single_one() -> None:
+    frame = pd.DataFrame(
+        [run(seed=1), run(seed=2), run(seed=1, **{"method/beta": 0.5, OBJECTIVE: 1.0})]
+    )
+    assert column(method_table(frame), "HNET") == [Estimate(90.0, 0.0, 2)]
+
+
+def test_confirmed_runs_replace_those_of_the_search() -> None:
+    test = "test/task/average_accuracy"
+    confirm = {"tags.phase": "confirm", test: 0.8}
+    frame = pd.DataFrame([run(seed=1), run(seed=1, **confirm), run(seed=2, **confirm)])
+    assert column(method_table(frame), "HNET") == [Estimate(80.0, 0.0, 2)]
+
+
+def test_a_seed_trained_twice_counts_once() -> None:
+    frame = pd.DataFrame([run(seed=1, run_id="a"), run(seed=1, run_id="b"), run(seed=2)])
+    assert column(method_table(frame), "HNET")[0].n == 2
+
+
+def test_methods_are_columns_and_scenarios_rows() -> None:
+    inferred = {"test/class/average_accuracy": 0.6, "val/class/average_accuracy": 0.6}
+    frame = pd.DataFrame(
+        [
+            run("hnet", **inferred),
+            run("si"),
+            run(
+                "online_ewc", scenario="class", **{"test/task/average_accuracy": None}, **inferred
+            ),
+            run("brand_new"),
+            run("si", **{"benchmark/name": "permuted_digits"}),
+        ]
+    )
+    table = method_table(frame)
+    assert table.columns[2:] == ("HNET", "HNET+ENT", "Online EWC", "SI", "brand_new")
+    assert [row[:2] for row in table.rows] == [
+        ("permuted_digits (5 tasks)", "task"),
+        ("split_digits (5 tasks)", "task"),
+        ("split_digits (5 tasks)", "class"),
+    ]
+    assert column(table, "HNET") == [None, Estimate(90.0, None, 1), None]
+    assert column(table, "HNET+ENT") == [None, None, Estimate(60.0, None, 1)]
+    assert column(table, "Online EWC") == [None, None, Estimate(60.0, None, 1)]
+
+
+def test_configurations_without_a_config_id_are_told_apart_by_their_params() -> None:
+    frame = pd.DataFrame(
+        [
+            run(seed=1),
+            run(seed=2),
+            run(seed=1, **{"method/beta": 0.3}),
+            run("si", **{"method/beta": None, "method/c": 50.0}),
+        ]
+    )
+    table = best_configurations(frame.drop(columns="tags.config_id"), OBJECTIVE)
+    assert [cell.n for cell in column(table, VALIDATION)] == [2, 1, 1]
+    assert column(table, "configuration") == [
+        "method/name=hnet method/beta=0.01",
+        "method/name=hnet method/beta=0.3",
+        "method/name=si",
+    ]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.filterwarnings("ignore:.*noload.*")
+def test_report_of_a_real_store(tmp_path: Path) -> None:
+    store = local_store(tmp_path, "demo")
+    prepare(store)
+    settings = {"objective": OBJECTIVE, "mode": "max"}
+    parent = start_sweep(store, "demo", settings, {"command": "hcl sweep demo.yaml"})
+    for trial, offset in enumerate((-0.02, 0.01)):
+        for seed in (1, 2):
+            key = f"demo/{trial:04d}/seed_{seed}"
+            shift = offset + 0.001 * seed
+            folder = write_journal(tmp_path, key, offset=shift, **{"method/beta": 0.1 + trial})
+            assert deliver(store, folder, parent)
+    assert deliver(store, write_journal(tmp_path, "demo/0002/seed_1", tasks=1), parent)
+    end_sweep(store, parent, "FINISHED", {}, [])
+    text = report("demo", store)
+    assert text.startswith("Sweep demo\ncommand: hcl sweep demo.yaml\n")
+    # Average accuracies 0.97 + offset: 98.10 and 98.20 for the better configuration.
+    assert (
+        "| 1 | 1 | method/beta=1.1 | 98.15 ± 0.05 (2) | 98.15 ± 0.05 (2) | 94.15 ± 0.05 (2) |"
+        in text
+    )
+    assert "| split_digits (3 tasks) | class | - | 94.15 ± 0.05 (2) |" in text
+    assert "left out: 1 that did not learn all tasks (1 RUNNING)" in text
+    for form in FORMS:
+        assert "98.1" in report("demo", store, form)
+    with pytest.raises(ConfigError, match="no runs of a sweep 'dmo' in .*; sweeps there: demo"):
+        report("dmo", store)
+    with pytest.raises(ConfigError, match="--format 'pdf': use one of markdown"):
+        report("demo", store, "pdf")

@@ -1,0 +1,89 @@
+"""Delivery to a real MLflow server that is killed while it takes a run."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from journals import end_fields, matrices_of, start_fields, task_fields, write_journal
+from servers import Server, until
+
+from sweeps.records.journal import Journal
+from sweeps.tracking import Store, deliver, prepare, runs_frame, start_sweep
+from sweeps.tracking.store import connect
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*noload.*"),
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+def content(store: Store, key: str) -> dict[str, Any]:
+    """All that the server holds of a run, but for its name, seed and ids."""
+    client = connect(store)
+    experiment = client.get_experiment_by_name(store.experiment)
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.run_key = '{key}'")
+    run_id = run.info.run_id
+    files = client.list_artifacts(run_id) + client.list_artifacts(run_id, "images")
+    own = ("run_key", "trial", "mlflow.runName")
+    return {
+        "status": run.info.status,
+        "times": (run.info.start_time, run.info.end_time),
+        "params": run.data.params,
+        "tags": {name: value for name, value in run.data.tags.items() if name not in own},
+        "data": [entry.dataset.digest for entry in run.inputs.dataset_inputs],
+        "points": {
+            name: [(p.step, p.timestamp, p.value) for p in client.get_metric_history(run_id, name)]
+            for name in run.data.metrics
+        },
+        # The server names a picture's files by itself: compare how they begin and end.
+        "files": sorted((f.path.split("+")[0], f.path.rpartition(".")[2]) for f in files),
+    }
+
+
+def test_a_run_survives_the_server_being_killed_under_it(server: Server, tmp_path: Path) -> None:
+    store = Store(server.uri, None, "demo")
+    prepare(store)
+    parent = start_sweep(store, "demo", {"num_trials": 2}, {})
+    assert deliver(store, write_journal(tmp_path, "demo/0001/seed_1"), parent)
+
+    journal, matrices = Journal(tmp_path / "demo/0000/seed_1"), matrices_of()
+    folder = journal.path.parent
+    journal.append("start", **start_fields())
+    journal.append("task", **task_fields(matrices, 1))
+    assert deliver(store, folder, parent)
+    for learned in (2, 3):
+        journal.append("task", **task_fields(matrices, learned))
+    journal.append("end", **end_fields(matrices))
+
+    # Kill as soon as the second run's first artifact is there: the delivery is under way.
+    taken: list[bool] = []
+    thread = threading.Thread(target=lambda: taken.append(deliver(store, folder, parent)))
+    thread.start()
+    until(lambda: len(list(tmp_path.glob("artifacts/**/accuracy.json"))) == 2, 60, pause=0.001)
+    server.kill()
+    thread.join()
+    assert taken == [False]
+
+    began = time.monotonic()
+    assert not deliver(store, folder, parent)
+    assert time.monotonic() - began < 5
+
+    server.start()
+    assert deliver(store, folder, parent)
+    assert content(store, "demo/0000/seed_1") == content(store, "demo/0001/seed_1")
+    assert deliver(store, folder, parent)
+    assert content(store, "demo/0000/seed_1") == content(store, "demo/0001/seed_1")
+    frame = runs_frame(store, "demo")
+    assert frame["tasks_learned"].tolist() == [3, 3]
