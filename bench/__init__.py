@@ -1,1 +1,1 @@
-"""Speed, as ratios against a plain implementation within one process."""
+"""Benchmarks of speed and memory, mostly as ratios against a plain implementation."""

@@ -1,5 +1,8 @@
-"""`python -m bench [--only p10:9,...] [--threads 2] [--device cuda]`: a table, with the
-share of the machine's best products that a step reaches, and bench/results.json."""
+"""Training steps of ours against the plain algorithm: a table and bench/results.json.
+
+`python -m bench [--only p10:9,...] [--threads 2] [--device cuda]`. The table also shows how much
+of the speed of large matrix products a step reaches.
+"""
 
 import argparse
 import json
@@ -22,22 +25,24 @@ RESULTS = Path(__file__).parent / "results.json"
 
 
 def main() -> None:
-    """Measure the rows asked for; a row measured before is replaced in results.json."""
+    """Measure the chosen rows and replace them in bench/results.json."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", help=f"rows, of {', '.join(ROWS)}")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="of both")
-    parser.add_argument("--profile", action="store_true", help="where a step's time goes, instead")
+    parser.add_argument("--only", help=f"comma-separated rows, e.g. {','.join(ROWS)}")
+    parser.add_argument("--threads", type=int, default=2, help="of torch, default 2")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="for both")
+    parser.add_argument(
+        "--profile", action="store_true", help="only show where a step's time goes"
+    )
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device cuda: torch finds no CUDA device here; leave it out")
+        parser.error("--device cuda: torch finds no CUDA device; leave the option out")
     torch.set_num_threads(args.threads)
-    keep_freed_memory()  # as the learner does; the reference has it too
+    keep_freed_memory()  # as the learner does; the reference profits from it too
     console = Console()
     rows = args.only.split(",") if args.only else ROWS
     for row in rows:
         if not _is_row(row):
-            parser.error(f"unknown row {row!r}; rows are SETTING:PAST_TASKS, e.g. {ROWS[3]}")
+            parser.error(f"unknown row {row!r}; a row is SETTING:PAST_TASKS, e.g. {ROWS[3]}")
     if args.profile:
         for spec in rows:
             print_profile(spec)
@@ -46,7 +51,9 @@ def main() -> None:
     for spec in rows:
         with console.status(f"measuring {spec}"):
             done.append(measure(spec, args.device))
-            peak = max(peak, peak_gflops())  # beside every row: neighbours may be busy in one
+            peak = max(
+                peak, peak_gflops()
+            )  # after every row, because neighbours may be busy during one
         console.print(_line(done[-1]))
     console.print(f"large float32 products: {peak:.0f} GFLOP/s")
     done = [_with_share(row, spec, peak) for row, spec in zip(done, rows, strict=True)]
@@ -91,12 +98,12 @@ def _machine(row: Row) -> str:
 def _write(rows: list[Row]) -> None:
     before = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     found = [as_dict(row) for row in rows]
-    measured = [_place(row) for row in found]
-    kept = [old for old in before if _place(old) not in measured]
+    measured = [_key(row) for row in found]
+    kept = [old for old in before if _key(old) not in measured]
     RESULTS.write_text(json.dumps(kept + found, indent=1) + "\n")
 
 
-def _place(row: dict[str, object]) -> tuple[object, ...]:
+def _key(row: dict[str, object]) -> tuple[object, ...]:
     return row["setting"], row["past_tasks"], row.get("device", "cpu")
 
 

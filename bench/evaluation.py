@@ -1,9 +1,9 @@
-"""HNET+ENT: a row of the accuracy matrix, 10 tasks x 10,000 images, against image by image.
+"""Time of inferring the task of each image (HNET+ENT) against the authors' test loop.
 
-`python -m bench.evaluation`: networks of permuted-10's sizes, untrained and (where MNIST is)
-after some steps on each task. The tasks of all test sets' images are inferred, with weights
-generated once. The reference generates every task's weights for every image, as the authors'
-test loop does (batch size 1); it is timed on a few images between our rows.
+`python -m bench.evaluation` measures one row of the accuracy matrix, 10 tasks x 10,000 images,
+with networks of permuted-10's sizes: untrained, and trained for some steps per task if MNIST is
+there. Ours generates each task's weights once. The reference generates every task's weights for
+every image, as the authors' loop does (batch size 1); it runs on a few images between our rows.
 """
 
 import argparse
@@ -29,45 +29,45 @@ from hcl.training.learner import load_benchmark
 from hcl.training.trial import Runtime
 
 RESULTS = Path(__file__).parent / "evaluation.json"
-SETTING, TASKS, ROUNDS, IMAGES = "p10", 10, 5, 30  # images of the reference in each round
+SETTING, TASKS, ROUNDS, IMAGES = "p10", 10, 5, 30  # IMAGES: for the reference, in each round
 Row = dict[str, float | int | str]
 
 
 def main() -> None:
-    """Measure and write bench/evaluation.json."""
+    """Measure both kinds of networks and write bench/evaluation.json."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.evaluation",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=200, help="of training, per task")
+    parser.add_argument("--steps", type=int, default=200, help="training steps per task")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    keep_freed_memory()  # as the learner does; the reference has it too
+    keep_freed_memory()  # as the learner does; the reference profits from it too
     found = [measure(ours(SETTINGS[SETTING], TASKS - 1), random_images(), "untrained")]
     try:
         data = load_benchmark(ours(SETTINGS[SETTING], 0).setup.config, Runtime())
     except ConfigError as error:
-        print(f"untrained networks alone: {error}")
+        print(f"only untrained networks are measured: {error}")
     else:
         found.append(measure(trained(data, options.steps), test_images(data), "trained"))
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def random_images() -> list[Tensor]:
-    """10,000 for each task."""
+    """Draw 10,000 images for each task."""
     return [torch.rand(10_000, SETTINGS[SETTING].inputs) for _ in range(TASKS)]
 
 
 def test_images(data: Benchmark) -> list[Tensor]:
-    """Each task's test set."""
+    """Return the images of each task's test set."""
     return [task.test.batch(torch.arange(len(task.test)))[0] for task in data.tasks]
 
 
 def trained(data: Benchmark, steps: int) -> Hnet:
-    """The method after a few steps on each task."""
+    """Train the method for a few steps on each task."""
     method = ours(SETTINGS[SETTING], 0)
     with fastest_float32():
         for task in data.tasks:
@@ -80,7 +80,7 @@ def trained(data: Benchmark, steps: int) -> Hnet:
 
 @torch.no_grad()
 def measure(method: Hnet, sets: list[Tensor], name: str) -> Row:
-    """Rows of ours and a few images of the reference by turns."""
+    """Time our rows and a few images of the reference in alternation."""
     reference = reference_of(method)
     turns = [image for one in zip(*(images.split(1) for images in sets), strict=True)
              for image in one]  # fmt: skip
@@ -95,7 +95,7 @@ def measure(method: Hnet, sets: list[Tensor], name: str) -> Row:
         set_times.append(first)
         places = range(r * IMAGES, (r + 1) * IMAGES)
         if list(theirs) != [int(mine[i % TASKS][i // TASKS]) for i in places]:
-            raise SystemExit(f"{name}: the two infer different tasks")
+            raise SystemExit(f"{name} networks: ours and the reference infer different tasks")
     num_images = sum(map(len, sets))
     ours_ms, reference_ms = (
         statistics.median(row_times) / num_images,
@@ -116,7 +116,7 @@ def measure(method: Hnet, sets: list[Tensor], name: str) -> Row:
 
 
 def reference_of(method: Hnet) -> Reference:
-    """The same networks in the plain implementation."""
+    """Copy the networks into the plain implementation."""
     reference = Reference(SETTINGS[SETTING], TASKS - 1)
     *hidden, output = method.one_hypernet.hypernet.theta()
     for p, q in zip(reference.theta, [*hidden, output[:-1].T, output[-1]], strict=True):
@@ -127,9 +127,9 @@ def reference_of(method: Hnet) -> Reference:
 
 
 def infer_row(method: Hnet, sets: list[Tensor]) -> tuple[float, float, list[Tensor]]:
-    """ms of all sets with weights generated anew, of the first of them, and the tasks inferred."""
+    """Infer every image's task; return the ms of all sets, of the first set, and the tasks."""
     method.buffers_of = {task_id: {} for task_id in range(TASKS)}
-    method.eval()  # forgets generated weights, as before every row of the matrix
+    method.eval()  # drops generated weights, as before every row of the matrix
     ends, found = [time.perf_counter()], []
     at_once = inputs_at_once(sets[0])
     with fastest_float32():
@@ -141,7 +141,7 @@ def infer_row(method: Hnet, sets: list[Tensor]) -> tuple[float, float, list[Tens
 
 
 def infer_each(reference: Reference, images: list[Tensor]) -> Iterator[tuple[float, int]]:
-    """ms and the task inferred, image by image."""
+    """Infer the task of one image after the other; yield its ms and its task."""
     for image in images:
         began = time.perf_counter()
         task_id = reference.infer_one(image)

@@ -1,7 +1,8 @@
-"""How much a step of ours grows with the past tasks: steps with and without them by turns.
+"""Growth of a training step's time with the number of past tasks.
 
-`python -m bench.growth`: permuted-10 and permuted-100 at the paper's sizes, the latter also with
-the regularizer's products in bfloat16 (`method/reg_precision`).
+`python -m bench.growth` alternates steps with and without past tasks, for permuted-10 and
+permuted-100 at the paper's sizes, the latter also with the regularizer's products in bfloat16
+(`method/reg_precision`).
 """
 
 import argparse
@@ -20,14 +21,14 @@ SETTINGS = (("p10", 9, "float32"), ("p100", 99, "float32"), ("p100", 99, "bfloat
 
 
 def main() -> None:
-    """Measure and write bench/growth.json."""
+    """Measure every setting and write bench/growth.json."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.growth",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=30, help="of each kind")
+    parser.add_argument("--steps", type=int, default=30, help="timed steps of each kind")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()  # as the learner does
@@ -36,12 +37,12 @@ def main() -> None:
 
 
 def measure(name: str, num_past: int, precision: str, num_steps: int) -> dict[str, float | str]:
-    """Median ms with no past task and with `num_past`."""
+    """Return the median ms of a step with no past task and with `num_past`."""
     steps = [steppers(name, past, precision)["ours"]() for past in (0, num_past)]
     times: list[list[float]] = [[], []]
     for i in range(num_steps + 3):
         for step, taken in zip(steps, times, strict=True):
-            step()  # the other one's tensors leave the processor's cache
+            step()  # not timed: it moves the other kind's tensors out of the cache
             began = time.perf_counter()
             step()
             if i >= 3:

@@ -1,6 +1,6 @@
-"""A training step of a large network whose weights are generated, against a plain one of the same.
+"""Training steps of large networks with generated weights against plain steps of the same network.
 
-`python -m bench.large` (one row: `--only resnet50:32`); each measurement in a process of its own.
+`python -m bench.large` (one row: `--only resnet50:32`). Each measurement has a process of its own.
 """
 
 import argparse
@@ -20,13 +20,13 @@ import torch.nn.functional as F
 from bench.steps import peak_of
 
 RESULTS = Path(__file__).parent / "large.json"
-TASKS, CLASSES = 10, 10  # the last task is measured: nine past ones are regularized
+TASKS, CLASSES = 10, 10  # the last task is measured, so nine past ones are regularized
 STEPS, MAX_SECONDS = 5, 60.0
 
 
 @dataclass(frozen=True)
 class Size:
-    """A network, its inputs, and a hypernetwork of about a sixth of its weights."""
+    """A network, its inputs, and its chunk size: the hypernetwork has a seventh of its weights."""
 
     network: str
     pixels: int
@@ -40,12 +40,12 @@ SIZES = {
     "vit_b_16:32": Size("vit_b_16", 32, 128, 350_000),
     "vit_b_16:224": Size("vit_b_16", 224, 16, 350_000),
 }
-# Of HNET: what is generated.
+# kind of step -> the weights that HNET generates
 KINDS = {"plain": None, "all": "all", "lora(8)": "lora(8)"}
 
 
 def stepper(size: Size, generate: str | None) -> Callable[[], object]:
-    """A training step: HNET's with nine tasks behind it, or Adam's on the network itself."""
+    """Build a training step: HNET's after nine tasks, or Adam's on the network itself."""
     from hcl.benchmarks.arrays import TaskData, TaskSplits
     from hcl.config import TrialConfig
     from hcl.methods import METHODS, Setup
@@ -85,7 +85,7 @@ def stepper(size: Size, generate: str | None) -> Callable[[], object]:
 
 
 def measure(row: str, kind: str, threads: int) -> dict[str, Any]:
-    """Median seconds of a step and its peak memory, measured in a new process."""
+    """Measure a step's median seconds and its peak memory in a new process."""
     command = [
         sys.executable,
         "-m",
@@ -106,7 +106,7 @@ def _inner(row: str, kind: str) -> None:
     from hcl.kernels.matmul import fastest_float32
 
     keep_freed_memory()
-    torch.optim.Adam([torch.zeros(1)])  # its first use imports a compiler
+    torch.optim.Adam([torch.zeros(1)])  # the first use imports a compiler
     times: list[float] = []
 
     def run() -> None:
@@ -124,15 +124,16 @@ def _inner(row: str, kind: str) -> None:
 
 
 def main() -> None:
-    """Measure rows; replaces them in bench/large.json."""
+    """Measure the chosen rows and replace them in bench/large.json."""
     parser = argparse.ArgumentParser(prog="python -m bench.large", description=__doc__)
-    parser.add_argument("--only", help=f"rows, of {', '.join(SIZES)}")
+    parser.add_argument("--only", help=f"comma-separated rows, of {', '.join(SIZES)}")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--inner", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.inner:
-        return _inner(*args.inner)
+        _inner(*args.inner)
+        return
     rows = args.only.split(",") if args.only else list(SIZES)
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     for row in rows:

@@ -1,10 +1,11 @@
-"""What a sweep costs beside its trainings, what is paid once and what is paid per trial apart.
+"""Cost of a sweep beyond its trainings: what is paid once and what each trial adds.
 
-A sweep of equal trials, one at a time, and the same trainings back to back in one process. A trial
-takes from its start to the next one's, by their journals: the median, without the first, which
-also imports. Per trial: that - seconds of a training. Once: seconds of the sweep - trials x that.
+`python -m bench.overhead --trials 8 --iterations 20` runs a sweep of equal trials, one at a time,
+and then the same trainings back to back in one process. A trial takes from its start to the next
+one's start, by their journals (median, without the first, which also imports).
 
-`python -m bench.overhead --trials 8 --iterations 20`
+    added per trial = seconds of a trial - seconds of a training
+    paid once       = seconds of the sweep - trials x seconds of a trial
 """
 
 import argparse
@@ -37,10 +38,12 @@ sweep: {{num_trials: {trials}, sampler: random, max_concurrent_trials: 1}}
 
 
 def main() -> None:
-    """Measure one length of trial; replaces its line in bench/overhead.json."""
+    """Measure trials of one length and replace their entry in bench/overhead.json."""
     parser = argparse.ArgumentParser(prog="python -m bench.overhead", description=__doc__)
-    parser.add_argument("--trials", type=int, default=8, help="of the sweep, at least 4")
-    parser.add_argument("--iterations", type=int, default=300, help="steps per task, 5 tasks")
+    parser.add_argument("--trials", type=int, default=8, help="trials of the sweep, at least 4")
+    parser.add_argument(
+        "--iterations", type=int, default=300, help="steps per task; there are 5 tasks"
+    )
     args = parser.parse_args()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name:
@@ -67,7 +70,7 @@ def main() -> None:
 
 
 def _sweep(folder: Path, trials: int, iterations: int) -> float:
-    """Wall seconds of the whole command: imports, Ray's start and end, records."""
+    """Run the sweep; return the whole command's wall seconds, imports and Ray's start included."""
     space = folder / "overhead.yaml"
     space.write_text(SPACE.format(trials=trials, iterations=iterations))
     command = [sys.executable, "-m", "sweeps.cli", "sweep", str(space), "--storage", str(folder)]
@@ -77,26 +80,26 @@ def _sweep(folder: Path, trials: int, iterations: int) -> float:
 
 
 def _seconds_per_trial(folder: Path) -> float:
-    """Between the starts of one trial and the next."""
-    starts = sorted(Journal(path.parent).records()[0]["time"] for path in _of_seeds(folder))
+    """Return the median seconds between the starts of one trial and the next."""
+    starts = sorted(Journal(path.parent).records()[0]["time"] for path in _results(folder))
     gaps = [after - before for before, after in itertools.pairwise(starts)]
     return statistics.median(gaps[1:])
 
 
-def _of_seeds(folder: Path) -> list[Path]:
+def _results(folder: Path) -> list[Path]:
     return sorted((folder / "sweeps" / "overhead" / "trials").glob("*/seed_1/result.json"))
 
 
 def _configs(folder: Path) -> list[TrialConfig]:
-    results = [json.loads(path.read_text()) for path in _of_seeds(folder)]
+    results = [json.loads(path.read_text()) for path in _results(folder)]
     return [TrialConfig.from_dict(result["config"]) for result in results]
 
 
 def _back_to_back(configs: list[TrialConfig]) -> float:
-    """Wall seconds of the trainings alone, the first import not counted."""
+    """Train one after the other; return the wall seconds without the first import."""
     from hcl.training.learner import Runtime, run
 
-    run(configs[0], runtime=Runtime(threads=1))  # imports and caches
+    run(configs[0], runtime=Runtime(threads=1))  # imports, and fills caches
     began = time.perf_counter()
     for config in configs:
         run(config, runtime=Runtime(threads=1))

@@ -1,4 +1,4 @@
-"""How much of the machine's matrix products a step of ours reaches, and where its time goes."""
+"""Speed of a step's matrix products beside the machine's best, and a profile of a step."""
 
 import math
 import time
@@ -13,11 +13,11 @@ from bench.steps import batch, ours, steppers
 from hcl.hypernets.plain import SETTINGS
 from hcl.kernels.matmul import fastest_float32
 
-SIDE, ROUNDS = 1536, 20  # of the square matrices multiplied
+SIDE, ROUNDS = 1536, 20  # square matrices of this side, multiplied this often
 
 
 def peak_gflops() -> float:
-    """10^9 floating point operations a second in large float32 products, the best of some."""
+    """Return the best speed seen in large float32 products, in 10^9 operations per second."""
     a, b = torch.randn(SIDE, SIDE), torch.randn(SIDE, SIDE)
     with fastest_float32():
         seconds = min(_seconds(lambda: a @ b) for _ in range(ROUNDS))
@@ -25,10 +25,10 @@ def peak_gflops() -> float:
 
 
 def step_gflop(spec: str) -> float:
-    """10^9 floating point operations of the matrix products in a step."""
+    """Count the floating point operations of a step's matrix products, in 10^9."""
     name, past = spec.split(":")
     sizes = SETTINGS[name]
-    method = ours(sizes, int(past), compiled="off")  # what a compiler made is not counted
+    method = ours(sizes, int(past), compiled="off")  # torch cannot count compiled products
     x, y = batch(sizes)
     y = y + int(past) * sizes.classes
     counter = FlopCounterMode(display=False, custom_mapping=_fused_layers())
@@ -40,7 +40,7 @@ def step_gflop(spec: str) -> float:
 
 
 def print_profile(spec: str, num_steps: int = 10) -> None:
-    """The operations that take most of a step's time, by torch's profiler."""
+    """Print the operations that take most of a step's time, by torch's profiler."""
     name, past = spec.split(":")
     step = steppers(name, int(past))["ours"]()
     for _ in range(3):
@@ -59,7 +59,10 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def _fused_layers() -> dict[Any, Any]:
-    """How to count the private operation of `hcl.kernels.matmul.linear`."""
+    """Return counters for operations that torch's own counter does not know.
+
+    `hcl.kernels.matmul.linear` uses a private operation of oneDNN.
+    """
     operator = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     return {operator: _flop_of_layer} if operator is not None else {}
 

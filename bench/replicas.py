@@ -1,7 +1,7 @@
-"""Seeds trained as a batch against seeds trained by processes of their own.
+"""Seeds trained as a batch against seeds in processes of their own.
 
-`python -m bench.replicas --steps 40`: steps per second over all replicas of one process with all
-threads, and of k processes at a time with one thread each.
+`python -m bench.replicas --steps 40` measures steps per second over all replicas: in one process
+with all threads, and in k processes with one thread each.
 """
 
 import argparse
@@ -27,9 +27,9 @@ WARM_UP = 3
 
 
 def main() -> None:
-    """Measure every row; writes bench/replicas.json."""
+    """Measure the chosen rows and write bench/replicas.json."""
     parser = argparse.ArgumentParser(prog="python -m bench.replicas", description=__doc__)
-    parser.add_argument("--steps", type=int, default=40, help="timed, of every replica")
+    parser.add_argument("--steps", type=int, default=40, help="timed steps of every replica")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--only", default=",".join(ROWS), metavar="SETTING:PAST,...")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -59,9 +59,16 @@ def main() -> None:
 def _processes(
     row: str, processes: int, threads: int, args: argparse.Namespace, count: int = 0
 ) -> float:
-    """Steps per second over all replicas; count 0: the method alone, without a batch.
+    """Return the steps per second over all replicas.
 
-    All processes wait for the slowest to be ready, and the slowest's time counts.
+    All processes wait until the slowest is ready, and the slowest one's time counts.
+
+    Args:
+        row: SETTING:PAST_TASKS.
+        processes: how many run at the same time.
+        threads: of each process.
+        args: the command's options.
+        count: replicas in each process's batch; 0 = an ordinary trial without a batch.
     """
     command = [sys.executable, "-m", "bench.replicas", "--worker", row, str(count), str(threads),
                str(args.steps), args.device]  # fmt: skip
@@ -77,7 +84,7 @@ def _processes(
 
 
 def _worker(row: str, count: int, threads: int, steps: int, device: str) -> None:
-    """Build, warm up, say so, wait for the word, print the seconds of the steps."""
+    """Build, warm up, print "ready", wait for a line, then print the seconds of the steps."""
     torch.set_num_threads(threads)
     keep_freed_memory()
     step = _stepper(row, count, device)

@@ -1,13 +1,15 @@
-"""`python -m bench.scale [--trials 1000] [--slots 64]`: what a long sweep costs its driver.
+"""Cost of a long sweep for its driver.
 
-Trials learn nothing: five times they sleep, write a task's record and report it. All else is real:
-the driver, Ray Tune with a worker process for each slot, the study and MLflow's store in sqlite.
-The workers deliver nothing (64 processes with MLflow do not fit on a laptop); the driver delivers
-every run at the end, as after an outage, which is timed apart.
+`python -m bench.scale [--trials 1000] [--slots 64]` runs a sweep whose trials learn nothing: five
+times they sleep, write a task's record and report it. Everything else is real: the driver, Ray
+Tune with a worker process per slot, the study and MLflow's store in sqlite. The workers deliver
+nothing to MLflow (64 processes with MLflow do not fit on a laptop). The driver delivers every run
+at the end, as after an outage; this is timed separately.
 """
 
 import argparse
 import functools
+import itertools
 import json
 import os
 import platform
@@ -29,7 +31,7 @@ from sweeps.space.yaml_file import parse_yaml
 HERE = Path(__file__).parent
 RESULTS, PLOT = HERE / "scale.json", HERE.parent / "docs" / "scale.png"
 NUM_TASKS = 5
-EVERY = 100  # trials between two readings
+EVERY = 100  # trials between two measurements
 SPACE = """
 description: trials that learn nothing
 trial:
@@ -46,7 +48,7 @@ search:
 
 
 class Meter:
-    """Reads the driver's clocks and memory whenever another EVERY trials have ended."""
+    """A meter that reads the driver's clocks and memory after every EVERY trials."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
@@ -55,7 +57,7 @@ class Meter:
 
     @contextmanager
     def asked(self) -> Iterator[None]:
-        """Around a question to the search; questions within questions count once."""
+        """Add the time of a call to the search; calls within calls count once."""
         self._depth += 1
         start = time.thread_time()
         try:
@@ -66,14 +68,14 @@ class Meter:
                 self.searching += time.thread_time() - start
 
     def end(self) -> None:
-        """A trial ended."""
+        """Count an ended trial."""
         self.ended += 1
         self.last_end = time.monotonic()
         if self.ended % EVERY == 0 or self.ended == 1:
             self.read()
 
     def read(self) -> None:
-        """Write down where the driver is."""
+        """Record the clocks and the memory now."""
         row = {
             "trials": self.ended,
             "wall_s": time.monotonic() - self.began,
@@ -95,9 +97,11 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--slots", type=int, default=64)
     parser.add_argument("--sampler", default="tpe")
-    # Much shorter, and Ray starts a process for each trial instead of using one again.
-    parser.add_argument("--task-seconds", type=float, default=4.0, help="that a task sleeps")
-    parser.add_argument("--alone", action="store_true", help="the search without Ray or MLflow")
+    # With much shorter tasks Ray starts a process for each trial instead of using one again.
+    parser.add_argument("--task-seconds", type=float, default=4.0, help="how long a task sleeps")
+    parser.add_argument(
+        "--alone", action="store_true", help="measure only the search, without Ray and MLflow"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--plot", type=Path, default=PLOT)
     args = parser.parse_args()
@@ -123,7 +127,7 @@ def main() -> None:
 
 
 def alone(space: SearchSpace, slots: int, storage: Path) -> None:
-    """The search alone: `slots` trials under way, each of which reports its tasks and ends."""
+    """Measure the search alone: `slots` trials are under way, each reports its tasks and ends."""
     from sweeps.study.searcher import OptunaSearch
 
     search = metered(OptunaSearch)(space, space.name, f"sqlite:///{storage / 'study.db'}")
@@ -141,7 +145,7 @@ def alone(space: SearchSpace, slots: int, storage: Path) -> None:
 
 
 def keep(found: dict[str, Any], out: Path, plot: Path) -> None:
-    """Write what was found beside what earlier runs found, and draw all of it."""
+    """Add the findings to those of earlier runs in `out`, and draw them all."""
     found = {**_read(out), **found}
     out.write_text(json.dumps(found, indent=1) + "\n")
     draw(found, plot)
@@ -152,7 +156,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def run(request: SweepRequest, slots: int, task_seconds: float) -> dict[str, float]:
-    """The sweep; how many seconds its end took, which delivers all runs."""
+    """Run the sweep; return the seconds of its end, which delivers all runs."""
     set_environment()
     import ray
     from rich.console import Console
@@ -160,7 +164,7 @@ def run(request: SweepRequest, slots: int, task_seconds: float) -> dict[str, flo
     import sweeps.study.searcher
     import sweeps.workers.trainable
 
-    # The driver looks both up when it starts.
+    # The driver looks up both names when it starts.
     sweeps.workers.trainable.make_trainable = functools.partial(no_op, task_seconds=task_seconds)
     sweeps.study.searcher.OptunaSearch = metered(sweeps.study.searcher.OptunaSearch)
     ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False)
@@ -175,7 +179,7 @@ def run(request: SweepRequest, slots: int, task_seconds: float) -> dict[str, flo
 
 
 def ask(request: SweepRequest) -> dict[str, float]:
-    """How long the records take to answer, in seconds."""
+    """Time reading the records: the study, the runs, a report, a delivery."""
     import optuna
 
     from sweeps.reports.report import report
@@ -200,8 +204,8 @@ def ask(request: SweepRequest) -> dict[str, float]:
 
 
 def no_op(plan: Any, task_seconds: float) -> Callable[[dict[str, Any]], None]:
-    """Make a trainable whose trials write and report and do nothing else."""
-    space, folder = plan.space, plan.folder  # what a worker can load without torch or Optuna
+    """Make a trainable whose trials only sleep, write records and report."""
+    space, folder = plan.space, plan.folder  # a worker can load these without torch or Optuna
 
     def trainable(suggestion: dict[str, Any]) -> None:
         from ray import tune
@@ -227,7 +231,7 @@ def no_op(plan: Any, task_seconds: float) -> Callable[[dict[str, Any]], None]:
 
 
 def metered(kind: type[Any]) -> type[Any]:
-    """The search with a meter around what Ray asks it."""
+    """Derive a search class that measures what Ray calls."""
 
     def timed(name: str) -> Callable[..., Any]:
         method = getattr(kind, name)
@@ -247,7 +251,7 @@ def metered(kind: type[Any]) -> type[Any]:
 
 
 def draw(found: dict[str, Any], path: Path) -> None:
-    """CPU seconds per trial of each hundred trials, and the driver's memory, over the sweep."""
+    """Plot the CPU seconds per trial of each hundred trials, and the driver's memory."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
@@ -255,14 +259,14 @@ def draw(found: dict[str, Any], path: Path) -> None:
     rows = found.get("rows", [])
     lines = {
         "driver": (rows, "driver_cpu_s"),
-        "of that, the search": (rows, "search_cpu_s"),
+        "of this, the search": (rows, "search_cpu_s"),
         **{
             f"search alone, {name}": (its_rows, "search_cpu_s")
             for name, its_rows in found.get("alone", {}).items()
         },
     }
     for label, (its_rows, key) in lines.items():
-        pairs = list(zip(its_rows, its_rows[1:], strict=False))
+        pairs = list(itertools.pairwise(its_rows))
         per_trial = [(b[key] - a[key]) / (b["trials"] - a["trials"]) for a, b in pairs]
         seconds.plot([b["trials"] for _, b in pairs], per_trial, marker="o", label=label)
     seconds.set(xlabel="trials ended", ylabel="CPU seconds per trial", ylim=(0, None))

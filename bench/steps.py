@@ -1,4 +1,4 @@
-"""Training steps: ours against the reference, with equal sizes, batch, threads and process."""
+"""Training steps of ours and of the reference, with the same sizes, batch, threads and process."""
 
 import statistics
 import subprocess
@@ -21,12 +21,12 @@ from hcl.scenario import OutputLayout
 
 BATCH = 128
 ROWS = ("split:0", "split:4", "p10:0", "p10:9", "p100:0", "p100:9", "p100:49", "p100:99")
-MIN_STEPS, MAX_SECONDS = 5, 60.0  # per row and implementation; 20 steps where they fit
+MIN_STEPS, MAX_SECONDS = 5, 60.0  # per row and implementation; 20 steps if they fit
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; the ratio is reference time / our time."""
+    """A line of the table; the ratio is reference time / our time."""
 
     setting: str
     past_tasks: int
@@ -38,8 +38,8 @@ class Row:
     threads: int
     steps: int
     device: str = "cpu"
-    gflop: float | None = None  # of our step's products
-    peak_share: float | None = None  # its GFLOP/s, of those of large products
+    gflop: float | None = None  # in our step's matrix products
+    peak_share: float | None = None  # our GFLOP/s / the GFLOP/s of large products
 
 
 def ours(
@@ -49,7 +49,7 @@ def ours(
     compiled: str = "auto",
     precision: str = "float32",
 ) -> Hnet:
-    """Our method in the state of `Reference(sizes, num_past)`: that many tasks behind it."""
+    """Build our method in the state of `Reference(sizes, num_past)`, after that many tasks."""
     config = TrialConfig.from_dict(
         {
             "benchmark": {"name": "permuted_mnist", "num_tasks": sizes.num_tasks},
@@ -75,7 +75,7 @@ def ours(
 
 
 def batch(sizes: Sizes) -> tuple[Tensor, Tensor]:
-    """Inputs in [0, 1] and labels within the task."""
+    """Draw inputs (BATCH, inputs) in [0, 1] and labels (BATCH,) within the task."""
     draws = torch.Generator().manual_seed(1)
     x = torch.rand(BATCH, sizes.inputs, generator=draws)
     return x, torch.randint(sizes.classes, (BATCH,), generator=draws)
@@ -84,7 +84,7 @@ def batch(sizes: Sizes) -> tuple[Tensor, Tensor]:
 def steppers(
     name: str, num_past: int, precision: str = "float32", device: str = "cpu"
 ) -> dict[str, Callable[[], Callable[[], object]]]:
-    """For each implementation a function that builds it and gives its step."""
+    """Return for each implementation a function that builds it and returns its step."""
     sizes = SETTINGS[name]
     x, y = (tensor.to(device) for tensor in batch(sizes))
 
@@ -93,7 +93,7 @@ def steppers(
         target = y + num_past * sizes.classes
 
         def step() -> object:
-            with fastest_float32():  # as the learner does; the reference is plain torch
+            with fastest_float32():  # as in the learner; the reference uses torch's defaults
                 return method.train_step(x, target)
 
         return step
@@ -107,8 +107,10 @@ def steppers(
 
 
 def measure(spec: str, device: str = "cpu") -> Row:
-    """Time a row (steps of the two interleaved, so that both meet the same machine) and its
-    memory (each alone in a process of its own)."""
+    """Measure a row: times of alternating steps, and memory in a process of its own each.
+
+    The steps alternate because the machine's speed varies: both meet the same conditions.
+    """
     name, past = spec.split(":")
     build = steppers(name, int(past), device=device)
     steps = {which: make() for which, make in build.items()}
@@ -132,13 +134,13 @@ def measure(spec: str, device: str = "cpu") -> Row:
 
 
 def wait_for(device: str) -> None:
-    """Until the work given to it is done: a GPU works on while Python goes on."""
+    """Wait until the device has done its work; a GPU works while Python continues."""
     if device != "cpu":
         torch.accelerator.synchronize()
 
 
 def peak_memory(spec: str, which: str, device: str = "cpu") -> float:
-    """MB that three steps need at their peak, beyond the imports; a GPU's own memory there."""
+    """Return the peak MB of three steps, without the imports (on a GPU: of its own memory)."""
     threads = str(torch.get_num_threads())
     command = [sys.executable, "-m", "bench.steps", spec, which, threads, device]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -149,7 +151,7 @@ def _report_memory(spec: str, which: str, threads: str, device: str) -> None:
     torch.set_num_threads(int(threads))
     name, past = spec.split(":")
     make = steppers(name, int(past), device=device)[which]
-    torch.optim.Adam([torch.zeros(1)])  # its first use imports a compiler
+    torch.optim.Adam([torch.zeros(1)])  # the first use imports a compiler
 
     def run() -> None:
         step = make()
@@ -164,21 +166,21 @@ def _report_memory(spec: str, which: str, threads: str, device: str) -> None:
 
 
 def peak_of(run: Callable[[], None]) -> float:
-    """MB that `run` needs at its peak, beyond what the process has now."""
+    """Return the MB that `run` needs at its peak, beyond what the process has now."""
     before = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here (Linux)
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak (Linux)
     run()
     return (_status("VmHWM") - before) / 1024
 
 
 def _status(key: str) -> int:
-    """A number of kB from /proc/self/status."""
+    """Read a number of kB from /proc/self/status."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{key}:"))
 
 
 def as_dict(row: Row) -> dict[str, object]:
-    """For results.json."""
+    """Return the row as results.json stores it, numbers rounded."""
     return {k: round(v, 2) if isinstance(v, float) else v for k, v in asdict(row).items()}
 
 

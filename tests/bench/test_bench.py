@@ -1,10 +1,10 @@
-"""The baseline of the speed ratios computes the same thing as hcl."""
+"""The reference of the speed ratios computes the same steps as hcl."""
 
 import sys
 
 import pytest
 import torch
-import torchvision  # noqa: F401  takes seconds: here, where no test's time is running
+import torchvision  # noqa: F401  takes seconds, so not within a test's time limit
 
 from bench.large import Size, stepper
 from bench.peak import step_gflop
@@ -16,7 +16,7 @@ TINY = Sizes(12, (7, 6), 4, 3, 5, 4, 40, (6, 8), "elu", 0.1, 1e-3)
 
 
 def theta_of(reference: Reference) -> list[torch.Tensor]:
-    """Its parameters as `Hypernet.theta` lists them."""
+    """The reference's parameters in the order of `Hypernet.theta`."""
     *hidden, weight, bias = reference.theta
     return [*hidden, output_layer(weight, bias)]
 
@@ -30,7 +30,7 @@ def test_reference_takes_the_same_steps(num_past: int) -> None:
             mine.copy_(theirs)
         for task, embedding in enumerate(reference.embeddings):
             learned.embeddings[task].copy_(embedding)
-    learned.start_task(num_past)  # holds on to the weights of the copied parameters
+    learned.start_task(num_past)  # takes the copied parameters' weights as targets
     draws = torch.Generator().manual_seed(0)
     for _ in range(4):
         x = torch.rand(16, TINY.inputs, generator=draws)
@@ -49,9 +49,11 @@ def test_reference_takes_the_same_steps(num_past: int) -> None:
 def test_a_step_reads_nothing_back(
     row: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Meta tensors have no values: reading one, as waiting for a GPU does, is an error, and so is
-    a tensor left on the CPU."""
-    # A GPU's fused Adam counts its steps there; there is none for meta tensors.
+    """On meta tensors, which have no values, it is an error to read one back from the device.
+
+    A tensor left on the CPU is an error too.
+    """
+    # On a GPU fused Adam keeps its step count there; meta tensors have no fused Adam.
     adam = sys.modules[torch.optim.Adam.__module__]
     monkeypatch.setattr(adam, "_get_value", lambda step: 1.0)
     name, past = row.split(":")
@@ -62,7 +64,7 @@ def test_a_step_reads_nothing_back(
 
 
 def test_a_steps_products_are_counted() -> None:
-    """Forward, for the weights and, but for the first layer, for the inputs."""
+    """The forward pass, the gradient for weights, and, except in the first layer, for inputs."""
     target = 128 * (4 * 784 * 400 + 6 * 400 * 400 + 6 * 400 * 10)
     generated = 12 * 42000 * 11 * 6  # chunks, their size, hidden units and bias
     assert step_gflop("split:0") == pytest.approx((target + generated) / 1e9, rel=0.02)
