@@ -1,4 +1,4 @@
-# README's commands. The first call of any target makes .venv; later calls reuse it.
+# The commands of the README. The first call of any target makes .venv; later calls reuse it.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
-# --compile-bytecode: without it every Ray worker compiles torch anew (2 s becomes 8 s).
+# --compile-bytecode: without it every Ray worker compiles torch again (2 s becomes 8 s).
 $(READY): requirements.lock pyproject.toml | $(BIN)/uv
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --compile-bytecode --require-hashes -r requirements.lock
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --compile-bytecode --no-deps --editable .
@@ -25,7 +25,7 @@ demo: $(READY)  ## sweep hypernetworks on the bundled digits, compare them with 
 test: $(READY)  ## the fast tests
 	$(BIN)/python -m pytest -m "not slow and not mnist"
 
-bench: $(READY)  ## training steps against a plain reference; make bench ONLY=p10:9 for one row
+bench: $(READY)  ## time training steps against the plain algorithm; make bench ONLY=p10:9 for one row
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
 
 check: $(READY)  ## what CI checks: lint, format, types
@@ -33,7 +33,7 @@ check: $(READY)  ## what CI checks: lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy hcl sweeps
 
-lock: | $(BIN)/uv  ## resolve requirements.lock anew (hashes, no URLs)
+lock: | $(BIN)/uv  ## resolve requirements.lock again (hashes, no URLs)
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --extra sweeps --extra dev pyproject.toml -o requirements.lock
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `hcl` on the head node, with the cluster's settings: deploy/hcl.sh sweep SEARCH_SPACE [OPTIONS]
+# Run `hcl` on the head node with the cluster's settings: deploy/hcl.sh sweep SEARCH_SPACE [OPTIONS]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 set -a

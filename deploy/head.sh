@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Services of a cluster's head node: PostgreSQL and the MLflow server. Run again, it only repairs.
+# Start the services of a cluster's head node: PostgreSQL and the MLflow server. Running it again only
+# repairs what is missing.
 #
 #   usage: deploy/head.sh SHARED_FOLDER DATA_FOLDER
 #
-# PostgreSQL is the distribution's, listens on loopback alone, and knows this user by the socket
-# ("peer"), so that no password for it exists. MLflow listens on the private address, with a login.
+# PostgreSQL is the distribution's. It listens on loopback only and recognises this user by the socket
+# ("peer"), so it needs no password. MLflow listens on the private address and asks for a login.
 set -euo pipefail
 umask 077
 [ $# -eq 2 ] || { echo "usage: deploy/head.sh SHARED_FOLDER DATA_FOLDER" >&2; exit 2; }
@@ -22,8 +23,8 @@ for database in mlflow mlflow_auth optuna; do
     sql "CREATE DATABASE $database OWNER \"$user\""
 done
 
-# Every hour into the shared folder: a lost head node loses no more than that. (Runs can also be sent
-# again from the trials' journals with `hcl sync`; the studies cannot.)
+# Back up into the shared folder every hour, so losing the head node loses at most an hour. (`hcl sync`
+# can also send runs again from the trials' journals, but not the studies.)
 sudo tee /etc/cron.d/hcl-backup > /dev/null <<CRON
 17 * * * * $user /bin/bash $here/backup.sh $shared/backup
 CRON
@@ -48,7 +49,7 @@ sudo systemctl daemon-reload
 sudo systemctl enable hcl-mlflow
 sudo systemctl restart hcl-mlflow
 
-# What deploy/hcl.sh gives to `hcl` here.
+# Settings that deploy/hcl.sh passes to `hcl` on this node.
 mkdir -p "$HOME/.hcl" "$shared/storage"
 cat > "$HOME/.hcl/cluster.env" <<ENV
 RAY_ADDRESS=auto

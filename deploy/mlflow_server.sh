@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The MLflow server of a cluster: runs and users in PostgreSQL, artifacts in a folder, a login.
+# Start a cluster's MLflow server: runs and users in PostgreSQL, artifacts in a folder, with a login.
 #
 #   usage: deploy/mlflow_server.sh HOST PORT ARTIFACTS
 #
-# PostgreSQL is found as libpq finds it (PGHOST, PGPORT, PGUSER, ~/.pgpass; by default the socket of
-# this machine), with databases `mlflow` and `mlflow_auth`. At the first start a password for MLflow's
-# user `admin` is made up and written to ~/.mlflow/credentials, where MLflow's clients look for it.
+# PostgreSQL needs databases `mlflow` and `mlflow_auth`, and is found as libpq finds it (PGHOST, PGPORT,
+# PGUSER, ~/.pgpass; by default this machine's socket). The first start makes up a password for MLflow's
+# user `admin` and writes it to ~/.mlflow/credentials, where MLflow's clients look for it.
 set -euo pipefail
 umask 077
 [ $# -eq 3 ] || { echo "usage: deploy/mlflow_server.sh HOST PORT ARTIFACTS" >&2; exit 2; }
@@ -23,16 +23,16 @@ if [ ! -s "$credentials" ]; then
 fi
 [ -s "$secret" ] || random > "$secret"
 
-# In the environment, not among the arguments, which every user of the machine can see.
+# Secrets go into the environment: every user of the machine can see a process's arguments.
 MLFLOW_AUTH_ADMIN_PASSWORD=$(sed -n 's/^mlflow_tracking_password *= *//p' "$credentials")
 MLFLOW_FLASK_SERVER_SECRET_KEY=$(cat "$secret")
 export MLFLOW_AUTH_ADMIN_PASSWORD MLFLOW_FLASK_SERVER_SECRET_KEY
 export MLFLOW_AUTH_CONFIG_PATH="$here/mlflow_auth.ini"
 export MLFLOW_BACKEND_STORE_URI=postgresql+psycopg2:///mlflow
-# Names are compared with the port: other Host headers are refused (DNS rebinding).
+# The server refuses other Host headers (DNS rebinding). It compares names including the port.
 export MLFLOW_SERVER_ALLOWED_HOSTS="$host,$host:$port,localhost,localhost:$port,127.0.0.1,127.0.0.1:$port${HCL_MLFLOW_HOSTS:+,$HCL_MLFLOW_HOSTS}"
 export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true
-# Per worker process; PostgreSQL takes 100 connections in all by default.
+# Connections per worker process. PostgreSQL allows 100 in total by default.
 export MLFLOW_SQLALCHEMYSTORE_POOL_SIZE=5 MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW=10
 
 exec "$python" -m mlflow server --app-name basic-auth --host "$host" --port "$port" \

@@ -1,4 +1,4 @@
-"""The files that start clusters: Ray's own schema, bash's own parser, no secrets."""
+"""The files that start clusters pass Ray's schema and bash's parser and hold no secrets."""
 
 import copy
 import re
@@ -14,7 +14,7 @@ DEPLOY = REPO / "deploy"
 CLUSTERS = ("cluster.yaml", "cluster-onprem.yaml")
 SCRIPTS = sorted(path.name for path in [*DEPLOY.glob("*.sh"), *DEPLOY.glob("*.sbatch")])
 TEXTS = [REPO / name for name in CLUSTERS] + sorted(p for p in DEPLOY.iterdir() if p.is_file())
-# Nothing of this may reach a node by rsync.
+# rsync must not copy any of these to a node.
 UNSHIPPED = ("/data", "/storage", ".venv", "mlruns", "mlflow.db")
 
 
@@ -23,7 +23,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def validated(config: dict[str, Any]) -> dict[str, Any]:
-    """What `ray up` does before it contacts anybody. Private to Ray: wrapped here alone."""
+    """Check a config as `ray up` does before it contacts anybody. It needs Ray's internals."""
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     prepared = prepare_config(copy.deepcopy(config))
@@ -39,7 +39,7 @@ def commands(config: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_ray_accepts_the_cluster_file(name: str) -> None:
     prepared = validated(read(name))
-    # A key that is left out is filled in by Ray, e.g. a download of its nightly build.
+    # Ray fills in keys that are left out, e.g. with a download of its nightly build.
     for key in ("setup_commands", "head_setup_commands", "head_start_ray_commands"):
         own = read(name)[key]
         assert prepared[key][-len(own) :] == own
@@ -97,7 +97,7 @@ def test_code_is_shipped_without_data_environment_and_records(name: str) -> None
 
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_bytecode_is_compiled_once(name: str) -> None:
-    # The Makefile's own target compiles; what is added to it must do so too.
+    # The Makefile's target compiles bytecode; installs on top of it must do so too.
     assert "--compile-bytecode" in (REPO / "Makefile").read_text()
     installs = [line for line in commands(read(name)) if "pip install" in line]
     assert installs and all("--compile-bytecode" in line for line in installs)
@@ -125,7 +125,7 @@ def test_slurm_script_asks_for_what_it_needs() -> None:
     text = (DEPLOY / "slurm.sbatch").read_text()
     keys = dict(re.findall(r"^#SBATCH --([\w-]+)(?:=(\S+))?$", text, re.MULTILINE))
     assert text.count("#SBATCH") == len(keys)
-    # SLURM stops reading its lines at the first command.
+    # SLURM ignores #SBATCH lines after the first command.
     assert "#SBATCH" not in text.split("set -euo pipefail")[1]
     assert keys["ntasks-per-node"] == "1"
     assert {"nodes", "cpus-per-task", "gpus-per-node", "mem", "time", "output"} <= keys.keys()
@@ -143,7 +143,7 @@ def test_rayjob_has_the_shape_that_kuberay_knows() -> None:
     }
     assert spec["shutdownAfterJobFinishes"] is True
     assert spec["entrypoint"].startswith("hcl sweep ") and "--max-concurrent" in spec["entrypoint"]
-    # `hcl sweep` starts and goes on by itself; --resume would refuse the first start.
+    # `hcl sweep` starts and resumes by itself; --resume would refuse the first start.
     assert "--resume" not in spec["entrypoint"]
     cluster = spec["rayClusterSpec"]
     assert cluster.keys() <= {
@@ -188,7 +188,7 @@ def test_no_registry_account_or_secret(path: Path) -> None:
         r"py[p]i|python[h]osted|conda\.|docker\.io|ghcr|quay\.io|\.ecr\.", text
     )
     assert not re.search(r"index-url|--find-links|https?://(?!\$)", text)
-    # Account numbers, images, keys and volumes of somebody.
+    # Account numbers, images, keys and volumes.
     assert not re.search(r"\b\d{12}\b|\bami-\w|\bAKIA|\bfs-\w{8}|\bsg-\w{8}|\bsubnet-\w{8}", text)
     assert not re.search(r"(?i)(password|secret|token)\s*[:=]\s*['\"]?[A-Za-z0-9+/_-]{12,}", text)
 

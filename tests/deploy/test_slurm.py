@@ -1,4 +1,4 @@
-"""The SLURM script run for real on this machine; two small scripts play srun and scontrol."""
+"""The SLURM script runs for real on one machine, with stand-ins for srun and scontrol."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ search:
   method/beta: {type: float, low: 1e-4, high: 1.0, log: true}
 sweep: {num_trials: 1}
 """
-# srun: run what follows the options, here. scontrol: name this host, note a requeue.
+# srun runs the command after its options here; scontrol names this host and logs a requeue.
 SRUN = """#!/bin/bash
 echo "srun $*" >> "$CALLS"
 while [[ "$1" == --* ]]; do shift; done
@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 @pytest.fixture
 def job(tmp_path: Path) -> Callable[[int, int], subprocess.Popen[str]]:
-    """Starts the script as SLURM would, in a job of one node."""
+    """Start the script as SLURM would, in a job of one node."""
     commands = tmp_path / "bin"
     commands.mkdir()
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
@@ -73,7 +73,7 @@ def job(tmp_path: Path) -> Callable[[int, int], subprocess.Popen[str]]:
 
 
 def leftovers(number: int) -> list[str]:
-    """Processes and files of the job's Ray that are still there."""
+    """List processes and files of the job's Ray that are still there."""
     shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     files = [str(path) for path in [Path(f"/tmp/ray-{number}")] if path.exists()]
     return [line for line in shown.splitlines() if f"/tmp/ray-{number}/" in line] + files
@@ -82,7 +82,7 @@ def leftovers(number: int) -> list[str]:
 def until(condition: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.3)
 
 
