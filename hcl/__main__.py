@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, NoReturn
 
 from hcl.config import ConfigError, TrialConfig, flatten
 from hcl.results import Progress, TaskReport, config_of
+from hcl.storage.files import write_atomically
 
 EXAMPLES = """examples:
   python -m hcl --config trial.json --out result.json
@@ -145,12 +145,7 @@ def _write(text: str, out: Path | None) -> None:
     if out is None:
         print(text)
         return
-    draft = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        draft.write_text(text)
-        os.replace(draft, out)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_atomically(out, text)
     print(f"wrote {out}", file=sys.stderr)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from hcl.config import REGRESSION, TrialConfig
+from hcl.config import TrialConfig
 from hcl.config.methods import ScenarioName
 
 
@@ -160,5 +160,5 @@ class RegressionLayout(OutputLayout):
 
 def make_layout(config: TrialConfig, num_tasks: int, classes_per_task: int) -> OutputLayout:
     """The layout of a trial's benchmark and scenario."""
-    kind = RegressionLayout if config.benchmark.name in REGRESSION else OutputLayout
+    kind = RegressionLayout if config.benchmark.info.is_regression else OutputLayout
     return kind(config.scenario, num_tasks, classes_per_task)

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 from prepared `.npz` files or torchvision's download.
 
-The images are put into an order of their own: whichever form they come in, tasks, validation
-split and digest are the same.
+The images are sorted by their checksums: tasks, validation split and digest are the same
+whichever form the files have.
 """
 
 import hashlib
@@ -18,11 +18,12 @@ from hcl.benchmarks.files import (
     KEYS,
     RawArrays,
     frozen,
+    only_writer,
     read_npz,
     reason,
     socket_timeout,
 )
-from hcl.storage.files import DataError, check_is_folder, locked
+from hcl.storage.files import DataError, check_is_folder
 
 SHAPE = (32, 32, 3)
 FIRST_CLASSES = 50  # of CIFAR-100, in a smaller file: all that `cifar_6` needs
@@ -47,11 +48,11 @@ CIFAR100 = DataSet(
 
 
 def load(root: Path, data_set: DataSet, num_classes: int) -> RawArrays:
-    """The data set from `root`, downloaded into it if it is not there.
+    """Read the data set from `root`; download it if it is not there.
 
     Args:
         root: folder with the data.
-        data_set: which.
+        data_set: CIFAR10 or CIFAR100.
         num_classes: how many of its first classes are needed. Up to 50 of CIFAR-100 the first 50
             are returned, else all.
 
@@ -74,7 +75,7 @@ def load(root: Path, data_set: DataSet, num_classes: int) -> RawArrays:
 
 
 def _ordered(arrays: RawArrays, limit: int) -> RawArrays:
-    """Images of the first `limit` classes, ordered by their checksums."""
+    """Keep the images of the first `limit` classes, ordered by their checksums."""
     ordered = {}
     for split in ("train", "test"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
@@ -114,7 +115,7 @@ def _from_torchvision(root: Path, data_set: DataSet, num_classes: int) -> RawArr
 def _download(root: Path, data_set: DataSet) -> None:
     """Fetch with torchvision, once for all processes that ask at the same time."""
     kind = _kind(data_set)
-    with locked(root / f".{data_set.folder}.lock"):
+    with only_writer(root, data_set.folder):
         if (root / data_set.folder).is_dir():
             return  # another process fetched it while we waited
         with tempfile.TemporaryDirectory(dir=root, prefix=".cifar-") as folder:
@@ -134,6 +135,6 @@ def _read(root: Path, data_set: DataSet) -> RawArrays:
 
 
 def _kind(data_set: DataSet) -> Any:
-    from torchvision import datasets  # only here: who has the .npz needs no torchvision
+    from torchvision import datasets  # only here: a prepared file needs no torchvision
 
     return getattr(datasets, data_set.kind)

@@ -11,7 +11,7 @@ SPLIT_SEED = 0  # the data set has no official split; this one is part of the be
 
 
 def load() -> RawArrays:
-    """Images scaled to 0..255 (so that /255 normalises them too), split by class into 80/20.
+    """Scale the images to 0..255, as MNIST's, and split every class into 80/20.
 
     Raises:
         DataError: scikit-learn is not installed.

@@ -1,4 +1,4 @@
-"""Raw data sets as numpy arrays: where they are looked for, how a prepared file is checked."""
+"""Raw data sets as numpy arrays: checks of prepared files, downloads by one process at a time."""
 
 import hashlib
 import re
@@ -6,18 +6,17 @@ import socket
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 
-from hcl.storage.files import DataError, first_line
+from hcl.storage.files import DataError, first_line, locked
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
-RawArrays = dict[
-    str, np.ndarray
-]  # KEYS; images uint8 (N, H, W) or (N, H, W, C), labels int64 (N,)
+# KEYS; images uint8 (N, H, W) or (N, H, W, C), labels int64 (N,).
+RawArrays = dict[str, np.ndarray]
 
 
 def read_npz(path: Path, image_shape: tuple[int, ...], num_classes: int) -> RawArrays:
@@ -71,7 +70,7 @@ def _problem(
 
 
 def frozen(arrays: RawArrays) -> RawArrays:
-    """KEYS with int64 labels, write-protected: they are cached and shared by trials."""
+    """Make labels int64 and protect all arrays from writes: trials share them in a cache."""
     for key in KEYS:
         dtype = np.uint8 if key.startswith("x") else np.int64
         arrays[key] = np.ascontiguousarray(arrays[key], dtype=dtype)
@@ -80,7 +79,7 @@ def frozen(arrays: RawArrays) -> RawArrays:
 
 
 def digest(arrays: RawArrays) -> str:
-    """SHA-256 of shapes, pixels and labels, the same on every machine and for every file form."""
+    """Hash shapes, pixels and labels: SHA-256, the same on every machine, for every file form."""
     total = hashlib.sha256()
     for key in KEYS:
         array = arrays[key].astype(arrays[key].dtype.newbyteorder("<"), copy=False)
@@ -89,10 +88,29 @@ def digest(arrays: RawArrays) -> str:
     return total.hexdigest()
 
 
+@contextmanager
+def only_writer(root: Path, name: str) -> Iterator[None]:
+    """Be the only process that writes the data `name` into `root`; wait for the one that does.
+
+    A failure leaves no lock behind, and no folder made for it.
+    """
+    made = [folder for folder in (root, *root.parents) if not folder.exists()]
+    lock = root / f".{name}.lock"
+    try:
+        with locked(lock):
+            yield
+    except BaseException:
+        lock.unlink(missing_ok=True)
+        for folder in made:
+            with suppress(OSError):  # somebody else uses it by now
+                folder.rmdir()
+        raise
+
+
 CONNECT_TIMEOUT = 20.0  # seconds without an answer from a mirror
 
 
-# What torchvision's downloads fail with, its own absence included.
+# Errors of torchvision's downloads, and of its own absence.
 FAILURES = (ImportError, RuntimeError, OSError, HTTPException, EOFError, zlib.error)
 
 
@@ -109,7 +127,7 @@ def socket_timeout(seconds: float = CONNECT_TIMEOUT) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """Why a download failed, to quote inside one sentence."""
+    """Quote why a download failed, inside one sentence."""
     # torchvision lists every mirror it tried; the last line is the last one's failure.
     lines = [line for line in str(error).splitlines() if line.strip()]
     last = lines[-1].strip() if lines else first_line(error)

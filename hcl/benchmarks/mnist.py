@@ -12,8 +12,16 @@ from pathlib import Path
 
 import numpy as np
 
-from hcl.benchmarks.files import FAILURES, RawArrays, frozen, read_npz, reason, socket_timeout
-from hcl.storage.files import DataError, check_is_folder, locked
+from hcl.benchmarks.files import (
+    FAILURES,
+    RawArrays,
+    frozen,
+    only_writer,
+    read_npz,
+    reason,
+    socket_timeout,
+)
+from hcl.storage.files import DataError, check_is_folder
 
 NPZ = "mnist.npz"
 RAW = Path("MNIST") / "raw"  # where torchvision puts the files
@@ -44,7 +52,7 @@ FILES = {
 
 
 def load(root: Path) -> RawArrays:
-    """MNIST from `root`, downloaded into it if it is not there.
+    """Read MNIST from `root`; download it if it is not there.
 
     Raises:
         DataError: a file is damaged, or missing and cannot be downloaded.
@@ -59,7 +67,7 @@ def load(root: Path) -> RawArrays:
 
 
 def missing_files(root: Path) -> list[str]:
-    """Names of the idx files that `root` has neither plain nor as .gz."""
+    """List the idx files that `root` has neither plain nor as .gz."""
     names = [name for name, *_ in FILES.values()]
     return [n for n in names if not any((root / RAW / f).is_file() for f in (n, f"{n}.gz"))]
 
@@ -88,7 +96,7 @@ def _verify(path: Path, data: bytes, md5: str) -> None:
 
 
 def parse_idx(content: bytes, path: Path) -> np.ndarray:
-    """The array in an idx file of unsigned bytes: magic 0, 0, 8, ndim; big-endian sizes; data.
+    """Read an idx file of unsigned bytes: magic 0, 0, 8, ndim; big-endian sizes; data.
 
     Args:
         content: the unpacked file.
@@ -113,7 +121,7 @@ def _download(root: Path) -> None:
     """Fetch with torchvision, once for all processes that ask at the same time."""
     check_is_folder(root)
     try:
-        with locked(root / ".mnist.lock"):
+        with only_writer(root, "mnist"):
             if missing_files(root):  # else another process fetched them while we waited
                 _fetch(root)
     except FAILURES as error:
@@ -126,7 +134,7 @@ def _download(root: Path) -> None:
 
 
 def _fetch(root: Path) -> None:
-    from torchvision.datasets import MNIST  # only here: who has the files needs no torchvision
+    from torchvision.datasets import MNIST  # only here: files that are there need no torchvision
 
     with tempfile.TemporaryDirectory(dir=root, prefix=".mnist-") as folder:
         with socket_timeout():

@@ -1,51 +1,19 @@
 """Data sets made ready once per node: one checked `.npz` that every trial then only reads."""
 
-import os
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from hcl.benchmarks import cifar, files, mnist
-from hcl.benchmarks.files import RawArrays
-from hcl.config import BENCHMARK_DEFAULTS, ConfigError
+from hcl.benchmarks import files
+from hcl.benchmarks.files import RawArrays, only_writer
+from hcl.benchmarks.sources import SOURCES, Source, classes_needed
+from hcl.config import BENCHMARKS, BenchmarkConfig, ConfigError
 from hcl.config.schema import suggest
-from hcl.storage.files import DataError, check_is_folder, locked, resolve_root
+from hcl.storage.files import DataError, check_is_folder, resolve_root, write_atomically
 
-DIGEST = "digest"  # key of the .npz: what `files.digest` of its arrays was when it was written
-
-
-@dataclass(frozen=True)
-class Source:
-    """A prepared file, and how its data are read from a root, or downloaded into it."""
-
-    file: str
-    read: Callable[[Path], RawArrays]
-
-
-_MNIST = (Source(mnist.NPZ, mnist.load),)
-_CIFAR10 = (
-    Source(cifar.CIFAR10.npz, partial(cifar.load, data_set=cifar.CIFAR10, num_classes=10)),
-)
-_CIFAR100 = (
-    Source(cifar.CIFAR100.npz, partial(cifar.load, data_set=cifar.CIFAR100, num_classes=100)),
-)
-_FIRST_50 = (
-    Source(cifar.CIFAR100.first_npz, partial(cifar.load, data_set=cifar.CIFAR100, num_classes=50)),
-)
-# Per benchmark, per data set: files that will do; the last one is what is made. Benchmarks that
-# are not here bring their data with them.
-SOURCES: dict[str, tuple[tuple[Source, ...], ...]] = {
-    "split_mnist": (_MNIST,),
-    "permuted_mnist": (_MNIST,),
-    "cifar_6": (_CIFAR10, _FIRST_50 + _CIFAR100),
-    "split_cifar10": (_CIFAR10,),
-    "split_cifar100": (_CIFAR100,),
-}
+DIGEST = "digest"  # key of the .npz: `files.digest` of its arrays when it was written
 
 
 @dataclass(frozen=True)
@@ -55,6 +23,18 @@ class Prepared:
     path: Path
     digest: str = ""
     is_new: bool = False
+
+
+class _File(NamedTuple):
+    """A prepared file, there or to be made, with the first classes of a data set."""
+
+    path: Path
+    source: Source
+    num_classes: int
+
+    def read(self) -> RawArrays:
+        """Read the file where it is there, else the form that the data set is downloaded in."""
+        return self.source.read(self.path.parent, self.num_classes)
 
 
 def prepare(benchmark: str, data_root: Path | str | None = None) -> tuple[Prepared, ...]:
@@ -71,21 +51,23 @@ def prepare(benchmark: str, data_root: Path | str | None = None) -> tuple[Prepar
         ConfigError: no such benchmark.
         DataError: its data are damaged, or missing and cannot be downloaded.
     """
-    found = _sources(benchmark, resolve_root(data_root))
-    return tuple(_prepare(source, path) for source, path in found)
+    return tuple(_prepare(file) for file in _files(benchmark, resolve_root(data_root)))
 
 
-def _prepare(source: Source, path: Path) -> Prepared:
+def _prepare(file: _File) -> Prepared:
+    path = file.path
     if path.is_file():  # looked at first: the folder may be one that cannot be written to
-        return _check(source, path)
+        return _check(file)
     check_is_folder(path.parent)
     try:
-        with locked(path.with_name(f".{path.name}.lock")):
+        with only_writer(path.parent, path.name):
             if path.is_file():
-                return _check(source, path)
-            arrays = source.read(path.parent)
+                return _check(file)
+            arrays = file.read()
             digest = files.digest(arrays)
-            _write(path, {**arrays, DIGEST: np.array(digest)})
+            kept: dict[str, Any] = {**arrays, DIGEST: np.array(digest)}
+            # Read-only, because all trials of the node share it.
+            write_atomically(path, lambda f: np.savez(f, **kept), mode=0o444)
     except OSError as error:
         raise DataError(
             f"{path} cannot be written ({error.strerror}); name another folder with --data-root"
@@ -101,56 +83,45 @@ def check(benchmark: str, data_root: Path | str | None = None) -> tuple[Prepared
         ConfigError: no such benchmark.
         DataError: a file is missing, damaged, or not what it was.
     """
-    found = _sources(benchmark, resolve_root(data_root))
-    for _, path in found:
-        if not path.is_file():
+    found = _files(benchmark, resolve_root(data_root))
+    for file in found:
+        if not file.path.is_file():
             raise DataError(
-                f"{path} is missing; make it with: hcl data prepare {benchmark} --data-root"
-                f" {path.parent}"
+                f"{file.path} is missing; make it with: hcl data prepare {benchmark} --data-root"
+                f" {file.path.parent}"
             )
-    return tuple(_check(source, path) for source, path in found)
+    return tuple(map(_check, found))
 
 
-def _check(source: Source, path: Path) -> Prepared:
-    arrays = source.read(path.parent)
-    digest, expected = files.digest(arrays), _recorded_digest(path)
+def _check(file: _File) -> Prepared:
+    digest, expected = files.digest(file.read()), _recorded_digest(file.path)
     if expected not in (None, digest):
         raise DataError(
-            f"{path} was changed since it was prepared (digest {digest[:16]}, was"
+            f"{file.path} was changed since it was prepared (digest {digest[:16]}, was"
             f" {str(expected)[:16]}); delete it and prepare it again"
         )
-    return Prepared(path, digest)
+    return Prepared(file.path, digest)
 
 
-def _sources(benchmark: str, root: Path) -> list[tuple[Source, Path]]:
-    """Per data set of the benchmark: the file that is there, or the one that is to be made."""
-    if benchmark not in BENCHMARK_DEFAULTS:
-        known = suggest(benchmark, BENCHMARK_DEFAULTS)
-        raise ConfigError(f"there is no benchmark {benchmark!r}{known}")
+def _files(benchmark: str, root: Path) -> list[_File]:
+    """Find per data set of the benchmark the file that is there, or is to be made."""
+    if benchmark not in BENCHMARKS:
+        raise ConfigError(f"there is no benchmark {benchmark!r}{suggest(benchmark, BENCHMARKS)}")
+    config = BenchmarkConfig(name=benchmark, **BENCHMARKS[benchmark].defaults)
     found = []
-    for options in SOURCES.get(benchmark, ()):
-        there = [source for source in options if (root / source.file).is_file()]
-        source = there[0] if there else options[-1]
-        found.append((source, root / source.file))
+    for name, needed in classes_needed(config).items():
+        source = SOURCES[name]
+        large_enough = [
+            _File(root / file, source, num_classes)
+            for file, num_classes in source.prepared
+            if num_classes >= needed
+        ]
+        there = [file for file in large_enough if file.path.is_file()]
+        found += there[:1] or large_enough[-1:]
     return found
 
 
 def _recorded_digest(path: Path) -> str | None:
-    """None in a file that somebody made without `prepare`."""
+    """Read the digest in a file; None in one that was made without `prepare`."""
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         return str(archive[DIGEST]) if DIGEST in archive.files else None
-
-
-def _write(path: Path, arrays: dict[str, Any]) -> None:
-    """All of it or nothing, and read-only: trials share it."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as f:
-        draft = Path(f.name)
-        try:
-            np.savez(f, **arrays)
-            f.flush()
-            os.fsync(f.fileno())
-            draft.chmod(0o444)
-            os.replace(draft, path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise

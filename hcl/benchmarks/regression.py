@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hcl.benchmarks.arrays import Benchmark, TaskData, TaskSplits
+from hcl.benchmarks.sources import Part
 from hcl.config import BenchmarkConfig
 
 NUM_TRAIN, NUM_TEST, NOISE = 100, 50, 0.05
@@ -23,7 +24,7 @@ CURVES: tuple[tuple[Callable[[np.ndarray], np.ndarray], float, float], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Points(TaskData):
-    """x float32 (N, 1) and y float32 (N, 1), as they are."""
+    """Points of a curve: x and y, each float32 (N, 1)."""
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         return self.x.index_select(0, index), self.y.index_select(0, index)
@@ -32,8 +33,8 @@ class Points(TaskData):
         return Points(move(self.x), move(self.y))
 
 
-def polynomials(config: BenchmarkConfig) -> Benchmark:
-    """Training points drawn uniformly, with noise; test points evenly spaced, without."""
+def curves(config: BenchmarkConfig, parts: list[Part]) -> Benchmark:
+    """Draw training points uniformly, with noise; space test points evenly, without noise."""
     total = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     draws = np.random.RandomState(config.seed)
     tasks = []

@@ -1,4 +1,4 @@
-"""From data sets to a sequence of tasks: by splitting their classes, or by permuting pixels.
+"""Sequences of tasks: data sets are split into their classes, or their pixels permuted.
 
 Everything random is drawn from (benchmark/seed, purpose), never from the trial's seed: all trials
 of a sweep see the same tasks.
@@ -13,31 +13,21 @@ import numpy as np
 import torch
 
 from hcl.benchmarks.arrays import Benchmark, TaskData, TaskSplits
-from hcl.benchmarks.files import RawArrays
+from hcl.benchmarks.sources import Part
 from hcl.config import BenchmarkConfig
 from hcl.storage.files import DataError
 
 
-def split(config: BenchmarkConfig, arrays: RawArrays, raw_digest: str) -> Benchmark:
-    """Task t has classes t·c .. t·c + c - 1 of the data set (c = classes_per_task)."""
-    return chained(config, [(arrays, raw_digest, config.num_tasks)])
-
-
-def chained(config: BenchmarkConfig, parts: Iterable[tuple[RawArrays, str, int]]) -> Benchmark:
-    """The splits of several data sets, one after the other.
-
-    Args:
-        config: classes per task.
-        parts: data set, its digest and number of tasks, each.
-    """
+def split(config: BenchmarkConfig, parts: list[Part]) -> Benchmark:
+    """Give each task the next `classes_per_task` classes of a data set, then of the next one."""
     tasks: list[TaskSplits] = []
     drawn: list[np.ndarray] = []
     digests = ""
-    for arrays, digest, num_tasks in parts:
+    for arrays, digest, num_classes in parts:
         digests += digest
         x = {s: _inputs(arrays[f"x_{s}"], config.padding) for s in ("train", "test")}
         y_train, y_test = arrays["y_train"], arrays["y_test"]
-        for first in range(0, num_tasks * config.classes_per_task, config.classes_per_task):
+        for first in range(0, num_classes, config.classes_per_task):
             classes = range(first, first + config.classes_per_task)
             test = np.flatnonzero(np.isin(y_test, classes))
             members = np.flatnonzero(np.isin(y_train, classes))
@@ -53,8 +43,9 @@ def chained(config: BenchmarkConfig, parts: Iterable[tuple[RawArrays, str, int]]
     return _benchmark(config, tasks, digests, drawn)
 
 
-def permuted(config: BenchmarkConfig, arrays: RawArrays, raw_digest: str) -> Benchmark:
-    """Task 0 has the images as they are, every other task all pixels in its own random order."""
+def permuted(config: BenchmarkConfig, parts: list[Part]) -> Benchmark:
+    """Give task 0 the images as they are, every other task all pixels in its own random order."""
+    ((arrays, raw_digest, _),) = parts
     x_train = _inputs(arrays["x_train"], config.padding)
     x_test = _inputs(arrays["x_test"], config.padding)
     everything = np.arange(len(x_train))
@@ -105,7 +96,7 @@ def _train_and_val(
             f" of a task is {num_val}, which leaves one part empty; use 0 or a fraction nearer"
             " to 0.1"
         )
-    # One shuffle of the whole data set, so that an image's fate does not depend on num_tasks.
+    # One shuffle of the whole data set, or an image's side would depend on num_tasks.
     rank = _generator(config.seed, "val").permutation(num_images)
     shuffled = members[np.argsort(rank[members])]
     return np.sort(shuffled[num_val:]), np.sort(shuffled[:num_val])
@@ -118,7 +109,7 @@ def _generator(seed: int, *purpose: str | int) -> np.random.RandomState:
 
 
 def _inputs(x: np.ndarray, padding: int) -> np.ndarray:
-    """Grey images as vectors, (N, H·W); coloured ones channels first, (N, C, H, W)."""
+    """Make grey images vectors, (N, H·W); put the channels of others first, (N, C, H, W)."""
     border = ((padding, padding), (padding, padding))
     if x.ndim == 3:
         return np.pad(x, ((0, 0), *border)).reshape(len(x), -1)

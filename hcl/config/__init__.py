@@ -1,17 +1,16 @@
 """Settings of a trial: typed, bounded and torch-free; every mistake is reported at once."""
 
-from hcl.config.benchmark import BENCHMARK_DEFAULTS, IMAGES, REGRESSION, BenchmarkConfig
+from hcl.config.benchmark import BENCHMARKS, BenchmarkConfig, BenchmarkInfo
 from hcl.config.schema import ConfigError, flatten
 from hcl.config.target import TargetConfig
-from hcl.config.train import TrainConfig
-from hcl.config.trial import SPEED_ONLY, TrialConfig, known_keys
+from hcl.config.train import SPEED_ONLY, TrainConfig
+from hcl.config.trial import TrialConfig, known_keys
 
 __all__ = [
-    "BENCHMARK_DEFAULTS",
-    "IMAGES",
-    "REGRESSION",
+    "BENCHMARKS",
     "SPEED_ONLY",
     "BenchmarkConfig",
+    "BenchmarkInfo",
     "ConfigError",
     "TargetConfig",
     "TrainConfig",

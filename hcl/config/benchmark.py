@@ -1,9 +1,61 @@
-"""Settings of a task sequence, torch-free as all configuration."""
+"""Settings of a task sequence, and what is known of each benchmark without its data."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from hcl.config.schema import setting, suggest
+from hcl.config.schema import Group, setting, suggest
+
+MAX_PADDING = 32  # beyond this the zeros outnumber MNIST's pixels ten to one
+
+
+@dataclass(frozen=True)
+class BenchmarkInfo:
+    """A benchmark: a sequence of tasks made from data sets, its defaults and its limits.
+
+    Attributes:
+        sequence: how tasks are made, a key of `hcl.benchmarks.SEQUENCES`.
+        sources: the data sets, keys of `hcl.benchmarks.SOURCES`; none where the tasks are drawn.
+        num_tasks: default of the setting.
+        classes_per_task: default of the setting; a regression's number of outputs.
+        padding: default of the setting.
+        num_classes: classes of the data set, shared out among the tasks; None where every task
+            has the same `classes_per_task`, which then cannot be changed.
+        most_tasks: the longest sequence there is; None where `num_classes` or nothing limits it.
+        has_images: whether inputs are images (channels, height, width); else they are vectors.
+        is_regression: whether targets are numbers, scored by their squared error.
+    """
+
+    sequence: str
+    sources: tuple[str, ...]
+    num_tasks: int
+    classes_per_task: int
+    padding: int = 0
+    num_classes: int | None = None
+    most_tasks: int | None = None
+    has_images: bool = False
+    is_regression: bool = False
+
+    @property
+    def defaults(self) -> dict[str, int]:
+        """The benchmark's own settings where a file does not give them."""
+        names = ("num_tasks", "classes_per_task", "padding")
+        return {name: getattr(self, name) for name in names}
+
+
+# Defaults as in PAPER.md, section 3.
+BENCHMARKS: dict[str, BenchmarkInfo] = {
+    "split_mnist": BenchmarkInfo("split", ("mnist",), 5, 2, num_classes=10),
+    "permuted_mnist": BenchmarkInfo("permuted", ("mnist",), 10, 10, padding=2),
+    "split_digits": BenchmarkInfo("split", ("digits",), 5, 2, num_classes=10),
+    "permuted_digits": BenchmarkInfo("permuted", ("digits",), 5, 10),
+    "toy_regression": BenchmarkInfo("curves", (), 3, 1, most_tasks=3, is_regression=True),
+    "cifar_6": BenchmarkInfo(
+        "split", ("cifar10", "cifar100"), 6, 10, most_tasks=6, has_images=True
+    ),
+    "split_cifar10": BenchmarkInfo("split", ("cifar10",), 5, 2, num_classes=10, has_images=True),
+    "split_cifar100": BenchmarkInfo(
+        "split", ("cifar100",), 10, 10, num_classes=100, has_images=True
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -17,78 +69,73 @@ class BenchmarkConfig:
     val_fraction: float = setting(0.0, ge=0, lt=1)  # of each task's training data; 0 = the paper's
     seed: int = setting(42, ge=0)  # permutations and validation split; the same for all trials
 
+    @property
+    def info(self) -> BenchmarkInfo:
+        """What is known of the benchmark without its data."""
+        return BENCHMARKS[self.name]
 
-# What a benchmark's own settings are when a file does not say (PAPER.md, section 3).
-BENCHMARK_DEFAULTS: dict[str, dict[str, Any]] = {
-    "split_mnist": {"num_tasks": 5, "classes_per_task": 2, "padding": 0},
-    "permuted_mnist": {"num_tasks": 10, "classes_per_task": 10, "padding": 2},
-    "split_digits": {"num_tasks": 5, "classes_per_task": 2, "padding": 0},
-    "permuted_digits": {"num_tasks": 5, "classes_per_task": 10, "padding": 0},
-    "toy_regression": {"num_tasks": 3, "classes_per_task": 1, "padding": 0},
-    "cifar_6": {"num_tasks": 6, "classes_per_task": 10, "padding": 0},
-    "split_cifar10": {"num_tasks": 5, "classes_per_task": 2, "padding": 0},
-    "split_cifar100": {"num_tasks": 10, "classes_per_task": 10, "padding": 0},
-}
-REGRESSION = ("toy_regression",)  # benchmarks that are scored by their squared error
-# Benchmarks whose inputs are images, (channels, height, width); the others' are vectors.
-IMAGES = ("cifar_6", "split_cifar10", "split_cifar100")
-
-
-NUM_CLASSES = {"split_cifar100": 100}  # all others have 10
-
-
-MAX_PADDING = 32  # beyond this the zeros outnumber MNIST's pixels ten to one
-
-
-def check(config: BenchmarkConfig) -> list[str]:
-    """Every limit of its benchmark that `config` breaks, one sentence each; empty = fine."""
-    name = config.name
-    if name not in BENCHMARK_DEFAULTS:
-        return [f"benchmark/name: unknown benchmark {name!r}{suggest(name, BENCHMARK_DEFAULTS)}"]
-    if name in REGRESSION:
-        return _check_regression(config)
-    errors = []
-    num_classes = NUM_CLASSES.get(name, 10)
-    if config.classes_per_task < 2:
-        errors.append(
-            f"benchmark/classes_per_task: must be >= 2 but got {config.classes_per_task}"
-        )
-    elif name.startswith("split_"):
-        asked = config.num_tasks * config.classes_per_task
-        if config.classes_per_task > num_classes:
+    def check(self) -> list[str]:
+        """Every limit of the benchmark that these settings break, one sentence each."""
+        if self.name not in BENCHMARKS:
+            return [
+                f"benchmark/name: unknown benchmark {self.name!r}{suggest(self.name, BENCHMARKS)}"
+            ]
+        fixed = self.info.num_classes is None
+        errors = self._check_fixed_classes() if fixed else self._check_shared_classes()
+        most = self.info.most_tasks
+        if most is not None and self.num_tasks > most:
             errors.append(
-                f"benchmark/classes_per_task: {name} has {num_classes} classes but got"
-                f" {config.classes_per_task}; set it to {num_classes} or less"
+                f"benchmark/num_tasks: {self.name} has {most} tasks but got {self.num_tasks};"
+                f" set it to {most} or less"
             )
-        elif asked > num_classes:
+        if self.info.is_regression and self.padding:
             errors.append(
-                f"benchmark/num_tasks: {name} has {num_classes} classes but {config.num_tasks}"
-                f" tasks of {config.classes_per_task} classes need {asked}; set it to"
-                f" {num_classes // config.classes_per_task} or less, or use fewer classes per task"
+                f"benchmark/padding: {self.name} has no images to pad but got {self.padding};"
+                " leave it out"
             )
-    elif config.classes_per_task != num_classes:
-        errors.append(
-            f"benchmark/classes_per_task: every task of {name} has {num_classes} classes but got"
-            f" {config.classes_per_task}; leave it out or set it to {num_classes}"
-        )
-    if name == "cifar_6" and config.num_tasks > 6:
-        errors.append(
-            f"benchmark/num_tasks: cifar_6 has 6 tasks but got {config.num_tasks}; set it to 6 or"
-            " less, or use split_cifar100"
-        )
-    if config.padding > MAX_PADDING:
-        errors.append(
-            f"benchmark/padding: must be at most {MAX_PADDING} pixels but got {config.padding}"
-        )
-    return errors
+        elif self.padding > MAX_PADDING:
+            errors.append(
+                f"benchmark/padding: must be at most {MAX_PADDING} pixels but got {self.padding}"
+            )
+        return errors
+
+    def _check_fixed_classes(self) -> list[str]:
+        """Refuse any other number of classes than every task of the benchmark has."""
+        fixed = self.info.classes_per_task
+        if self.classes_per_task == fixed:
+            return []
+        has = f"{fixed} output" if self.info.is_regression else f"{fixed} classes"
+        return [
+            f"benchmark/classes_per_task: every task of {self.name} has {has} but got"
+            f" {self.classes_per_task}; leave it out or set it to {fixed}"
+        ]
+
+    def _check_shared_classes(self) -> list[str]:
+        """Refuse tasks of one class, and more classes than the data set has."""
+        there = self.info.num_classes or 0
+        if self.classes_per_task < 2:
+            return [f"benchmark/classes_per_task: must be >= 2 but got {self.classes_per_task}"]
+        if self.classes_per_task > there:
+            return [
+                f"benchmark/classes_per_task: {self.name} has {there} classes but got"
+                f" {self.classes_per_task}; set it to {there} or less"
+            ]
+        needed = self.num_tasks * self.classes_per_task
+        if needed > there:
+            return [
+                f"benchmark/num_tasks: {self.name} has {there} classes but {self.num_tasks}"
+                f" tasks of {self.classes_per_task} classes need {needed}; set it to"
+                f" {there // self.classes_per_task} or less, or use fewer classes per task"
+            ]
+        return []
 
 
-def _check_regression(config: BenchmarkConfig) -> list[str]:
-    """Its three curves are all there is to choose from."""
-    limits = {"num_tasks": (1, 3), "classes_per_task": (1, 1), "padding": (0, 0)}
-    return [
-        f"benchmark/{key}: {config.name} takes {low if low == high else f'{low} to {high}'}"
-        f" but got {getattr(config, key)}"
-        for key, (low, high) in limits.items()
-        if not low <= getattr(config, key) <= high
-    ]
+GROUP = Group(
+    choices={
+        name: (BenchmarkConfig, {"name": name, **info.defaults})
+        for name, info in BENCHMARKS.items()
+    },
+    default=BenchmarkConfig.name,
+    selector="name",
+    noun="benchmark",
+)

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from hcl.config.schema import setting
+from hcl.config.schema import Group, setting
 
 ScenarioName = Literal["task", "domain", "class"]
 ALL: tuple[str, ...] = ("task", "domain", "class")
@@ -55,9 +55,9 @@ class HypernetConfig(MethodConfig):
     # Of the regularizer's matrix products alone. bfloat16 is up to twice as fast where a processor
     # has it, and adds errors of percents to the regularizer's gradient, more where past tasks'
     # weights have hardly changed.
-    reg_precision: Literal["float32", "bfloat16"] = "float32"
+    reg_precision: Literal["float32", "bfloat16"] = setting("float32", added_later=True)
     # Of the hypernet's layers: Xavier-uniform without biases, or torch's own.
-    init: Literal["xavier", "torch"] = "xavier"
+    init: Literal["xavier", "torch"] = setting("xavier", added_later=True)
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ class HnetConfig(HypernetConfig):
     mask_heads: bool = False  # leave out, for a past task, the weights of other tasks' heads
     # What the hypernet makes: "all" weights of the target, those whose parameter names match a
     # regular expression, or "lora(RANK)", low-rank changes of its matrices. Always the last layer.
-    generate: str = "all"
+    generate: str = setting("all", added_later=True)
     # The other weights are the same for all tasks: learned with the first task, or never.
-    shared: Literal["once", "fixed"] = "once"
+    shared: Literal["once", "fixed"] = setting("once", added_later=True)
     # Parameters with a hypernet and a chunk size of their own: "REGEX=CHUNK_SIZE" each.
-    chunk_groups: tuple[str, ...] = ()
+    chunk_groups: tuple[str, ...] = setting((), added_later=True)
 
     def no_replicas(self) -> str:
         if self.REPLICAS and self.lookahead == "full":
@@ -279,6 +279,14 @@ METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
 }
 
 
+GROUP = Group(
+    choices={name: (kind, {}) for name, kind in METHOD_CONFIGS.items()},
+    default="hnet",
+    selector="name",
+    noun="method",
+)
+
+
 def method_name(config: Any) -> str:
-    """The registry key of a method's settings object."""
+    """Return the registry key of a method's settings."""
     return next(name for name, cls in METHOD_CONFIGS.items() if type(config) is cls)

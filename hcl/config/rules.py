@@ -1,35 +1,64 @@
-"""What settings of several groups allow each other: a sentence per problem."""
+"""Rules that settings keep, each group by itself and several together: a sentence per problem."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from hcl.config.benchmark import IMAGES, REGRESSION, BenchmarkConfig
+from hcl.config.benchmark import BENCHMARKS, BenchmarkConfig
 from hcl.config.methods import METHOD_CONFIGS, MethodConfig, ScenarioName, method_name
-from hcl.config.schema import setting
+from hcl.config.schema import Group, setting
 from hcl.config.target import TargetConfig, has_batch_norm, takes_vectors
 from hcl.config.train import TrainConfig
 
 
 @dataclass(frozen=True)
-class Top:
-    """Settings of no group."""
+class TopLevel:
+    """Settings that stand alone, in no group."""
 
     scenario: ScenarioName = "task"
     eval_scenarios: tuple[ScenarioName, ...] = ()
     seed: int = setting(1, ge=0)
 
 
+GROUP = Group({"": (TopLevel, {})})
+
+
 def no_replicas(method: MethodConfig, target: TargetConfig, train: TrainConfig) -> list[str]:
-    """Why several seeds cannot be trained as a batch; empty = they can."""
+    """List why several seeds cannot be trained as a batch; empty = they can."""
     why = [f"{method_name(method)} {why}" for why in [method.no_replicas()] if why]
     if target.network != "mlp":
         why.append(f"{target.network} trains one seed at a time")
     if train.is_scheduled:
-        why.append("a learning rate that changes (lr_steps, plateau_patience) is of one seed")
+        why.append(
+            "seeds whose learning rate changes (lr_steps, plateau_patience) train one at a time"
+        )
     return [f"train/num_replicas: {reason}" for reason in why]
 
 
-def check_batch_norm(method: MethodConfig, target: TargetConfig, top: Top) -> list[str]:
-    """Whose running statistics are used must be known at test."""
+def check_replicas(method: MethodConfig, target: TargetConfig, train: TrainConfig) -> list[str]:
+    """Refuse a batch of seeds that cannot be trained as one."""
+    if train.num_replicas == 1:
+        return []
+    return [f"{why}; leave it out" for why in no_replicas(method, target, train)]
+
+
+def check_method(method: MethodConfig, benchmark: BenchmarkConfig) -> list[str]:
+    """Ask the method for its own rules."""
+    return [f"method/{problem}" for problem in method.check(benchmark.num_tasks)]
+
+
+def check_validation(benchmark: BenchmarkConfig, train: TrainConfig) -> list[str]:
+    """Refuse to watch validation data where there are none."""
+    if not train.plateau_patience or benchmark.val_fraction > 0:
+        return []
+    return [
+        "train/plateau_patience: watches validation data, never test data as the paper's"
+        " code did; set benchmark/val_fraction above 0, e.g. to 0.1"
+    ]
+
+
+def check_batch_norm(method: MethodConfig, target: TargetConfig, top: TopLevel) -> list[str]:
+    """Refuse running statistics that cannot be chosen at test."""
     if not has_batch_norm(target.network):
         return []
     name, chosen = method_name(method), target.batch_norm
@@ -38,10 +67,10 @@ def check_batch_norm(method: MethodConfig, target: TargetConfig, top: Top) -> li
             f"target/batch_norm: {name} cannot keep its statistics {chosen}; use"
             f" {' or '.join(method.BATCH_NORM)}"
         ]
-    untold = sorted({top.scenario, *top.eval_scenarios} - {"task"})
-    if chosen == "per_task" and untold and not method.INFERS_TASK:
+    not_given = sorted({top.scenario, *top.eval_scenarios} - {"task"})
+    if chosen == "per_task" and not_given and not method.INFERS_TASK:
         return [
-            f"target/batch_norm: {name} does not know the task in the {untold[0]} scenario and"
+            f"target/batch_norm: {name} does not know the task in the {not_given[0]} scenario and"
             " cannot choose its statistics; use shared"
         ]
     return []
@@ -50,26 +79,27 @@ def check_batch_norm(method: MethodConfig, target: TargetConfig, top: Top) -> li
 def check_images(
     benchmark: BenchmarkConfig, target: TargetConfig, train: TrainConfig
 ) -> list[str]:
-    """What needs images is refused where there are vectors."""
-    if benchmark.name in IMAGES:
+    """Refuse what needs images where inputs are vectors."""
+    if benchmark.info.has_images:
         return []
+    others = ", ".join(name for name, info in BENCHMARKS.items() if info.has_images)
     errors = []
     if not takes_vectors(target.network):
         errors.append(
             f"target/network: {target.network} takes images and {benchmark.name} has vectors; use"
-            f" mlp, or one of the benchmarks {', '.join(IMAGES)}"
+            f" mlp, or one of the benchmarks {others}"
         )
     if train.augment:
         errors.append(
             f"train/augment: {benchmark.name} has no images to crop and flip; leave it out, or"
-            f" use one of {', '.join(IMAGES)}"
+            f" use one of {others}"
         )
     return errors
 
 
-def check_regression(method: MethodConfig, benchmark: BenchmarkConfig, top: Top) -> list[str]:
-    """A regression has its own methods and one scenario."""
-    if benchmark.name not in REGRESSION:
+def check_regression(method: MethodConfig, benchmark: BenchmarkConfig, top: TopLevel) -> list[str]:
+    """Refuse a regression to methods that learn classes, and where its task is not given."""
+    if not benchmark.info.is_regression:
         return []
     errors = []
     if not method.REGRESSION:
@@ -85,8 +115,8 @@ def check_regression(method: MethodConfig, benchmark: BenchmarkConfig, top: Top)
     return errors
 
 
-def check_scenarios(method: MethodConfig, top: Top) -> list[str]:
-    """Where a method can be trained and scored."""
+def check_scenarios(method: MethodConfig, top: TopLevel) -> list[str]:
+    """Refuse scenarios that the method cannot be trained or scored in."""
     name = method_name(method)
     if top.scenario not in method.SCENARIOS:
         return [
@@ -101,3 +131,32 @@ def check_scenarios(method: MethodConfig, top: Top) -> list[str]:
         for extra in top.eval_scenarios
         if extra not in scored
     ]
+
+
+# Each rule with the groups that it looks at. A new rule is a function and a line here.
+RULES: tuple[tuple[Callable[..., list[str]], tuple[str, ...]], ...] = (
+    (BenchmarkConfig.check, ("benchmark",)),
+    (TargetConfig.check, ("target",)),
+    (TrainConfig.check, ("train",)),
+    (check_method, ("method", "benchmark")),
+    (check_scenarios, ("method", "top")),
+    (check_regression, ("method", "benchmark", "top")),
+    (check_images, ("benchmark", "target", "train")),
+    (check_batch_norm, ("method", "target", "top")),
+    (check_validation, ("benchmark", "train")),
+    (check_replicas, ("method", "target", "train")),
+)
+
+
+def find_problems(made: Mapping[str, Any]) -> list[str]:
+    """List every rule that is broken.
+
+    Args:
+        made: group -> its settings; None for a group with mistakes, whose rules are left out.
+    """
+    errors = []
+    for rule, names in RULES:
+        groups = [made[name] for name in names]
+        if all(group is not None for group in groups):
+            errors += rule(*groups)
+    return errors

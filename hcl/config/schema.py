@@ -1,6 +1,6 @@
-"""Typed, bounded settings: turns a plain dict into frozen dataclasses and lists every mistake.
+"""Typed, bounded settings: a plain dict becomes frozen dataclasses, every mistake is listed.
 
-Torch-free, so that a command line can validate files without paying for an import of torch.
+Nothing in `hcl.config` imports torch: a command line checks files without that import's second.
 """
 
 import dataclasses
@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
+_MISSING = dataclasses.MISSING
 LARGEST = 2**63 - 1  # of whole numbers; what torch and databases take
 
 
 class ConfigError(ValueError):
-    """A user's mistake, told in full: one line per problem, each with its key and the fix.
+    """A user's mistakes: one line per problem, each with its key and the fix.
 
     Args:
         errors: the messages, one sentence each.
@@ -37,12 +38,22 @@ def setting(
     gt: float | None = None,
     le: float | None = None,
     lt: float | None = None,
+    added_later: bool = False,
 ) -> Any:
-    """A dataclass field with a default and bounds (for tuples: on each element)."""
+    """A dataclass field with a default and bounds (for tuples: on each element).
+
+    Args:
+        default: of the setting.
+        ge: greater than or equal.
+        gt: greater than.
+        le: less than or equal.
+        lt: less than.
+        added_later: results had been recorded before the setting existed. At its default it is
+            in no digest, and so the old results are still found.
+    """
     bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
-    return dataclasses.field(
-        default=default, metadata={k: v for k, v in bounds.items() if v is not None}
-    )
+    given = {key: bound for key, bound in bounds.items() if bound is not None}
+    return dataclasses.field(default=default, metadata={**given, "added_later": added_later})
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -67,6 +78,88 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+TOP = "top"  # the group of settings that stand alone, as `seed` does
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """One group of settings, such as `target`, and the setting that decides what the rest are.
+
+    Attributes:
+        choices: name -> (frozen dataclass of the settings, defaults that replace the class's own).
+        default: the choice where a file makes none.
+        selector: the setting that chooses, `network`; "" where there is one choice only.
+        noun: what is chosen, for messages.
+        listed: the choices in words, for messages; "" = all their names.
+    """
+
+    choices: Mapping[str, tuple[type, Mapping[str, Any]]]
+    default: str = ""
+    selector: str = ""
+    noun: str = ""
+    listed: str = ""
+
+    def build(self, values: Mapping[str, Any], prefix: str, errors: list[str]) -> Any:
+        """Make the settings, appending every problem to `errors`; None if there was one."""
+        chosen = values.get(self.selector, self.default)
+        rest = {key: value for key, value in values.items() if key != self.selector}
+        if isinstance(chosen, str) and chosen in self.choices:
+            kind, defaults = self.choices[chosen]
+            return build(kind, {**defaults, **rest}, prefix, errors)
+        fix = suggest(str(chosen), self.choices, self.listed)
+        errors.append(f"{prefix}{self.selector}: unknown {self.noun} {chosen!r}{fix}")
+        kinds = {kind for kind, _ in self.choices.values()}
+        if len(kinds) == 1:  # what else is wrong does not depend on the choice
+            build(kinds.pop(), rest, prefix, errors)
+        return None
+
+    def keys(self, name: str, kind: type | None = None) -> list[str]:
+        """List the full names of the settings of a class; None = the default choice's."""
+        kind = kind or self.choices[self.default][0]
+        own = [field.name for field in dataclasses.fields(kind)]
+        selector = [self.selector] if self.selector and self.selector not in own else []
+        return [key if name == TOP else f"{name}/{key}" for key in (*selector, *own)]
+
+
+def build_groups(
+    groups: Mapping[str, Group], values: Mapping[str, Any], errors: list[str]
+) -> dict[str, Any]:
+    """Make every group from nested, flat or mixed keys, appending every problem to `errors`.
+
+    Returns:
+        Group -> its settings, None for a group with mistakes.
+
+    Raises:
+        ConfigError: a key is given twice or is not a string.
+    """
+    parts: dict[str, dict[str, Any]] = {name: {} for name in groups}
+    strangers = []
+    for key, value in flatten(values).items():
+        name, _, rest = key.partition("/")
+        if key in groups[TOP].keys(TOP):
+            parts[TOP][key] = value
+        elif rest and name in parts.keys() - {TOP}:
+            parts[name][rest] = value
+        elif key in parts.keys() - {TOP}:
+            errors.append(f"{key}: must be a mapping of its settings but got {value!r}")
+        else:
+            strangers.append(key)
+    made = {}
+    for name, group in groups.items():
+        made[name] = group.build(parts[name], "" if name == TOP else f"{name}/", errors)
+    errors += [f"{key}: unknown key{_suggest_anywhere(key, groups, made)}" for key in strangers]
+    return made
+
+
+def _suggest_anywhere(key: str, groups: Mapping[str, Group], made: Mapping[str, Any]) -> str:
+    """Suggest a key of any group; else list the groups and the settings that stand alone."""
+    known: list[str] = []
+    for name, group in groups.items():
+        known += group.keys(name, type(made[name]) if made[name] else None)
+    listed = [*groups[TOP].keys(TOP), *(f"{name}/..." for name in groups if name != TOP)]
+    return suggest(key, [*known, *listed], ", ".join(sorted(listed)))
+
+
 def build(cls: type[T], values: Mapping[str, Any], prefix: str, errors: list[str]) -> T | None:
     """Make `cls` from `values`, appending every problem to `errors`; None if there was one."""
     hints = typing.get_type_hints(cls)
@@ -84,22 +177,22 @@ def build(cls: type[T], values: Mapping[str, Any], prefix: str, errors: list[str
             errors.append(f"{prefix}{key}: {problem}")
         else:
             good[key] = result
-    missing = [name for name, f in fields.items() if name not in values and _is_required(f)]
-    errors += [f"{prefix}{name}: is missing" for name in missing]
+    required = [name for name, f in fields.items() if _MISSING is f.default is f.default_factory]
+    errors += [f"{prefix}{name}: is missing" for name in required if name not in values]
     return cls(**good) if len(errors) == before else None
 
 
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is field.default_factory is dataclasses.MISSING
-
-
-def suggest(key: str, known: typing.Iterable[str]) -> str:
-    """`; did you mean X?` or `; known keys: ...`, for the end of a message."""
+def suggest(key: str, known: typing.Iterable[str], listed: str = "") -> str:
+    """Give the end of a message: `; did you mean X?`, else `; known: ...` with `listed`."""
     names = sorted(known)
     # `beta` for `method/beta`: nothing that difflib would find close.
     close = [name for name in names if key and name.endswith(f"/{key}")]
     close = close or difflib.get_close_matches(key, names, n=1)
-    return f"; did you mean {' or '.join(close)}?" if close else f"; known: {', '.join(names)}"
+    return (
+        f"; did you mean {' or '.join(close)}?"
+        if close
+        else f"; known: {listed or ', '.join(names)}"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,7 +246,7 @@ def _convert_scalar(value: Any, hint: type) -> Any:
     if hint is int and is_number and isinstance(value, int):
         if abs(value) <= LARGEST:
             return value
-        return _Problem(f"must be at most {LARGEST} (2^63 - 1) but got {_spelled(value)}")
+        return _Problem(f"must be at most {LARGEST} (2^63 - 1) but got {_shorten(value)}")
     if hint in (bool, str) and isinstance(value, hint):
         return value
     names = {float: "a number", int: "a whole number", bool: "true or false", str: "a string"}
@@ -163,7 +256,7 @@ def _convert_scalar(value: Any, hint: type) -> Any:
     return _Problem(f"must be {names[hint]} but got {value!r}{fix}")
 
 
-def _spelled(value: int) -> str:
+def _shorten(value: int) -> str:
     try:
         return f"{value!s:.30}"
     except ValueError:  # Python writes no more than 4300 digits

@@ -1,9 +1,9 @@
-"""Settings of the network that solves the tasks, torch-free as all configuration."""
+"""Settings of the network that solves the tasks, and which networks there are."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hcl.config.schema import build, setting, suggest
+from hcl.config.schema import Group, setting
 
 # torchvision's classification models (a test compares with the library's own list).
 TORCHVISION = tuple(
@@ -22,14 +22,14 @@ TORCHVISION = tuple(
     vit_h_14 vit_l_16 vit_l_32 wide_resnet101_2 wide_resnet50_2
     """.split()
 )
-# Our own: what each is when a file does not say; its other settings it does not have.
+# Our own: the settings that each network has, and their defaults.
 NETWORKS: dict[str, dict[str, Any]] = {
     "mlp": {"hidden_sizes": (400, 400), "activation": "relu"},
-    "resnet32": {},
+    "resnet32": {"batch_norm": "per_task"},
     "zenkenet": {"hidden_sizes": (512,), "conv_dropout": 0.25, "fc_dropout": 0.5},
 }
-# What a setting is for a network that has none; every network has its name.
-_ABSENT: dict[str, Any] = {
+# The value of a setting for a network that does not have it.
+ABSENT: dict[str, Any] = {
     "hidden_sizes": (),
     "activation": "relu",
     "conv_dropout": 0.0,
@@ -44,47 +44,55 @@ class TargetConfig:
 
     network: str = "mlp"
     hidden_sizes: tuple[int, ...] = setting((400, 400), ge=1)  # fully connected, before the output
-    activation: Literal["relu", "sigmoid"] = "relu"
-    conv_dropout: float = setting(0.0, ge=0, lt=1)  # after each pool
-    fc_dropout: float = setting(0.0, ge=0, lt=1)  # after each fully connected hidden layer
-    weights: str = ""  # file in the data root with a state dict to start from (not the last layer)
-    # Whose running statistics batch norm predicts with: each task's own, or those of all so far.
-    batch_norm: Literal["per_task", "shared"] = "per_task"
+    activation: Literal["relu", "sigmoid"] = setting("relu", added_later=True)
+    conv_dropout: float = setting(0.0, ge=0, lt=1, added_later=True)  # after each pool
+    # After each fully connected hidden layer.
+    fc_dropout: float = setting(0.0, ge=0, lt=1, added_later=True)
+    # File in the data root with a state dict to start from; its last layer is not used.
+    weights: str = setting("", added_later=True)
+    # Running statistics that batch norm predicts with: each task's own, or those of all so far.
+    batch_norm: Literal["per_task", "shared"] = setting("per_task", added_later=True)
 
-
-def build_target(values: dict[str, Any], errors: list[str]) -> TargetConfig | None:
-    """Make the settings from `values`, appending every problem to `errors`."""
-    name = values.get("network", TargetConfig.network)
-    if not isinstance(name, str) or name not in (*NETWORKS, *TORCHVISION):
-        errors.append(f"target/network: unknown network {name!r}{_instead(name)}")
-        build(TargetConfig, {k: v for k, v in values.items() if k != "network"}, "target/", errors)
-        return None
-    own = NETWORKS.get(name, {}) | ({"batch_norm": "per_task"} if has_batch_norm(name) else {})
-    target = build(TargetConfig, {**_ABSENT, **own, **values}, "target/", errors)
-    for key, absent in _ABSENT.items():
-        if target and key not in own and getattr(target, key) != absent:
-            errors.append(
-                f"target/{key}: {name} has no such setting but got {values[key]!r}; leave it out"
-            )
-    return target
-
-
-def _instead(name: Any) -> str:
-    fix = suggest(str(name), (*NETWORKS, *TORCHVISION))
-    if "did you mean" in fix:
-        return fix
-    return f"; known: {', '.join(NETWORKS)} and torchvision's classification models"
+    def check(self) -> list[str]:
+        """Settings that the network does not have, one sentence each."""
+        own = _own_settings(self.network)
+        given = {key: getattr(self, key) for key in ABSENT if key not in own}
+        return [
+            f"target/{key}: {self.network} has no such setting but got"
+            f" {list(value) if isinstance(value, tuple) else value!r}; leave it out"
+            for key, value in given.items()
+            if value != ABSENT[key]
+        ]
 
 
 def takes_vectors(network: str) -> bool:
-    """Whether inputs may be vectors; images all networks take."""
+    """Whether inputs may be vectors; every network takes images."""
     return network == "mlp"
 
 
 def has_batch_norm(network: str) -> bool:
     """Whether the network keeps running statistics."""
     if network in NETWORKS:
-        return network == "resnet32"
+        return "batch_norm" in NETWORKS[network]
     if network.startswith("vgg"):
         return network.endswith("_bn")
     return not network.startswith(("alexnet", "convnext", "squeezenet", "swin", "vit"))
+
+
+def _own_settings(network: str) -> dict[str, Any]:
+    """The settings that a network has beside its name and `weights`, with their defaults."""
+    if network in NETWORKS:
+        return NETWORKS[network]
+    return {"batch_norm": "per_task"} if has_batch_norm(network) else {}
+
+
+GROUP = Group(
+    choices={
+        name: (TargetConfig, {"network": name, **ABSENT, **_own_settings(name)})
+        for name in (*NETWORKS, *TORCHVISION)
+    },
+    default=TargetConfig.network,
+    selector="network",
+    noun="network",
+    listed=f"{', '.join(NETWORKS)} and torchvision's classification models",
+)

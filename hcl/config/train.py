@@ -1,9 +1,10 @@
-"""Settings of the optimization, torch-free as all configuration."""
+"""Settings of the optimization."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
-from hcl.config.schema import setting
+from hcl.config.schema import Group, setting
 
 
 @dataclass(frozen=True)
@@ -13,45 +14,46 @@ class TrainConfig:
     iterations: int = setting(2000, ge=1)  # steps per task, unless epochs are given
     # Passes over a task's data, perhaps a part of one: larger tasks have more steps; 0 =
     # iterations count.
-    epochs: float = setting(0.0, ge=0)
+    epochs: float = setting(0.0, ge=0, added_later=True)
     batch_size: int = setting(128, ge=1)
     lr: float = setting(1e-3, gt=0)  # Adam
     # From each of these parts of a task's training on, lr times the factor in the same place.
-    lr_steps: tuple[float, ...] = setting((), gt=0, lt=1)
-    lr_factors: tuple[float, ...] = setting((), gt=0)
+    lr_steps: tuple[float, ...] = setting((), gt=0, lt=1, added_later=True)
+    lr_factors: tuple[float, ...] = setting((), gt=0, added_later=True)
     # lr times plateau_factor whenever the task's validation score has not risen for more than
     # plateau_patience epochs, never below plateau_min_lr; 0 = never.
-    plateau_patience: int = setting(0, ge=0)
-    plateau_factor: float = setting(0.1**0.5, gt=0, lt=1)
-    plateau_min_lr: float = setting(5e-7, ge=0)
+    plateau_patience: int = setting(0, ge=0, added_later=True)
+    plateau_factor: float = setting(0.1**0.5, gt=0, lt=1, added_later=True)
+    plateau_min_lr: float = setting(5e-7, ge=0, added_later=True)
     adam_beta1: float = setting(0.9, ge=0, lt=1)
     adam_beta2: float = setting(0.999, ge=0, lt=1)
-    augment: bool = False  # random crops and flips of training images (hcl/benchmarks/augment.py)
-    # Inputs scored at once, 0 = 10,000, or 8 million values; changes speed and memory only.
+    # Random crops and flips of training images (hcl/benchmarks/augment.py).
+    augment: bool = setting(False, added_later=True)
+    # Inputs scored at once; 0 = 10,000, or fewer where that is more than 8 million values.
     eval_batch_size: int = setting(0, ge=0)
     # Compile parts of a hypernetwork's step: where it saves more time than it takes, or always.
     # Changes the result within float tolerance, as another machine does.
     compile: Literal["auto", "on", "off"] = "auto"
-    num_replicas: int = setting(1, ge=1)  # seeds trained at a time, as a batch; changes speed
+    num_replicas: int = setting(1, ge=1)  # seeds trained at a time, as a batch
 
     @property
     def is_scheduled(self) -> bool:
         """Whether the learning rate changes within a task."""
         return bool(self.lr_steps) or self.plateau_patience > 0
 
-    def check(self, val_fraction: float) -> list[str]:
-        """Problems that concern several settings at once, a sentence each."""
+    def check(self) -> list[str]:
+        """Problems that concern several settings at once, one sentence each."""
         errors = []
         if len(self.lr_steps) != len(self.lr_factors):
             errors.append(
                 f"train/lr_factors: must have one factor for each of the {len(self.lr_steps)}"
                 f" train/lr_steps but has {len(self.lr_factors)}"
             )
-        if any(a >= b for a, b in zip(self.lr_steps, self.lr_steps[1:], strict=False)):
+        if any(a >= b for a, b in pairwise(self.lr_steps)):
             errors.append(f"train/lr_steps: must rise but got {list(self.lr_steps)}")
-        if self.plateau_patience and val_fraction == 0:
-            errors.append(
-                "train/plateau_patience: watches validation data, never test data as the paper's"
-                " code did; set benchmark/val_fraction above 0, e.g. to 0.1"
-            )
         return errors
+
+
+GROUP = Group({"": (TrainConfig, {})})
+# They decide how fast a result comes, not what it is: no digest covers them.
+SPEED_ONLY = ("train/eval_batch_size", "train/compile", "train/num_replicas")

@@ -1,6 +1,5 @@
 """Checkpoints of a whole trial: written atomically, read safely, the last two kept."""
 
-import os
 import warnings
 import zipfile
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, BinaryIO
 import torch
 
 from hcl.config.schema import ConfigError
+from hcl.storage.files import first_line, write_atomically
 
 KEEP = 2
 _SUFFIX = ".pt"
@@ -30,15 +30,7 @@ def save(folder: Path, number: int, state: dict[str, Any], keep: int | None = KE
     path = _path(folder, number)
     for left in folder.glob(f".*{_SUFFIX}.*"):  # half-written by a killed process
         left.unlink(missing_ok=True)
-    draft = folder / f".{path.name}.{os.getpid()}"
-    try:
-        with draft.open("wb") as file:
-            _write(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_atomically(path, lambda file: _write(state, file))
     if keep is not None:
         trim(folder, keep)
     return path
@@ -50,7 +42,7 @@ def exists(folder: Path, number: int) -> bool:
 
 
 def load(folder: Path, number: int) -> dict[str, Any]:
-    """One checkpoint, as safely as `load_latest`.
+    """Read one checkpoint, as safely as `load_latest` does.
 
     Raises:
         ConfigError: it is not there, or damaged.
@@ -66,14 +58,14 @@ def _write(state: dict[str, Any], file: BinaryIO) -> None:
     try:
         torch.save(state, file)
     except RuntimeError as error:
-        # What the disk said is hidden behind an assertion of the zip writer, which then closes.
+        # The zip writer closes after the disk's error and raises an assertion that hides it.
         if isinstance(error.__context__, OSError):
             raise error.__context__ from None
         raise
 
 
 def load_latest(folder: Path) -> dict[str, Any] | None:
-    """The newest checkpoint that can be read; a damaged one is skipped with a warning.
+    """Read the newest checkpoint that can be read; skip a damaged one with a warning.
 
     Never unpickles code (`weights_only=True`). Tensors come to the CPU.
 
@@ -84,13 +76,13 @@ def load_latest(folder: Path) -> dict[str, Any] | None:
         try:
             return read(path)
         except Exception as e:  # damaged bytes raise nearly anything
-            reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-            warnings.warn(f"skipping unreadable checkpoint {path}: {reason}", stacklevel=2)
+            message = f"skipping unreadable checkpoint {path}: {first_line(e)}"
+            warnings.warn(message, stacklevel=2)
     return None
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What `torch.save` wrote, checked for damage; code in it is refused.
+    """Read what `torch.save` wrote; check it for damage and refuse code in it.
 
     Raises:
         Exception: of nearly any kind where bytes are damaged.
@@ -105,7 +97,7 @@ def _path(folder: Path, number: int) -> Path:
 
 
 def _verify(path: Path) -> None:
-    """torch.load does not look at the checksums that torch.save writes."""
+    """Compare the checksums that torch.save writes; torch.load does not."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hcl.config import REGRESSION, ConfigError, TrialConfig, flatten
+from hcl.config import ConfigError, TrialConfig, flatten
 from hcl.config.schema import build, setting, suggest
 from sweeps.space.yaml_file import load_yaml
 
@@ -210,7 +210,7 @@ def _parse_row(
 
 def _no_embedding_space(config: TrialConfig, head: _Head) -> list[str]:
     """What keeps a cell's embeddings from being drawn in a plane."""
-    if config.method_name != "hnet" or config.benchmark.name in REGRESSION:
+    if config.method_name != "hnet" or config.benchmark.info.is_regression:
         return ["figure: embedding_space draws accuracies of hnet alone"]
     problems = []
     if (size := config.to_dict()["method/embedding_size"]) != 2:

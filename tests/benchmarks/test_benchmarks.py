@@ -13,18 +13,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcl.benchmarks import BENCHMARKS, load
+from hcl.benchmarks import SEQUENCES, SOURCES, load
 from hcl.benchmarks import digits as digits_module
 from hcl.benchmarks.arrays import Benchmark, TaskData
 from hcl.benchmarks.files import RawArrays
-from hcl.config import BENCHMARK_DEFAULTS, REGRESSION, BenchmarkConfig, ConfigError
-from hcl.config import IMAGES as SHAPED
-from hcl.config.benchmark import check
+from hcl.config import BENCHMARKS, BenchmarkConfig, ConfigError
 from hcl.storage.files import DataError
 
 
 def config(name: str, **changes: Any) -> BenchmarkConfig:
-    return BenchmarkConfig(**{"name": name, **BENCHMARK_DEFAULTS[name], **changes})
+    return BenchmarkConfig(**{"name": name, **BENCHMARKS[name].defaults, **changes})
 
 
 def everything(data: TaskData) -> tuple[torch.Tensor, torch.Tensor]:
@@ -46,12 +44,13 @@ def assert_equal(one: Benchmark, other: Benchmark) -> None:
 
 # Every benchmark; those of images have more to keep
 
-IMAGES = [name for name in BENCHMARKS if name not in REGRESSION]
+IMAGES = [name for name, info in BENCHMARKS.items() if not info.is_regression]
 
 
-def test_registry_has_every_default() -> None:
-    assert set(BENCHMARKS) == set(BENCHMARK_DEFAULTS)
-    assert set(SHAPED) <= set(BENCHMARKS)
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_is_a_known_sequence_over_known_data(name: str) -> None:
+    assert BENCHMARKS[name].sequence in SEQUENCES
+    assert set(BENCHMARKS[name].sources) <= SOURCES.keys()
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -60,7 +59,7 @@ def test_contract(name: str, tiny_root: Path) -> None:
     assert benchmark.name == name
     assert re.fullmatch(r"[0-9a-f]{16}", benchmark.digest)
     assert [task.task_id for task in benchmark.tasks] == list(range(config(name).num_tasks))
-    assert len(benchmark.input_shape) == (3 if name in SHAPED else 1)
+    assert len(benchmark.input_shape) == (3 if BENCHMARKS[name].has_images else 1)
     labels = list(range(benchmark.classes_per_task))
     for task in benchmark.tasks:
         for data in (task.train, task.val, task.test):
@@ -243,7 +242,7 @@ def test_digests_of_digits_are_the_same_on_every_machine() -> None:
 def test_limits_are_refused_in_one_sentence(
     name: str, changes: dict[str, int], words: str
 ) -> None:
-    errors = check(config(name, **changes))
+    errors = config(name, **changes).check()
     assert len(errors) == 1
     assert re.search(words, errors[0]) and "\n" not in errors[0]
     with pytest.raises(ConfigError, match=words):
@@ -258,9 +257,9 @@ def test_unknown_benchmark_suggests_the_known_one() -> None:
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_defaults_and_any_number_of_permutations_are_fine(name: str) -> None:
-    assert check(config(name)) == []
-    if name.startswith("permuted"):
-        assert check(config(name, num_tasks=250)) == []
+    assert config(name).check() == []
+    if BENCHMARKS[name].sequence == "permuted":
+        assert config(name, num_tasks=250).check() == []
 
 
 @pytest.mark.parametrize("fraction", [0.001, 0.999])

@@ -13,12 +13,12 @@ import tiny
 import torch
 from tiny_images import tiny_cifar
 
-from hcl import benchmarks, seeding
-from hcl.benchmarks import load, prepared
+from hcl import seeding
+from hcl.benchmarks import load, prepared, sources
 from hcl.benchmarks.augment import crop_and_flip
 from hcl.benchmarks.cifar import CIFAR10, CIFAR100
 from hcl.benchmarks.files import RawArrays
-from hcl.config import BENCHMARK_DEFAULTS, BenchmarkConfig
+from hcl.config import BENCHMARKS, BenchmarkConfig
 from hcl.config.methods import METHOD_CONFIGS
 from hcl.results import TaskReport
 from hcl.storage.files import DataError
@@ -28,7 +28,7 @@ from sweeps.output.sample_grid import save_samples
 
 
 def config(name: str, **changes: Any) -> BenchmarkConfig:
-    return BenchmarkConfig(**{"name": name, **BENCHMARK_DEFAULTS[name], **changes})
+    return BenchmarkConfig(**{"name": name, **BENCHMARKS[name].defaults, **changes})
 
 
 def images_of(arrays: RawArrays, split: str, classes: range) -> set[bytes]:
@@ -139,7 +139,7 @@ def test_every_form_of_the_files_gives_the_same_tasks(official: Path, tmp_path: 
     # What is prepared from torchvision's files is the same again.
     made = prepared.prepare("cifar_6", official)
     assert [(p.path.name, p.is_new) for p in made] == [(CIFAR10.npz, True), (CIFAR100.npz, True)]
-    benchmarks._cifar.cache_clear()
+    sources._read.cache_clear()
     assert load(config("cifar_6", val_fraction=0.25), official).digest == (
         load(config("cifar_6", val_fraction=0.25), roots["part"]).digest
     )

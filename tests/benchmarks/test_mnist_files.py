@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from hcl.benchmarks import files, load, mnist
-from hcl.config import BENCHMARK_DEFAULTS, BenchmarkConfig
+from hcl.config import BENCHMARKS, BenchmarkConfig
 from hcl.storage.files import DataError, resolve_root
 
 
 def config(name: str) -> BenchmarkConfig:
-    return BenchmarkConfig(name=name, **BENCHMARK_DEFAULTS[name])
+    return BenchmarkConfig(name=name, **BENCHMARKS[name].defaults)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ _DOWNLOAD = """
 import sys
 from pathlib import Path
 from torchvision.datasets import MNIST
-from hcl.benchmarks import mnist, raw
+from hcl.benchmarks import files, mnist
 MNIST.mirrors = [sys.argv[1]]
 print(files.digest(mnist.load(Path(sys.argv[2]))))
 """

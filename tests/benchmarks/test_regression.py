@@ -84,8 +84,11 @@ def test_learned_curves_are_kept_and_fine_tuning_forgets() -> None:
     [
         ({"method/name": "si"}, "method/name: si cannot learn toy_regression"),
         ({"scenario": "domain"}, "scenario: toy_regression is a regression"),
-        ({"benchmark/num_tasks": 4}, "benchmark/num_tasks: toy_regression takes 1 to 3 but got 4"),
-        ({"benchmark/padding": 1}, "benchmark/padding: toy_regression takes 0 but got 1"),
+        ({"benchmark/num_tasks": 4}, "benchmark/num_tasks: toy_regression has 3 tasks but got 4"),
+        (
+            {"benchmark/padding": 1},
+            "benchmark/padding: toy_regression has no images to pad but got 1",
+        ),
     ],
 )
 def test_what_it_cannot_be_is_refused(change: dict, message: str) -> None:

@@ -11,7 +11,7 @@ from tiny import assert_same, errors_of, go, trial
 from torch import Tensor, nn
 
 from hcl.config import ConfigError, TrialConfig, target
-from hcl.config.target import TORCHVISION, TargetConfig, build_target, has_batch_norm
+from hcl.config.target import TORCHVISION, TargetConfig, has_batch_norm
 from hcl.measure.estimate import compression_ratio
 from hcl.networks import NETWORKS, build_network
 from hcl.networks.layers import xavier_
@@ -36,8 +36,8 @@ def seeded() -> None:
 
 def config(network: str, **more: Any) -> TargetConfig:
     errors: list[str] = []
-    made = build_target({"network": network, **more}, errors)
-    assert made is not None and errors == []
+    made = target.GROUP.build({"network": network, **more}, "target/", errors)
+    assert made is not None and errors == made.check() == []
     return made
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from made import TINY, tiny
 
-from hcl import benchmarks
-from hcl.benchmarks import digits
+from hcl.benchmarks import digits, sources
 from hcl.config import ConfigError, TrialConfig
 from hcl.results import NUMERICS_VERSION
 from sweeps.records.folder import SweepFolder
@@ -183,7 +182,7 @@ def test_of_two_data_the_newest_counts(
     raw = digits.load()
     with monkeypatch.context() as patch:
         patch.setattr(digits, "load", lambda: {**raw, "x_train": raw["x_train"] // 2})
-        benchmarks._digits.cache_clear()
+        sources._read.cache_clear()
         _train(request, second)
         found = read_cells(request)
         assert sorted(found.cells["CL1", "si"].runs) == [2]
@@ -193,7 +192,7 @@ def test_of_two_data_the_newest_counts(
         assert missing(request, found) == [first]
         _train(request, first)
         assert sorted(read_cells(request).cells["CL1", "si"].runs) == [1, 2]
-    benchmarks._digits.cache_clear()
+    sources._read.cache_clear()
     both = read_cells(replace(request, any_version=True))
     assert not any(run.is_other for run in both.cells["CL1", "si"].runs.values())
 

@@ -1,0 +1,90 @@
+"""Data sets by name: how each is read, and how much of it a benchmark needs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from hcl.benchmarks import cifar, digits, files, mnist
+from hcl.benchmarks.files import RawArrays
+from hcl.config import BenchmarkConfig
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set.
+
+    Attributes:
+        num_classes: classes that it has.
+        read: from a data root, its first so many classes, or more of them; downloads what is
+            missing.
+        prepared: files in a data root that hold it whole or in part, each with the number of its
+            first classes, smallest first; none where the data come with a package.
+    """
+
+    num_classes: int
+    read: Callable[[Path, int], RawArrays]
+    prepared: tuple[tuple[str, int], ...] = ()
+
+
+SOURCES: dict[str, Source] = {
+    "mnist": Source(10, lambda root, _: mnist.load(root), ((mnist.NPZ, 10),)),
+    "digits": Source(10, lambda root, _: digits.load()),
+    "cifar10": Source(
+        10,
+        lambda root, needed: cifar.load(root, cifar.CIFAR10, needed),
+        ((cifar.CIFAR10.npz, 10),),
+    ),
+    "cifar100": Source(
+        100,
+        lambda root, needed: cifar.load(root, cifar.CIFAR100, needed),
+        ((cifar.CIFAR100.first_npz, cifar.FIRST_CLASSES), (cifar.CIFAR100.npz, 100)),
+    ),
+}
+
+
+class Part(NamedTuple):
+    """What a benchmark takes from one data set.
+
+    Attributes:
+        arrays: the data set, or a part that has all classes needed.
+        digest: of the arrays.
+        num_classes: the first so many are for the benchmark.
+    """
+
+    arrays: RawArrays
+    digest: str
+    num_classes: int
+
+
+def classes_needed(config: BenchmarkConfig) -> dict[str, int]:
+    """Give the data sets of a benchmark, in order, each with how many of its classes are needed.
+
+    A sequence goes through a data set as long as it has enough classes for one more task, and then
+    on to the next data set.
+    """
+    left = config.num_tasks * config.classes_per_task
+    needed = {}
+    for name in config.info.sources:
+        there = SOURCES[name].num_classes
+        taken = min(left, there - there % config.classes_per_task)
+        if taken:
+            needed[name] = taken
+        left -= taken
+    return needed
+
+
+def read_parts(config: BenchmarkConfig, root: Path) -> list[Part]:
+    """Read what a benchmark takes from each of its data sets.
+
+    Raises:
+        DataError: data are damaged, or missing and cannot be downloaded.
+    """
+    return [Part(*_read(name, root, n), n) for name, n in classes_needed(config).items()]
+
+
+@lru_cache(maxsize=2)  # several trials in one process read and hash the raw data once
+def _read(name: str, root: Path, num_classes: int) -> tuple[RawArrays, str]:
+    arrays = SOURCES[name].read(root, num_classes)
+    return arrays, files.digest(arrays)
