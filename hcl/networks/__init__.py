@@ -1,5 +1,8 @@
-"""Networks that solve tasks, by name. A new one is a file, a line here and one in NETWORKS of
-hcl/config/target.py; torchvision's need neither."""
+"""Networks that solve the tasks, by name (`target/network`).
+
+A new one is a file here, a line in NETWORKS, and its settings in NETWORKS of hcl/config/target.py.
+torchvision's classification models need neither.
+"""
 
 from collections.abc import Callable
 
@@ -8,6 +11,8 @@ from torch import nn
 from hcl.config.target import TargetConfig
 from hcl.networks import mlp, resnet32, torchvision_models, zenkenet
 
+# Makes a network from its settings, the shape of one input and the number of outputs:
+# (B, *input_shape) -> (B, num_outputs), linear outputs. Any nn.Module will do.
 Builder = Callable[[TargetConfig, tuple[int, ...], int], nn.Module]
 NETWORKS: dict[str, Builder] = {
     "mlp": mlp.build,
@@ -19,10 +24,10 @@ NETWORKS: dict[str, Builder] = {
 def build_network(
     config: TargetConfig, input_shape: tuple[int, ...], num_outputs: int
 ) -> nn.Module:
-    """The network that `target/network` names, with torch's default initialisation.
+    """Make the network that `target/network` names, with torch's default initialisation.
 
     Raises:
-        ConfigError: it cannot take such inputs.
+        ConfigError: the network cannot take inputs of this shape.
     """
     builder = NETWORKS.get(config.network, torchvision_models.build)
     return builder(config, input_shape, num_outputs)

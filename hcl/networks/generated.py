@@ -1,7 +1,8 @@
-"""Which numbers a hypernetwork makes for a network, and how they become its weights.
+"""Numbers that a hypernetwork makes for a network, and the way they become its weights.
 
-`method/generate` says it: `all` weights, those whose names match a regular expression, or
-`lora(RANK)`, low-rank changes of every matrix (Hu et al., 2022). The rest is shared by all tasks.
+The setting `method/generate` chooses them: `all` weights, those whose names match a regular
+expression, or `lora(RANK)`, low-rank changes of every matrix (Hu et al., 2022). All tasks share
+the other weights.
 """
 
 import re
@@ -11,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from hcl.config import ConfigError
-from hcl.config.methods import lora_rank
+from hcl.config.hypernets import lora_rank
+from hcl.scenario import OutputLayout
 
 Weights = dict[str, Tensor]
 DOWN, UP = "@down", "@up"  # the two factors of a low-rank change: W + up @ down
@@ -23,16 +25,17 @@ class Generated:
     Args:
         module: the network.
         generate: `all`, a regular expression, or `lora(RANK)`.
-        num_outputs: of the network. Its last layer is always generated: a task's own head cannot
-            be shared, nor be a small change of one that was never trained.
+        num_outputs: outputs of the network. Its last layer is always generated: a task's own head
+            cannot be shared, nor be a small change of one that was never trained.
         groups: regular expressions; the generated tensors that match one stand together.
 
     Attributes:
-        names: of all parameters; `num_parameters` numbers in all.
-        shapes: of the generated tensors; a low-rank change is two, `NAME@down` and `NAME@up`.
-        shared: initial values of the weights that all tasks share, those that are changed by a
-            low-rank product included.
-        group_sizes: numbers in each group, those of no group last.
+        names: all parameters; `num_parameters` counts their numbers.
+        head: the parameters of the output layer.
+        shapes: the generated tensors; a low-rank change is two, `NAME@down` and `NAME@up`.
+        shared: initial values of the weights that all tasks share, also of those to which a task's
+            low-rank product is added.
+        group_sizes: numbers in each group; numbers of no group come last.
 
     Raises:
         ConfigError: nothing but the last layer would be generated, or a group is empty.
@@ -45,17 +48,17 @@ class Generated:
         self.num_parameters = sum(p.numel() for p in module.parameters())
         self.shapes: dict[str, torch.Size] = {}
         self.shared: Weights = {}
-        head = output_names(module, num_outputs)
+        self.head = output_names(module, num_outputs)
         rank = lora_rank(generate)
         is_chosen = re.compile("" if generate == "all" or rank else generate).search
         for name, parameter in module.named_parameters():
-            if rank and name not in head:
+            if rank and name not in self.head:
                 self._add_low_rank(name, parameter, rank)
-            elif name in head or is_chosen(name):
+            elif name in self.head or is_chosen(name):
                 self.shapes[name] = parameter.shape
             else:
                 self.shared[name] = parameter.detach().clone()
-        if set(self.shapes) <= set(head) and self.shared:
+        if set(self.shapes) <= set(self.head) and self.shared:
             shown = ", ".join(self.names[:6])
             raise ConfigError(
                 f"method/generate: {generate!r} would generate nothing but the output layer; the"
@@ -64,8 +67,11 @@ class Generated:
         self.group_sizes = self._sort_by_group(groups)
 
     def _sort_by_group(self, groups: tuple[str, ...]) -> list[int]:
-        """Put each group's tensors together, in the order of `groups`, the ungrouped ones last;
-        how many numbers each group has."""
+        """Put each group's tensors together, in the order of `groups`, the ungrouped ones last.
+
+        Returns:
+            The numbers in each group.
+        """
         members: list[list[str]] = [[] for _ in range(len(groups) + 1)]
         for name in self.shapes:
             hits = [i for i, pattern in enumerate(groups) if re.search(pattern, name)]
@@ -81,7 +87,7 @@ class Generated:
         return sizes if members[-1] else sizes[:-1]
 
     def _add_low_rank(self, name: str, parameter: Tensor, rank: int) -> None:
-        """Vectors stay shared, and so do matrices that two factors would not make smaller."""
+        """Generate two factors; vectors stay shared, and matrices that factors would enlarge."""
         self.shared[name] = parameter.detach().clone()
         rows, columns = len(parameter), prod(parameter.shape[1:])
         if parameter.ndim > 1 and rank * (rows + columns) < rows * columns:
@@ -90,11 +96,11 @@ class Generated:
 
     @property
     def num_weights(self) -> int:
-        """Length of the generated vector."""
+        """Return the length of the generated vector."""
         return sum(shape.numel() for shape in self.shapes.values())
 
     def unflatten(self, flat: Tensor) -> Weights:
-        """(..., num_weights) -> the generated tensors (..., *shape), views where possible."""
+        """Split (..., num_weights) into the generated tensors (..., *shape), views if possible."""
         parts = flat.split([shape.numel() for shape in self.shapes.values()], dim=-1)
         lead = flat.shape[:-1]
         return {
@@ -103,11 +109,13 @@ class Generated:
         }
 
     def weights(self, flat: Tensor, shared: Weights | None = None) -> Weights:
-        """All weights of the network, by parameter name.
+        """Make all weights of the network, by parameter name.
+
+        A low-rank change is added to the shared matrix: W + up @ down.
 
         Args:
             flat: (..., num_weights), leading dimensions for several networks at once.
-            shared: values of the shared weights instead of their initial ones.
+            shared: values of the shared weights; None for their initial ones.
         """
         made = self.unflatten(flat)
         shared = self.shared if shared is None else shared
@@ -125,7 +133,7 @@ class Generated:
         return found
 
     def positions(self, name: str) -> range:
-        """Where the generated tensor `name` lies in the vector."""
+        """Return where the generated tensor `name` lies in the vector."""
         start = 0
         for other, shape in self.shapes.items():
             if other == name:
@@ -133,9 +141,33 @@ class Generated:
             start += shape.numel()
         raise KeyError(name)
 
+    def head_mask(
+        self, layout: OutputLayout, num_past: int
+    ) -> tuple[Tensor, int] | tuple[None, None]:
+        """Say which weights count for each past task: all but those of other tasks' heads.
+
+        Args:
+            layout: says which rows of the output layer are a task's head.
+            num_past: tasks before the current one.
+
+        Returns:
+            bool (num_past, num_weights), and the index of the first weight that may not count.
+            Nothing in the domain scenario, where all tasks share the one head, or without a past.
+        """
+        if layout.scenario == "domain" or num_past < 1:
+            return None, None
+        keep = torch.ones(num_past, self.num_weights, dtype=torch.bool)
+        spans = [self.positions(name) for name in self.head]  # of weight and bias
+        for span in spans:
+            per_unit = keep[:, span.start : span.stop].view(num_past, layout.num_outputs, -1)
+            per_unit[:] = False
+            for past in range(num_past):
+                per_unit[past, layout.head(past)] = True
+        return keep, min(span.start for span in spans)
+
 
 def output_names(module: nn.Module, num_outputs: int) -> list[str]:
-    """Parameters of the output layer: the last ones with a row for each output."""
+    """Find the parameters of the output layer: the last ones with a row for each output."""
     shapes = {name: p.shape for name, p in module.named_parameters()}
     rows = [name for name, shape in shapes.items() if len(shape) and shape[0] == num_outputs]
     layer = rows[-1].rpartition(".")[0] if rows else ""

@@ -1,4 +1,4 @@
-"""Weights that a network starts from, read from a file: `target/weights`."""
+"""Weights that a network starts from, read from a file (the setting `target/weights`)."""
 
 import hashlib
 from pathlib import Path
@@ -11,10 +11,10 @@ from hcl.storage.files import DataError, resolve_root
 
 
 def find(name: str, data_root: Path | str | None) -> Path:
-    """The file `name` in the data root (or at its absolute path).
+    """Find the file `name` in the data root, or at its absolute path.
 
     Raises:
-        DataError: it is not there.
+        DataError: there is no such file.
     """
     path = resolve_root(data_root) / name
     if not path.is_file():
@@ -26,20 +26,20 @@ def find(name: str, data_root: Path | str | None) -> Path:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of the file."""
+    """Compute the SHA-256 of a file, as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(path: Path) -> dict[str, Tensor]:
-    """A state dict written by torch.save (.pt, .pth) or safetensors. Code in it is refused.
+    """Read a state dict written by torch.save (.pt, .pth) or safetensors; code is not executed.
 
     Raises:
-        DataError: it is none.
+        DataError: the file is damaged, or holds something else.
     """
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file  # only who has such a file needs the library
+            from safetensors.torch import load_file  # needed for such files alone
 
             return dict(load_file(path))
         found = checkpoint.read(path)
@@ -60,11 +60,13 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def put_into(network: nn.Module, weights: dict[str, Tensor], num_outputs: int) -> None:
-    """Copy the weights and running statistics that `network` has, but for its output layer's,
-    which stay as they are unless they fit.
+    """Copy weights and running statistics into `network`, by name.
+
+    The output layer's are copied if they fit (a network trained on as many classes), and else stay
+    as they are.
 
     Raises:
-        DataError: one is missing or has another shape.
+        DataError: one of the others is missing or has another shape.
     """
     own = network.state_dict()
     head = output_names(network, num_outputs)

@@ -1,4 +1,6 @@
-"""What networks are made of, and how some of them start."""
+"""Layers that several networks are made of, and their initial values."""
+
+from itertools import pairwise
 
 from torch import nn
 
@@ -7,15 +9,15 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 def fully_connected(sizes: list[int], activation: str = "relu") -> nn.Sequential:
-    """Linear layers, activations between them: sizes[0] inputs, sizes[-1] linear outputs."""
+    """Stack linear layers with activations between them: sizes[0] inputs, sizes[-1] outputs."""
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), ACTIVATIONS[activation]()]
     return nn.Sequential(*layers[:-1])
 
 
 def xavier_(network: nn.Module) -> None:
-    """Xavier-uniform matrices and zero biases, as the authors' code starts every network.
+    """Set matrices to Xavier-uniform values and biases to 0, as in the code of von Oswald et al.
 
     Normalisation layers stay as they are: a scale of 0 would let nothing through.
     """

@@ -9,7 +9,7 @@ from hcl.networks.layers import fully_connected
 
 
 def build(config: TargetConfig, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-    """`target/hidden_sizes` layers; images are flattened."""
+    """Make a network with layers of `target/hidden_sizes`; images are flattened."""
     sizes = [prod(input_shape), *config.hidden_sizes, num_outputs]
     network = fully_connected(sizes, config.activation)
     return network if len(input_shape) == 1 else nn.Sequential(nn.Flatten(), *network)

@@ -10,8 +10,14 @@ BLOCKS = 5  # per stage; 6 * 5 + 2 = 32 layers
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut without weights (option A of the paper: every other
-    pixel, and zeros for the new channels)."""
+    """Two 3x3 convolutions beside a shortcut without weights.
+
+    The shortcut is the paper's option A: every other pixel, and zeros for the new channels.
+
+    Args:
+        channels_in: channels of the input.
+        channels: channels of the output; where they differ, the image's sides are halved.
+    """
 
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
@@ -31,11 +37,12 @@ class Block(nn.Module):
 
 
 class ResNet32(nn.Module):
-    """ResNet-32 for small images (He et al., 2016, section 4.2), convolutions with biases as in
-    the code of von Oswald et al.: 468,540 weights for 60 outputs.
+    """ResNet-32 for small images (He et al., 2016, section 4.2).
+
+    Convolutions have biases, as in the code of von Oswald et al.: 468,540 weights for 60 outputs.
 
     Args:
-        channels: of the input.
+        channels: channels of the images.
         num_outputs: linear outputs.
     """
 

@@ -1,4 +1,4 @@
-"""Any nn.Module run with weights that are handed in."""
+"""Any nn.Module, run with weights that the caller hands in."""
 
 import copy
 from collections.abc import Sequence
@@ -12,20 +12,29 @@ from hcl.networks.generated import Generated, Weights
 
 
 def is_linear(module: nn.Module) -> bool:
-    """Whether all its parameters are of linear layers."""
+    """Return whether all parameters of a module belong to linear layers."""
     return all(isinstance(m, nn.Linear) for m in module.modules() if list(m.parameters(False)))
 
 
 class TargetNetwork:
     """A module without weights of its own: they come as one vector, e.g. from a hypernetwork.
 
-    The vector is the module's parameters flattened in the order of `named_parameters()`, or those
-    that `generated` names; the others are in `shared`, the same for every vector.
-    Own parameters live on `meta`, so forgetting to hand one in fails instead of training silently.
+    The vector holds the module's parameters, flattened in the order of `named_parameters()`, or
+    those that `generated` names; the others are in `shared`, the same for every vector. The
+    module's own parameters are on the meta device: running with one of them is an error.
 
     Args:
         module: the architecture; it is copied, its weights are dropped.
-        generated: what the vector holds; None for all weights.
+        generated: says what the vector holds; None for all weights.
+
+    Attributes:
+        num_weights: length of the vector.
+        shared: weights that are not generated, by name.
+        initial_buffers: running statistics etc. that a new network starts with.
+        layer_sizes: (outputs, inputs) of each layer, where the module is linear layers with ReLUs
+            between, all generated: such networks have faster paths. None for others.
+        is_differentiated_twice: set it where a gradient of a gradient is needed (the lookahead
+            "full"): the fast path has first derivatives alone.
     """
 
     def __init__(self, module: nn.Module, generated: Generated | None = None) -> None:
@@ -35,31 +44,33 @@ class TargetNetwork:
         self.num_weights = self.generated.num_weights
         self.shared: Weights = dict(self.generated.shared)
         is_whole = list(self.generated.shapes) == self.generated.names
-        # Of linear layers with ReLUs between, all their weights in the vector; None for others.
         self.layer_sizes = sizes_of(module) if is_whole and not self.initial_buffers else None
-        self.is_differentiated_twice = False  # by who calls it: through the lookahead
+        self.is_differentiated_twice = False
 
     def train(self, mode: bool) -> None:
-        """Training or evaluation behaviour of dropout and normalisation layers."""
+        """Set dropout and normalisation layers to training or evaluation behaviour."""
         self.module.train(mode)
 
     def __call__(self, flat: Tensor, x: Tensor, buffers: Weights | None = None) -> Tensor:
-        """Run `x` (B, ...) through the module with weights `flat` (num_weights,).
+        """Run the module.
 
         Args:
-            flat: the weights.
-            x: the inputs.
+            flat: the weights, (num_weights,).
+            x: the inputs, (B, ...).
             buffers: running statistics etc.; updated in place in training mode.
+
+        Returns:
+            (B, num_outputs)
         """
         if self.layer_sizes and not self.is_differentiated_twice:
             logits: Tensor = FlatMlp.apply(flat, x, self.layer_sizes)
             return logits
         tensors = {**self.generated.weights(flat, self.shared), **(buffers or {})}
-        # strict: a missing weight would otherwise silently be the module's own.
+        # strict: without it a missing weight would silently be the module's own.
         return functional_call(self.module, tensors, (x,), strict=True)
 
     def run_part(self, flat: Tensor, x: Tensor, buffers: Weights, outputs: slice) -> Tensor:
-        """Some outputs of `__call__`, (B, n); not differentiable."""
+        """Compute some outputs of `__call__`, (B, n), cheaply where it can; not differentiable."""
         if self.layer_sizes is None:
             return self(flat, x, buffers)[:, outputs]
         *hidden, (weight, bias) = layers_of(flat, self.layer_sizes)
@@ -68,19 +79,20 @@ class TargetNetwork:
     def run_many(
         self, flat: Tensor, x: Tensor, buffers: Sequence[Weights] | None = None
     ) -> Tensor:
-        """The same inputs through many weight vectors at once.
+        """Run the same inputs through several networks.
 
         Args:
             flat: (T, num_weights).
             x: (B, ...).
-            buffers: one dict for each of the T networks.
+            buffers: running statistics of each of the T networks.
 
         Returns:
             (T, B, num_outputs)
         """
         if x.device.type == "cpu" or not is_linear(self.module):
-            # A batched product copies the weights into another order first; large products one
-            # after the other are faster. Convolutions and attention batch badly over weights.
+            # On a CPU a batched product first copies the weights into another order, and large
+            # products one after the other are faster. Convolutions and attention have no batched
+            # form over weights.
             sets = buffers or [{} for _ in flat]
             return torch.stack([self(w, x, b) for w, b in zip(flat, sets, strict=True)])
         stacked = {k: torch.stack([b[k] for b in buffers]) for k in buffers[0]} if buffers else {}
@@ -92,7 +104,7 @@ class TargetNetwork:
         return torch.vmap(one)(tensors)
 
     def run_each(self, flat: Tensor, x: Tensor) -> Tensor:
-        """Each weight vector on its own inputs: (T, num_weights), (T, B, ...) -> (T, B, ...)."""
+        """Run each network on its own inputs: (T, num_weights), (T, B, ...) -> (T, B, ...)."""
 
         def one(weights: Weights, inputs: Tensor) -> Tensor:
             return functional_call(self.module, weights, (inputs,), strict=True)

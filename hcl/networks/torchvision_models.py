@@ -1,4 +1,4 @@
-"""torchvision's classification models, by name, with a head of our own."""
+"""torchvision's classification models, by name, untrained and with as many outputs as needed."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from hcl.config.target import TargetConfig
 
 
 def build(config: TargetConfig, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-    """The model that `config.network` names, untrained, for images of `input_shape`.
+    """Make the model that `config.network` names, untrained, for images of `input_shape`.
 
     Raises:
         ConfigError: torchvision is missing or has no such model, or the model cannot take such
@@ -19,7 +19,7 @@ def build(config: TargetConfig, input_shape: tuple[int, ...], num_outputs: int) 
     """
     name = config.network
     try:
-        from torchvision import models  # only here: it takes seconds, and not all have it
+        from torchvision import models  # its import takes seconds, and it may be missing
     except ImportError as error:
         raise ConfigError(
             f"target/network: {name} comes with torchvision, which cannot be imported ({error});"
@@ -46,9 +46,9 @@ def _make(models: Any, name: str, input_shape: tuple[int, ...], num_outputs: int
     elif name.startswith("maxvit"):
         more = {"input_size": input_shape[1:]}
     elif name in ("googlenet", "inception_v3"):
-        more = {"aux_logits": False, "init_weights": True}  # further heads are for training
+        more = {"aux_logits": False, "init_weights": True}  # auxiliary heads only serve training
     wanted = torch.get_default_device()
-    # Their sizes are computed with tensors, which need values.
+    # RegNets compute their sizes with tensors, which need values: not on the meta device.
     device = "cpu" if name.startswith("regnet") else wanted
     with torch.device(device):
         module: nn.Module = models.get_model(name, weights=None, num_classes=num_outputs, **more)
@@ -56,7 +56,7 @@ def _make(models: Any, name: str, input_shape: tuple[int, ...], num_outputs: int
 
 
 def _try_out(module: nn.Module, input_shape: tuple[int, ...]) -> None:
-    """Run it without values: finds images too small before anything is trained."""
+    """Run it on the meta device: finds images that are too small before anything is trained."""
     tensors = (*module.named_parameters(), *module.named_buffers())
     weights = {key: tensor.to("meta") for key, tensor in tensors}
     module.eval()

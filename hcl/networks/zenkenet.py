@@ -8,11 +8,11 @@ WIDTHS = (32, 64)  # channels of the two stages
 
 
 def build(config: TargetConfig, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-    """Convolutions 32-32-pool-64-64-pool, then fully connected layers.
+    """Make convolutions 32-32-pool-64-64-pool, then fully connected layers.
 
-    After Zenke et al. (2017), as in the code of von Oswald et al.: every second convolution has no
-    padding, so that `hidden_sizes` (512,) and 60 outputs make 1,276,508 weights. Dropout is after
-    each pool (`conv_dropout`) and each hidden layer (`fc_dropout`).
+    The variant of von Oswald et al.'s code: every second convolution has no padding, which makes
+    1,276,508 weights with `hidden_sizes` (512,) and 60 outputs. Dropout follows each pool
+    (`conv_dropout`) and each hidden layer (`fc_dropout`).
     """
     channels, height, width = input_shape
     layers: list[nn.Module] = []

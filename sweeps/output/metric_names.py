@@ -4,39 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hcl.config.methods import ALL as SCENARIOS
+from hcl.config.methods import METHOD_CONFIGS
+
 if TYPE_CHECKING:
     import pandas as pd
-
-
-# Registry keys are [a-z0-9_]; these are the papers' names, in the order of a table's columns.
-LABELS = {
-    "hnet": "HNET",
-    "hnet_ent": "HNET+ENT",
-    "hnet_tir": "HNET+TIR",
-    "hnet_r": "HNET+R",
-    "online_ewc": "Online EWC",
-    "ewc": "EWC",
-    "si": "SI",
-    "dgr": "DGR",
-    "dgr_distill": "DGR+distill",
-    "lwf": "LwF",
-    "er": "ER",
-    "finetune": "Fine-tuning",
-    "from_scratch": "From scratch",
-    "joint": "Joint",
-}
-
-
-SCENARIOS = ("task", "domain", "class")
-
 
 UNITS = "mean ± SEM (n seeds); n = 1 has no SEM"
 
 
 def label(method: str, scenario: str) -> str:
-    """A method's name in a table: a hypernetwork that is not told the task infers it (ENT)."""
-    key = "hnet_ent" if method == "hnet" and scenario != "task" else method
-    return LABELS.get(key, key)
+    """Return a method's name in a table; a method that is not ours keeps its key."""
+    config = METHOD_CONFIGS.get(method)
+    return config.label(scenario) if config else method
+
+
+def labels() -> list[str]:
+    """Return the names of all methods, in the order of a table's columns."""
+    found = [c.label(scenario) for c in METHOD_CONFIGS.values() for scenario in SCENARIOS]
+    return list(dict.fromkeys(found))
 
 
 def heading(name: str) -> str:

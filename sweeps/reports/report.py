@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, cast
 
 from hcl.config import ConfigError
 from sweeps.output.metric_names import (
-    LABELS,
     SCENARIOS,
     UNITS,
     heading,
     label,
+    labels,
     spell,
 )
 from sweeps.output.table import Cell, Estimate, Table, numbers_csv
@@ -159,9 +159,9 @@ def _layout(
     title: str,
     notes: tuple[str, ...],
 ) -> Table:
-    """Methods in the order of LABELS, unknown ones last; benchmarks by name, then scenario."""
+    """Lay out methods in the order of `labels`, unknown ones last; benchmarks by name."""
     present = {method for row in rows.values() for method in row}
-    known = [method for method in LABELS.values() if method in present]
+    known = [method for method in labels() if method in present]
     methods = [*known, *sorted(present - set(known))]
     order = sorted(rows, key=lambda key: (*key[:2], SCENARIOS.index(key[2])))
     body = tuple(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hcl.config import ConfigError, TrialConfig, target
 from hcl.config.target import TORCHVISION, TargetConfig, has_batch_norm
-from hcl.measure.estimate import compression_ratio
+from hcl.measure.needs import compression_ratio
 from hcl.networks import NETWORKS, build_network
 from hcl.networks.layers import xavier_
 from hcl.networks.resnet32 import Block
@@ -36,8 +36,8 @@ def seeded() -> None:
 
 def config(network: str, **more: Any) -> TargetConfig:
     errors: list[str] = []
-    made = target.GROUP.build({"network": network, **more}, "target/", errors)
-    assert made is not None and errors == made.check() == []
+    made = build_target({"network": network, **more}, errors)
+    assert made is not None and errors == []
     return made
 
 
@@ -52,7 +52,7 @@ def flat(module: nn.Module) -> Tensor:
 
 
 def test_sizes_are_the_papers() -> None:
-    """PAPER.md, section 6: both with a head of ten classes for each of six tasks."""
+    """The authors' code, with a head of ten classes for each of six tasks."""
     assert num_weights("resnet32", 60) == 468_540
     assert num_weights("zenkenet", 60) == 1_276_508
 

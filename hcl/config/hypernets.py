@@ -1,0 +1,171 @@
+"""Settings of hypernetworks, and of the methods built on them (torch-free)."""
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from hcl.config.method_base import MethodConfig
+from hcl.config.schema import setting
+
+
+@dataclass(frozen=True)
+class HypernetConfig:
+    """A task-conditioned hypernetwork and its output regularizer.
+
+    Defaults: the classifier of split MNIST in the code of von Oswald et al.
+    """
+
+    beta: float = setting(0.01, ge=0)  # strength of the output regularizer
+    embedding_size: int = setting(96, ge=1)  # numbers per task embedding
+    chunk_embedding_size: int = setting(96, ge=1)  # numbers per chunk embedding
+    chunk_size: int = setting(42000, ge=0)  # weights per chunk; 0 = all at once (full hypernet)
+    hidden_sizes: tuple[int, ...] = setting((10, 10), ge=1)  # hidden layers; [] = linear
+    activation: Literal["relu", "elu", "sigmoid"] = "relu"  # after each hidden layer
+    # The regularizer looks at the parameters that Adam's step on the task loss would lead to. The
+    # step is a constant ("detached"), is differentiated through ("full"), or left out ("off").
+    lookahead: Literal["off", "detached", "full"] = "detached"
+    reg_tasks: int = setting(0, ge=0)  # random past tasks regularized per step; 0 = all
+    # The regularizer's matrix products alone. bfloat16 is up to twice as fast where a processor
+    # has it, and adds errors of percents to the regularizer's gradient, larger ones where past
+    # tasks' weights have hardly changed.
+    reg_precision: Literal["float32", "bfloat16"] = setting("float32", added_later=True)
+    # Initial layers: Xavier-uniform with biases of 0, or torch's own.
+    init: Literal["xavier", "torch"] = setting("xavier", added_later=True)
+
+
+@dataclass(frozen=True)
+class HnetConfig(HypernetConfig, MethodConfig):
+    """Task-conditioned hypernetwork with output regularizer (von Oswald et al., 2020).
+
+    Where the task is not given, it is the one of lowest predictive entropy (HNET+ENT).
+    """
+
+    LABEL: ClassVar[str] = "HNET"
+    # Both have one head per task, and the loss sees the current head alone: the same training.
+    ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {"task": ("class",), "class": ("task",)}
+    REGRESSION: ClassVar[bool] = True
+    INFERS_TASK: ClassVar[bool] = True
+    REPLICAS: ClassVar[bool] = True
+
+    mask_heads: bool = False  # leave out, for a past task, the weights of other tasks' heads
+    # The hypernet makes "all" weights of the target, those whose parameter names match a regular
+    # expression, or "lora(RANK)", low-rank changes of its matrices; and always the last layer.
+    generate: str = setting("all", added_later=True)
+    # The other weights are the same for all tasks: learned with the first task, or never.
+    shared: Literal["once", "fixed"] = setting("once", added_later=True)
+    # Parameters with a hypernet and a chunk size of their own: "REGEX=CHUNK_SIZE" each.
+    chunk_groups: tuple[str, ...] = setting((), added_later=True)
+
+    @classmethod
+    def label(cls, scenario: str) -> str:
+        return cls.LABEL if scenario == "task" else f"{cls.LABEL}+ENT"
+
+    def no_replicas(self) -> str:
+        if self.REPLICAS and self.lookahead == "full":
+            return "with lookahead full trains one seed at a time"
+        if self.REPLICAS and (self.generate != "all" or self.chunk_groups):
+            return "with generate or chunk_groups trains one seed at a time"
+        return super().no_replicas()
+
+    def check(self, num_tasks: int) -> list[str]:
+        errors = super().check(num_tasks) + _check_pattern("generate", self.generate)
+        if self.generate.startswith("lora(") and not lora_rank(self.generate):
+            errors.append(
+                f"generate: must be all, lora(RANK) with a rank of 1 or more, or a regular"
+                f" expression but got {self.generate!r}"
+            )
+        for group in self.chunk_groups:
+            pattern, found, size = group.rpartition("=")
+            if not (found and size.isdigit()):
+                errors.append(f"chunk_groups: {group!r} must be REGEX=CHUNK_SIZE, as layer4=20000")
+            errors += _check_pattern("chunk_groups", pattern)
+        if self.chunk_groups and self.lookahead == "full":
+            errors.append(
+                "chunk_groups: cannot differentiate through the lookahead; set"
+                " lookahead to detached"
+            )
+        return errors
+
+    def groups(self) -> list[tuple[str, int]]:
+        """Split `chunk_groups` into (regular expression, chunk size)."""
+        split = [group.rpartition("=") for group in self.chunk_groups]
+        return [(pattern, int(size)) for pattern, _, size in split]
+
+
+@dataclass(frozen=True)
+class HnetVaeConfig(MethodConfig):
+    """A VAE whose decoder a hypernetwork generates. Defaults: HNET+R on split MNIST."""
+
+    encoder_sizes: tuple[int, ...] = setting((400, 400), ge=1)  # hidden layers, ordinary network
+    decoder_sizes: tuple[int, ...] = setting((250, 350), ge=1)  # hidden layers, generated
+    latent_size: int = setting(100, ge=1)  # numbers in the code
+    condition_size: int = setting(100, ge=0)  # one-hot task input of the decoder; 0 = none
+    current_share: float = setting(0.5, ge=0, le=1)  # current data in the loss; rest: replay
+    decoder_beta: float = setting(0.01, ge=0)  # output regularizer of the decoder's hypernet
+    decoder_embedding_size: int = setting(96, ge=1)
+    decoder_chunk_embedding_size: int = setting(96, ge=1)
+    decoder_chunk_size: int = setting(50000, ge=0)
+    decoder_hypernet_sizes: tuple[int, ...] = setting((10, 10), ge=1)
+    decoder_activation: Literal["relu", "elu", "sigmoid"] = "elu"
+    decoder_reg_tasks: int = setting(0, ge=0)  # random past tasks regularized per step; 0 = all
+
+    def decoder_hypernet(self) -> HypernetConfig:
+        """Return the settings of the decoder's hypernetwork."""
+        return HypernetConfig(
+            beta=self.decoder_beta,
+            embedding_size=self.decoder_embedding_size,
+            chunk_embedding_size=self.decoder_chunk_embedding_size,
+            chunk_size=self.decoder_chunk_size,
+            hidden_sizes=self.decoder_hypernet_sizes,
+            activation=self.decoder_activation,
+            reg_tasks=self.decoder_reg_tasks,
+        )
+
+    def check(self, num_tasks: int) -> list[str]:
+        errors = super().check(num_tasks)
+        if 0 < self.condition_size < num_tasks:
+            errors.append(
+                f"condition_size: must be 0 or at least the {num_tasks} tasks"
+                f" but got {self.condition_size}"
+            )
+        return errors
+
+
+@dataclass(frozen=True)
+class HnetRConfig(HnetVaeConfig):
+    """HNET+R: an ordinary classifier, replay from a protected decoder."""
+
+    LABEL: ClassVar[str] = "HNET+R"
+
+
+@dataclass(frozen=True)
+class HnetTirConfig(HnetVaeConfig, HnetConfig):
+    """HNET+TIR: hypernetwork classifier, task inferred by a network trained with replay."""
+
+    LABEL: ClassVar[str] = "HNET+TIR"
+    REGRESSION: ClassVar[bool] = False
+    REPLICAS: ClassVar[bool] = False
+    SCENARIOS: ClassVar[tuple[str, ...]] = ("domain", "class")
+    ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {"class": ("task",)}
+    WHY_NOT: ClassVar[str] = "with the task given there is nothing to infer: it is hnet"
+
+    decoder_sizes: tuple[int, ...] = setting((50, 150), ge=1)
+
+    @classmethod
+    def label(cls, scenario: str) -> str:
+        return cls.LABEL
+
+
+def lora_rank(generate: str) -> int:
+    """Return the rank in `lora(RANK)`; 0 for anything else."""
+    found = re.fullmatch(r"lora\((\d{1,6})\)", generate)
+    return int(found.group(1)) if found else 0
+
+
+def _check_pattern(key: str, pattern: str) -> list[str]:
+    """Return the problem with a regular expression, if there is one, as `key: sentence`."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return [f"{key}: {pattern!r} is no regular expression ({error})"]
+    return []
