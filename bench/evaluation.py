@@ -128,7 +128,7 @@ def reference_of(method: Hnet) -> Reference:
 
 def infer_row(method: Hnet, sets: list[Tensor]) -> tuple[float, float, list[Tensor]]:
     """Infer every image's task; return the ms of all sets, of the first set, and the tasks."""
-    method.buffers_of = {task_id: {} for task_id in range(TASKS)}
+    method.statistics.sets = {task_id: {} for task_id in range(TASKS)}
     method.eval()  # drops generated weights, as before every row of the matrix
     ends, found = [time.perf_counter()], []
     at_once = inputs_at_once(sets[0])

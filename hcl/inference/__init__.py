@@ -1,1 +1,1 @@
-"""Infer which task an input is from."""
+"""The choice of the task that an input is from, where nobody says."""

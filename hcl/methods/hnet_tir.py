@@ -1,6 +1,6 @@
 """HNET+TIR: a hypernetwork classifier, and a classifier of tasks that picks the embedding."""
 
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,22 +10,23 @@ from torch import Tensor
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError
 from hcl.config.methods import HnetTirConfig
-from hcl.inference import screening
 from hcl.methods.base import Setup
 from hcl.methods.hnet import Hnet
 from hcl.networks import build_network
 from hcl.networks.layers import xavier_
-from hcl.networks.optim import make_adam, set_rate
+from hcl.networks.optim import make_adam, set_rate, take_step
 from hcl.replay import HnetVae
 
 
 class HnetTir(Hnet):
-    """HNET+TIR (von Oswald et al., 2020): task inferred by a network trained with replay.
+    """HNET+TIR (von Oswald et al., 2020): the task is inferred by a network trained with replay.
 
-    The task network is the target with one output per task. From the second task
-    on it learns to tell the current task's inputs from replayed ones, with hard targets, half of
-    the loss each, and a new Adam per task (PAPER.md, section 3).
-    The classifier is HNET's: where a trial of HNET has shared it, it is taken, not trained again.
+    The task network is the target network with one output per task. From the second task on it
+    learns to tell the current task's inputs from replayed ones: hard targets, half of the loss
+    each, a new Adam per task, as in the authors' code.
+
+    The classifier is HNET's. Where a trial of HNET has shared its own after this task
+    (hcl.storage.shared_classifier), that one is taken at the task's end instead of being trained.
     """
 
     config: HnetTirConfig
@@ -36,22 +37,29 @@ class HnetTir(Hnet):
         self.replay_model = HnetVae.for_trial(trial, setup.layout, setup.input_shape)
         self.task_network = build_network(trial.target, setup.input_shape, setup.layout.num_tasks)
         xavier_(self.task_network)
-        self.takes_classifier = False  # of the current task
+        self.takes_classifier = False  # another trial has trained it for the current task
 
     def start_task(self, task: TaskSplits) -> None:
+        shared = self.setup.shared
+        self.takes_classifier = shared is not None and shared.has(task.task_id)
         super().start_task(task)
         self.replay_model.start_task(task.task_id)
         self._make_optimizer()
-        shared = self.setup.shared
-        self.takes_classifier = shared is not None and shared.has(task.task_id)
+
+    def start_classifier(self) -> None:
+        if not self.takes_classifier:
+            super().start_classifier()
+            return
+        # Nothing is trained, so no regularizer is built and nothing compiled: as in a first task.
+        self.task_hypernet.start_task(0)
 
     def end_task(self, task: TaskSplits) -> None:
         if not self.takes_classifier:
             return
         if self.setup.shared is None:
             raise ConfigError(
-                "this trial was begun with a shared classifier (Runtime.classifiers); go on with"
-                " it, or remove the checkpoints"
+                "this trial was begun with a shared classifier (Runtime.classifiers); name the"
+                " same folder to go on, or remove the checkpoints to start again"
             )
         self.load_classifier_state(self.setup.shared.take(task.task_id))
 
@@ -73,18 +81,15 @@ class HnetTir(Hnet):
         real, fake = self._task_logits(x), self._task_logits(replayed)
         share = self.config.current_share
         loss = share * F.cross_entropy(real, here) + (1 - share) * F.cross_entropy(fake, owners)
-        self.task_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.task_optimizer.step()
-        return loss.detach()
+        return take_step(self.task_optimizer, loss)
 
     def _task_logits(self, x: Tensor) -> Tensor:
-        """(B, tasks seen so far)"""
+        """Score the tasks seen so far: (B, num_learned)."""
         return self.task_network(x)[:, : self.num_learned]
 
     def infer(self, x: Tensor) -> tuple[Tensor, Tensor]:
         task_ids = self._task_logits(x).argmax(dim=1)
-        return task_ids, screening.answers(task_ids, partial(self.answer, x))
+        return task_ids, self.networks.answers(x, task_ids, self.num_learned)
 
     def set_learning_rate(self, rate: float) -> None:
         super().set_learning_rate(rate)
@@ -93,6 +98,9 @@ class HnetTir(Hnet):
 
     def samples(self, num_samples: int) -> Tensor | None:
         return self.replay_model.grid(num_samples)
+
+    def kept_bytes(self, past_samples: Sequence[int]) -> int:
+        return self.replay_model.kept_bytes(len(past_samples))
 
     def get_extra_state(self) -> dict[str, Any]:
         state = {

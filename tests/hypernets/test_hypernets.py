@@ -202,8 +202,8 @@ def test_inference_in_parts_is_inference_at_once(monkeypatch: pytest.MonkeyPatch
     x, _ = data.tasks[0].test.batch(torch.arange(50))
     with torch.no_grad():
         whole = method.predict(x, None)
-        monkeypatch.setattr("hcl.methods.hnet.INFERENCE_ROWS", 12)
-        monkeypatch.setattr("hcl.methods.hnet.SCREENED_LOGITS", 108)
+        monkeypatch.setattr("hcl.inference.networks_of_tasks.INFERENCE_ROWS", 12)
+        monkeypatch.setattr("hcl.inference.networks_of_tasks.SCREENED_LOGITS", 108)
         parts = method.predict(x, None)
         alone = [method.predict(x, task).logits for task in range(3)]
     assert_same(whole.task_ids, parts.task_ids)

@@ -156,7 +156,7 @@ def test_a_method_predicts_the_same(
     found = {}
     for is_fast in (True, False):
         monkeypatch.setattr(int8_mlp, "is_fast", lambda is_fast=is_fast: is_fast)
-        assert method._is_screened(x) == is_fast
+        assert method.networks.is_screened(x, 3) == is_fast
         found[is_fast] = method.predict(x, None)
     assert torch.equal(found[True].task_ids, found[False].task_ids)
     torch.testing.assert_close(found[True].logits, found[False].logits)
@@ -176,6 +176,7 @@ def test_errors_are_looked_at_again_for_larger_inputs(monkeypatch: pytest.Monkey
     reached = []
     for size in (1e-3, 1.0, 0.5):
         method.predict(size * x, None)
-        assert method._rough_errors is not None
-        reached.append(method._rough_errors.clone())
+        assert method.networks._rough is not None
+        assert method.networks._rough.errors is not None
+        reached.append(method.networks._rough.errors.clone())
     assert (reached[0] < reached[1]).all() and torch.equal(reached[1], reached[2])

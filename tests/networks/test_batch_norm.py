@@ -57,30 +57,30 @@ def test_of_a_hypernetwork_per_task() -> None:
     made, data = build(resnet_trial("hnet"))
     assert isinstance(made, Hnet)
     learn(made, data, 0)
-    first = copied(made.statistics(0))
+    first = copied(made.statistics.of(0))
     assert first["norm.num_batches_tracked"] == 3
     learn(made, data, 1, steps=2)
-    assert_same(copied(made.statistics(0)), first)
-    second = made.statistics(1)
+    assert_same(copied(made.statistics.of(0)), first)
+    second = made.statistics.of(1)
     assert second["norm.num_batches_tracked"] == 2  # begun anew
     assert not torch.equal(second["norm.running_mean"], first["norm.running_mean"])
     made.eval()
     x, _ = batch(data, made, 0)
     with torch.no_grad():
-        expected = made.target(made.weights_for(range(1))[0], x, first)
+        expected = made.target(made.networks.weights(range(1))[0], x, first)
         assert torch.equal(made.predict(x, 0).logits, expected)
-    assert_same(copied(made.statistics(0)), first)
+    assert_same(copied(made.statistics.of(0)), first)
 
 
 def test_of_a_hypernetwork_shared() -> None:
     made, data = build(resnet_trial("hnet", target__batch_norm="shared"))
     assert isinstance(made, Hnet)
     learn(made, data, 0)
-    first = copied(made.statistics(0))
+    first = copied(made.statistics.of(0))
     learn(made, data, 1, steps=2)
-    assert made.statistics(0) is made.statistics(1)
-    assert made.statistics(0)["norm.num_batches_tracked"] == 5
-    assert not torch.equal(made.statistics(0)["norm.running_mean"], first["norm.running_mean"])
+    assert made.statistics.of(0) is made.statistics.of(1)
+    assert made.statistics.of(0)["norm.num_batches_tracked"] == 5
+    assert not torch.equal(made.statistics.of(0)["norm.running_mean"], first["norm.running_mean"])
 
 
 @pytest.mark.parametrize("method", ["finetune", "si", "online_ewc", "lwf", "er", "dgr"])

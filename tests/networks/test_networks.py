@@ -36,8 +36,8 @@ def seeded() -> None:
 
 def config(network: str, **more: Any) -> TargetConfig:
     errors: list[str] = []
-    made = build_target({"network": network, **more}, errors)
-    assert made is not None and errors == []
+    made = target.GROUP.build({"network": network, **more}, "target/", errors)
+    assert made is not None and errors == made.check() == []
     return made
 
 
