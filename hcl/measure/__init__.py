@@ -1,1 +1,1 @@
-"""What a trial will cost, and what a trained hypernetwork has learned."""
+"""Memory and time that a trial will need, and the embedding space of a trained hypernetwork."""

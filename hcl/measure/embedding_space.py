@@ -1,4 +1,4 @@
-"""What lies between task embeddings: accuracy of networks generated at any of them."""
+"""The space between task embeddings: accuracy of networks generated from points in it."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,12 +16,12 @@ WEIGHTS_AT_ONCE = 16_000_000
 
 
 def square_grid(centers: Tensor, points: int, margin: float = 0.5) -> Tensor:
-    """A square of evenly spaced embeddings around all of `centers`.
+    """Make a square of evenly spaced embeddings around all of `centers`.
 
     Args:
         centers: (T, 2), e.g. the learned task embeddings.
-        points: per side, at least 2.
-        margin: added on each side, as a share of the larger side of the centers' bounding box.
+        points: points per side, at least 2.
+        margin: room on each side, as a share of the larger side of the centers' bounding box.
 
     Returns:
         (points * points, 2), the second coordinate changing fastest.
@@ -42,22 +42,22 @@ def accuracy_over_embeddings(
     num_samples: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """Test accuracy on each task of the network generated at each embedding, task given (CL1).
+    """Measure test accuracies of the network generated from each embedding, task given (CL1).
 
     Args:
         method: trained, in evaluation mode.
         benchmark: its tasks.
         embeddings: (E, embedding_size).
         task_ids: tasks to score.
-        num_samples: test samples of each task, a random subset that the benchmark's seed fixes;
+        num_samples: test samples of each task, a random subset that the benchmark's digest fixes;
             0 = all.
-        progress: told how many embeddings were done since it was last called.
+        progress: called with the number of embeddings done since the last call.
 
     Returns:
         float64 (len(task_ids), E), fractions.
 
     Raises:
-        ConfigError: groups of parameters have hypernetworks, and embeddings, of their own.
+        ConfigError: groups of parameters have own hypernetworks, so own embeddings.
     """
     hypernet = method.task_hypernet
     if not isinstance(hypernet, TaskHypernet):
@@ -87,8 +87,8 @@ def _subset(benchmark: Benchmark, task_id: int, num_samples: int) -> tuple[Tenso
 
 
 def _accuracies(method: Hnet, weights: Tensor, x: Tensor, y: Tensor, task_id: int) -> Tensor:
-    """float64 (E,): each of the networks on one task's data, with that task's statistics."""
-    layout, buffers = method.layout, method.statistics(task_id)
+    """Score each of the networks on one task's data, with that task's statistics: (E,)."""
+    layout, buffers = method.layout, method.statistics.of(task_id)
     right = [
         layout.sum_score(method.target(one, x, buffers), y, task_id, method.num_learned, "task")
         for one in weights

@@ -1,4 +1,4 @@
-"""How long a trial would take: a few steps of its first and its last task, timed."""
+"""The time that a trial would take, from a few timed steps of its first and its last task."""
 
 import statistics
 import time
@@ -14,44 +14,47 @@ from hcl.training.learner import make_batches, start_trial
 from hcl.training.process import process_settings
 from hcl.training.trial import Runtime, Trial
 
-STEPS = 5  # timed per probed task, after one that warms up
-LONG = 10.0  # seconds of steps of a task after which no further one is timed
+STEPS = 5  # timed per task, after one to warm up
+LONG = 10.0  # seconds; once the steps of a task have taken so long, no further one is timed
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Seconds of a training step in the first and in the last task."""
+    """Timed training steps of a trial.
+
+    Attributes:
+        first: seconds of a step in the first task.
+        last: seconds of a step in the last task.
+        steps: number of steps of each task.
+    """
 
     first: float
     last: float
-    steps: tuple[int, ...]  # of each task
+    steps: tuple[int, ...]
 
     @property
     def seconds(self) -> float:
-        """Of all steps: their cost grows about evenly with the past tasks."""
+        """Seconds of all steps, if a step's cost grows evenly from task to task."""
         growth = (self.last - self.first) / max(1, len(self.steps) - 1)
         return sum(count * (self.first + i * growth) for i, count in enumerate(self.steps))
 
     @property
     def mean(self) -> float:
-        """Of a step."""
+        """Seconds of an average step."""
         return self.seconds / sum(self.steps)
 
 
-def training_seconds(config: TrialConfig, runtime: Runtime | None = None) -> float:
-    """Seconds that all steps of a trial would take; evaluation and data are not in it."""
-    return probe(config, runtime).seconds
-
-
 def probe(config: TrialConfig, runtime: Runtime | None = None) -> Probe:
-    """Time a few steps of the first and of the last task; nothing is trained in between.
+    """Time a few steps of the first and of the last task; tasks between are begun and ended.
+
+    Loading data and evaluation are not timed.
 
     Args:
         config: the trial.
-        runtime: device, threads, data.
+        runtime: device, threads, data; its checkpoint folder is not used.
 
     Raises:
-        ConfigError: data missing or device unavailable.
+        ConfigError: data are missing or the device is not available.
     """
     runtime = replace(runtime or Runtime(), checkpoint_dir=None)
     with process_settings(runtime), seeding.isolated(config.seed, "probe"):
@@ -67,7 +70,7 @@ def probe(config: TrialConfig, runtime: Runtime | None = None) -> Probe:
 
 
 def _step_seconds(trial: Trial, batches: AnyBatches) -> float:
-    """Median of a few steps, the first left out unless it is the only one."""
+    """Time a few steps: their median, without the first unless it is the only one."""
     trial.method.train()
     times: list[float] = []
     for step in range(STEPS + 1):
@@ -88,6 +91,6 @@ def _wait(device: str) -> None:
 
 
 def _shortened(task: TaskSplits, size: int) -> TaskSplits:
-    """One batch is enough data for the end of a task (a Fisher matrix, a buffer)."""
+    """Leave a task one batch of data: enough for what happens at its end (a Fisher matrix)."""
     data = task.train
     return replace(task, train=TaskData(data.x[:size], data.y[:size], data.permutation))

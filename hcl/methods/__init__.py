@@ -1,4 +1,8 @@
-"""Continual-learning methods. A new one is a file, a line here and one in METHOD_CONFIGS."""
+"""Continual-learning methods, by the name that `method/name` gives.
+
+A new one is a file here, a line in METHODS, and its settings with a line in METHOD_CONFIGS of
+hcl/config/methods.py; hcl/methods/base.py says what it must do.
+"""
 
 from hcl.methods.base import Method, Prediction, Setup
 from hcl.methods.dgr import DGR, DGRDistill
@@ -15,11 +19,11 @@ from hcl.methods.si import SI
 
 METHODS: dict[str, type[Method]] = {
     "hnet": Hnet,
-    "hnet_r": HnetR,
     "hnet_tir": HnetTir,
-    "si": SI,
-    "ewc": EWC,
+    "hnet_r": HnetR,
     "online_ewc": OnlineEWC,
+    "ewc": EWC,
+    "si": SI,
     "dgr": DGR,
     "dgr_distill": DGRDistill,
     "lwf": LwF,

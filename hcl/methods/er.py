@@ -1,5 +1,7 @@
 """Experience replay."""
 
+from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -11,13 +13,18 @@ from hcl.benchmarks.augment import crop_and_flip
 from hcl.config.methods import ErConfig
 from hcl.methods.base import Setup
 from hcl.methods.finetune import Finetune
+from hcl.networks.state import to_device
 
 
 class ER(Finetune):
-    """Experience replay (Chaudhry et al., 2019) from a reservoir of true samples.
+    """Experience replay (Chaudhry et al., 2019) of true samples from a reservoir.
 
-    The reservoir (Vitter, 1985) is a uniform sample of all training data of the tasks learned;
-    each step adds a batch of it to the current one, half of the loss each.
+    Loss: 1/2 (current batch) + 1/2 (batch of as many kept samples, drawn with replacement). Kept
+    samples count with their own label; in the task scenario over their own head, else over all
+    outputs seen so far.
+
+    The reservoir (Vitter, 1985, algorithm R) is a uniform sample of all training data of the tasks
+    learned. It is filled at a task's end, so samples of the current task are never replayed.
     """
 
     config: ErConfig
@@ -54,7 +61,11 @@ class ER(Finetune):
         self.kept_x, self.kept_y = kept_x, kept_y
 
     def _reservoir(self, num_new: int) -> tuple[Tensor, Tensor]:
-        """Places of the reservoir to overwrite, each once, and the new samples that go there."""
+        """Choose places of the reservoir to overwrite, each once, and the samples that go there.
+
+        Returns:
+            int64 (n,) and int64 (n,).
+        """
         placed: dict[int, int] = {}
         for sample in torch.randperm(num_new, generator=self.draws).tolist():
             place = self.num_seen
@@ -64,6 +75,10 @@ class ER(Finetune):
                 placed[place] = sample
             self.num_seen += 1
         return torch.tensor(list(placed)), torch.tensor(list(placed.values()))
+
+    def kept_bytes(self, past_samples: Sequence[int]) -> int:
+        kept = min(self.config.buffer_size, sum(past_samples))
+        return kept * (prod(self.setup.input_shape) + 8)  # pixels in 8 bits, the label in 64
 
     def get_extra_state(self) -> dict[str, Any]:
         return {
@@ -78,4 +93,4 @@ class ER(Finetune):
         super().set_extra_state(state)
         self.draws.set_state(state["draws"])
         self.num_seen = state["num_seen"]
-        self.kept_x, self.kept_y = (state[k].to(self.device) for k in ("kept_x", "kept_y"))
+        self.kept_x, self.kept_y = to_device([state["kept_x"], state["kept_y"]], self.device)

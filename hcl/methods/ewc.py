@@ -1,6 +1,6 @@
 """Elastic weight consolidation, with one penalty per task or one running penalty."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,15 +12,19 @@ from hcl.config.methods import EwcConfig, OnlineEwcConfig
 from hcl.methods.base import Setup
 from hcl.methods.finetune import Finetune
 from hcl.methods.fisher import diagonal_fisher
+from hcl.networks.state import num_bytes, to_device
 
-Named = dict[str, Tensor]
-FISHER_BATCH = 500
+Named = dict[str, Tensor]  # by parameter name
+FISHER_BATCH = 500  # samples at once: bounds memory, not results
 
 
 class EWC(Finetune):
     """EWC (Kirkpatrick et al., 2017), eq. 3: one quadratic term per past task.
 
-    Loss: task + lambda/2 sum_k sum_i F_ki (theta_i - anchor_ki)^2.
+    Loss: task + lambda/2 sum_k sum_i F_ki (theta_i - anchor_ki)^2, where anchor_k are the
+    parameters after task k and F_k is the diagonal of its Fisher matrix, from per-sample gradients
+    in evaluation mode. Which labels the Fisher uses is the setting `fisher_labels`; by default
+    the network's own most likely one, as van de Ven & Tolias (2019). One Adam for all tasks.
     """
 
     config: EwcConfig
@@ -38,7 +42,7 @@ class EWC(Finetune):
         return losses
 
     def penalty(self) -> Tensor:
-        """Sum over past tasks and parameters of F (theta - anchor)^2, a scalar."""
+        """Sum F (theta - anchor)^2 over past tasks and parameters: a scalar."""
         params = dict(self.network.named_parameters())
         terms = [
             (fisher[name] * (params[name] - anchor[name]).square()).sum()
@@ -51,16 +55,20 @@ class EWC(Finetune):
         self.consolidate(self.estimate_fisher(task), self.current_values())
 
     def consolidate(self, fisher: Named, anchor: Named) -> None:
-        """Take up the finished task's importances."""
+        """Hold on to the finished task's parameters (`anchor`), as strongly as `fisher` says."""
         self.fishers.append(fisher)
         self.anchors.append(anchor)
 
     def current_values(self) -> Named:
-        """A copy of the parameters."""
+        """Copy the parameters."""
         return {name: p.detach().clone() for name, p in self.network.named_parameters()}
 
     def estimate_fisher(self, task: TaskSplits) -> Named:
-        """Diagonal Fisher on the finished task's training data."""
+        """Estimate the diagonal Fisher matrix on the finished task's training data.
+
+        The softmax is over the outputs that were active in training: the task's head, or in the
+        class scenario all heads seen so far.
+        """
         is_class = self.layout.scenario == "class"
         head = self.layout.head(task.task_id)
         active = self.layout.seen(self.num_learned) if is_class else head
@@ -80,6 +88,12 @@ class EWC(Finetune):
             x, y = task.train.batch(index)
             yield x, self.layout.targets(y, task.task_id)
 
+    def kept_bytes(self, past_samples: Sequence[int]) -> int:
+        return len(past_samples) * self._bytes_of_a_penalty()
+
+    def _bytes_of_a_penalty(self) -> int:
+        return 2 * num_bytes(self.network.parameters())  # Fisher and anchor
+
     def get_extra_state(self) -> dict[str, Any]:
         return {
             **super().get_extra_state(),
@@ -91,15 +105,14 @@ class EWC(Finetune):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
         self.draws.set_state(state["draws"])
-        for name in ("fishers", "anchors"):
-            moved = [{k: t.to(self.device) for k, t in named.items()} for named in state[name]]
-            setattr(self, name, moved)
+        self.fishers = to_device(state["fishers"], self.device)
+        self.anchors = to_device(state["anchors"], self.device)
 
 
 class OnlineEWC(EWC):
     """Online EWC (Schwarz et al., 2018), eq. 9, as van de Ven & Tolias (2019) run it.
 
-    One running Fisher, F <- gamma F + F_task, anchored at the latest parameters; the loss is
+    One running Fisher, F <- gamma F + F_task, anchored at the latest parameters. Loss:
     task + lambda/2 sum_i gamma F_i (theta_i - anchor_i)^2.
     """
 
@@ -113,3 +126,6 @@ class OnlineEWC(EWC):
 
     def penalty(self) -> Tensor:
         return self.config.gamma * super().penalty()
+
+    def kept_bytes(self, past_samples: Sequence[int]) -> int:
+        return self._bytes_of_a_penalty() if past_samples else 0

@@ -1,4 +1,4 @@
-"""One network, task after task, nothing protected; and the base of methods that add a penalty."""
+"""One network, task after task, nothing protected: the base of most other methods."""
 
 from typing import Any
 
@@ -8,14 +8,15 @@ from torch import Tensor
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config.target import has_batch_norm
 from hcl.methods.base import Method, Prediction, Setup
-from hcl.networks.optim import make_adam, set_rate
+from hcl.networks.optim import make_adam, set_rate, take_step
 from hcl.networks.running_statistics import RunningStatistics
 
 
 class Finetune(Method):
     """Plain sequential training ("None" in van de Ven & Tolias, 2019): the lower reference.
 
-    One Adam for the whole sequence, its moments kept from task to task, as in their code.
+    One Adam for the whole sequence: its moments are kept from task to task, as in their code.
+    Subclasses usually extend `losses` alone.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -27,7 +28,7 @@ class Finetune(Method):
         self.optimizer = self.make_optimizer()
 
     def make_optimizer(self) -> torch.optim.Adam:
-        """A fresh Adam for the network."""
+        """Make a new Adam for the network."""
         return make_adam(self.network.parameters(), self.setup.config.train)
 
     def start_task(self, task: TaskSplits) -> None:
@@ -35,14 +36,16 @@ class Finetune(Method):
         self.statistics.start_task(task.task_id)
 
     def losses(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """Named loss terms whose sum is minimised; subclasses add theirs."""
+        """Compute the named loss terms whose sum is minimised; subclasses add theirs.
+
+        The task's term is a cross-entropy over the outputs active in the scenario
+        (OutputLayout.cross_entropy): in the class scenario all heads seen so far compete.
+        """
         return {"task": self.layout.cross_entropy(self.network(x), y, self.task_id)}
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         losses = self.losses(x, y)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        self.optimizer.step()
+        take_step(self.optimizer, torch.stack(list(losses.values())).sum())
         return {name: loss.detach() for name, loss in losses.items()}
 
     def predict(self, x: Tensor, task_id: int | None) -> Prediction:

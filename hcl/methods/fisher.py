@@ -1,4 +1,4 @@
-"""Diagonal Fisher information from per-sample gradients."""
+"""The diagonal of the Fisher information matrix, from per-sample gradients."""
 
 from collections.abc import Callable, Iterable
 
@@ -20,25 +20,25 @@ def diagonal_fisher(
     labels: str = "predicted",
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
-    """Mean over samples of the squared gradient of log p(label | x), one number per parameter.
+    """Average the squared gradient of log p(label | x) over samples, parameter by parameter.
 
-    F_i = 1/N sum_n (d log p(y_n | x_n) / d theta_i)^2, each sample's own gradient (never that of a
-    mini-batch mean). Which labels y_n:
+    F_i = 1/N sum_n (d log p(y_n | x_n) / d theta_i)^2, with each sample's own gradient: that of a
+    mini-batch mean would depend on the batch size. Labels y_n, by the setting `fisher_labels`:
 
-    - `predicted`: the most likely one; what van de Ven & Tolias (2019) use.
+    - `predicted`: the network's most likely one, as in van de Ven & Tolias (2019).
     - `sampled`: one draw from the network's output, as in Kirkpatrick et al. (2017).
     - `true`: the data's label (the "empirical Fisher").
     - `expected`: the exact expectation over the output distribution (Martens, 2020, section 9).
 
     Args:
         network: run in its current mode.
-        batches: (x, y) with y the index of the right output unit.
+        batches: (x, y), y the index of each sample's right output unit, int64 (B,).
         active: the output units in the softmax.
         labels: see above.
-        generator: CPU generator for `sampled`.
+        generator: CPU generator, read for `sampled` alone.
 
     Returns:
-        Parameter name -> tensor of the parameter's shape.
+        A tensor of the parameter's shape for every parameter name.
     """
     total = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
     count = 0
@@ -55,7 +55,7 @@ def diagonal_fisher(
 def _labels(
     log_p: Tensor, y: Tensor, kind: str, generator: torch.Generator | None
 ) -> list[tuple[Tensor, Tensor]]:
-    """(label, weight of its squared gradient) for each sample, once per label to look at."""
+    """Choose labels: a list of (int64 (B,) label of each sample, (B,) weights of the squares)."""
     ones = torch.ones(len(y), device=y.device, dtype=log_p.dtype)
     if kind == "true":
         return [(y, ones)]
@@ -71,7 +71,7 @@ def _labels(
 def _squares(
     network: nn.Module, x: Tensor, label: Tensor, active: slice, weight: Tensor
 ) -> dict[str, Tensor]:
-    """Sum of weighted squared per-sample gradients, the quick way where it is exact."""
+    """Sum weighted squared per-sample gradients, the quick way where that is exact."""
     found = None
     if is_linear(network):
         found = _squares_linear(network, x, label, active, weight)
@@ -81,13 +81,14 @@ def _squares(
 def _squares_linear(
     network: nn.Module, x: Tensor, label: Tensor, active: slice, weight: Tensor
 ) -> dict[str, Tensor] | None:
-    """`_squares` where every parameter is a Linear layer's.
+    """Compute `_squares` where every parameter is a Linear layer's.
 
-    For one sample the gradient of W is delta a^T, its square delta^2 (a^2)^T, so the sum over a
-    batch is one matrix product.
+    For one sample the gradient of W is delta a^T, with input a and gradient delta of the layer's
+    output; its square is delta^2 (a^2)^T, so the sum over a batch is one matrix product.
 
     Returns:
-        None where a layer does not see exactly one vector per sample: this would not be exact.
+        The sums; None where a layer does not see exactly one vector per sample (a layer used twice
+        or over tokens), because squares of sums are not sums of squares.
     """
     found: dict[str, tuple[nn.Linear, Tensor, Tensor]] = {}
     calls = []
@@ -127,7 +128,7 @@ def _squares_linear(
 def _squares_general(
     network: nn.Module, x: Tensor, label: Tensor, active: slice, weight: Tensor
 ) -> dict[str, Tensor]:
-    """The same for any network, by vmap over samples."""
+    """Compute `_squares` for any network, by vmap over samples."""
     params = {name: p.detach() for name, p in network.named_parameters()}
     buffers = dict(network.named_buffers())
 

@@ -1,7 +1,5 @@
 """HNET+R: replay from a decoder that a hypernetwork generates."""
 
-from torch import Tensor
-
 from hcl.methods.base import Setup
 from hcl.methods.replay import Replay
 from hcl.networks.layers import xavier_
@@ -10,10 +8,10 @@ from hcl.replay.distillation import Unseen
 
 
 class HnetR(Replay):
-    """HNET+R (von Oswald et al., 2020): ordinary classifier, protected replay model.
+    """HNET+R (von Oswald et al., 2020): an ordinary classifier and a protected replay model.
 
-    As in the authors' code (PAPER.md, section 3): classifier started Xavier-uniform, soft targets
-    at T = 2, half of the loss on replay whatever the number of tasks, new Adams per task.
+    Variants, all from the authors' code: the classifier starts Xavier-uniform; targets are soft,
+    at T = 2; half of the loss is on replay whatever the number of tasks; every task has new Adams.
     """
 
     soft_targets = True
@@ -30,17 +28,14 @@ class HnetR(Replay):
     def current_share(self) -> float:
         return self.config.current_share
 
-    def replay_inputs(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self._model.replay(len(x))
-
-    @property
-    def _model(self) -> HnetVae:
-        assert isinstance(self.replay_model, HnetVae)
-        return self.replay_model
-
     def num_stored(self) -> int:
-        """Of the replay model: the classifier is the same size as the target's."""
-        return self._model.task_hypernet.num_stored()
+        """Count the replay model alone: the classifier is the same in every method."""
+        return self._decoder_maker.task_hypernet.num_stored()
 
     def num_target_weights(self) -> int:
-        return self._model.decoder.num_weights
+        return self._decoder_maker.decoder.num_weights
+
+    @property
+    def _decoder_maker(self) -> HnetVae:
+        assert isinstance(self.replay_model, HnetVae)
+        return self.replay_model

@@ -1,6 +1,6 @@
 """An ordinary classifier trained on current data mixed with replayed data."""
 
-from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,18 +10,26 @@ from torch.func import functional_call
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.methods.base import Setup
 from hcl.methods.finetune import Finetune
+from hcl.networks.state import num_bytes, to_device
 from hcl.replay import ReplayModel
 from hcl.replay.distillation import Unseen, distillation_loss, hard_loss
 
 
 class Replay(Finetune):
-    """Loss: w * (current data) + (1 - w) * (replay, answered by the network of a task ago).
+    """Rehearsal of past tasks: the base of methods that replay.
 
-    Subclasses say what is replayed and w. Nothing is replayed in the first task.
+    Loss: w (current data) + (1 - w) (replayed inputs, with the answers of the network as it was
+    when the task started). Subclasses say what is replayed, and w. The first task has no replay.
+
+    Attributes:
+        soft_targets: distil the old network's outputs at T = 2; else take its most likely class.
+        unseen: soft targets of classes that the old network never saw.
+        new_adam_per_task: the authors of HNET+R begin with new moments, van de Ven & Tolias do
+            not.
     """
 
     soft_targets = True
-    unseen: Unseen = "zero_probability"  # soft targets of classes that the old network never saw
+    unseen: Unseen = "zero_probability"
     new_adam_per_task = False
 
     def __init__(self, setup: Setup) -> None:
@@ -29,15 +37,20 @@ class Replay(Finetune):
         self.replay_model: ReplayModel | None = self.make_replay_model()
 
     def make_replay_model(self) -> ReplayModel | None:
-        """The generator that replay comes from, if there is one."""
+        """Make the model that replay comes from; None if there is none."""
         return None
 
-    @abstractmethod
     def replay_inputs(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Inputs to rehearse beside the batch `x`, and int64 task ids where known."""
+        """Return inputs to rehearse beside the batch `x`: about as many, from the replay model.
+
+        Returns:
+            (about B, *input_shape), and the task that each was generated for, int64, where known.
+        """
+        assert self.replay_model is not None
+        return self.replay_model.replay(len(x))
 
     def current_share(self) -> float:
-        """w, the weight of current data: 1/t as in van de Ven & Tolias; t counts this task."""
+        """Return w, the weight of current data: 1/t in task t (van de Ven & Tolias, 2018)."""
         return 1 / self.num_learned
 
     def start_task(self, task: TaskSplits) -> None:
@@ -61,9 +74,10 @@ class Replay(Finetune):
         }
 
     def replay_loss(self, x: Tensor, owners: Tensor | None) -> Tensor:
-        """How far the network is from the answers of the one before this task."""
+        """Compare the network's answers with those of the network before this task: a scalar."""
         with torch.no_grad():
-            self.network.eval()  # its answers, without dropout and with its own statistics
+            # The old network answers as in a test: no dropout, its own running statistics.
+            self.network.eval()
             old = functional_call(self.network, self.previous, (x,), strict=True)
             self.network.train()
         views = self.layout.replay_views(self.network(x), old, self.task_id, owners)
@@ -75,7 +89,7 @@ class Replay(Finetune):
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         losses = super().train_step(x, y)
-        # Nothing replays the last task, so nothing learns to.
+        # No later task replays the last one, so the replay model need not learn it.
         if self.replay_model is not None and self.num_learned < self.layout.num_tasks:
             losses |= self.replay_model.train_step(x)
         return losses
@@ -88,6 +102,11 @@ class Replay(Finetune):
     def samples(self, num_samples: int) -> Tensor | None:
         return None if self.replay_model is None else self.replay_model.grid(num_samples)
 
+    def kept_bytes(self, past_samples: Sequence[int]) -> int:
+        previous = num_bytes(self.network.state_dict().values()) if past_samples else 0
+        model = self.replay_model
+        return previous + (0 if model is None else model.kept_bytes(len(past_samples)))
+
     def get_extra_state(self) -> dict[str, Any]:
         state = super().get_extra_state()
         if self.task_id >= 0:
@@ -98,6 +117,6 @@ class Replay(Finetune):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
-        self.previous = {k: v.to(self.device) for k, v in state.get("previous", {}).items()}
+        self.previous = to_device(state.get("previous", {}), self.device)
         if self.replay_model is not None:
             self.replay_model.load_training_state(state["replay_model"])

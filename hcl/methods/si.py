@@ -1,5 +1,6 @@
 """Synaptic intelligence."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,14 +10,19 @@ from hcl.benchmarks.arrays import TaskSplits
 from hcl.config.methods import SiConfig
 from hcl.methods.base import Setup
 from hcl.methods.finetune import Finetune
+from hcl.networks.state import num_bytes, to_device
 
 
 class SI(Finetune):
     """Synaptic intelligence (Zenke et al., 2017), eq. 4-5, in van de Ven & Tolias' variant.
 
-    Loss: task + c * sum_i importance_i (theta_i - anchor_i)^2. The path integral uses the gradient
-    of the *total* loss and the parameters' real movement (Adam's step), and importances are not
-    clipped at zero, as in their code.
+    Loss: task + c sum_i importance_i (theta_i - anchor_i)^2, where anchor are the parameters after
+    the last task. Over the steps of a task path_integral_i sums -gradient_i * movement_i; at its
+    end importance_i grows by path_integral_i / (movement in the whole task ^2 + damping).
+
+    As in their code, the path integral uses the gradient of the *total* loss, penalty included,
+    and the parameters' real movement (Adam's step); importances are not clipped at zero; one Adam
+    serves all tasks.
     """
 
     config: SiConfig
@@ -60,6 +66,9 @@ class SI(Finetune):
             self.importance[i] += self.path_integral[i] / (moved.square() + self.config.damping)
             self.anchor[i] = now.clone()
 
+    def kept_bytes(self, past_samples: Sequence[int]) -> int:
+        return 3 * num_bytes(self.network.parameters())
+
     def get_extra_state(self) -> dict[str, Any]:
         return {
             **super().get_extra_state(),
@@ -71,4 +80,4 @@ class SI(Finetune):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
         for name in ("path_integral", "importance", "anchor"):
-            setattr(self, name, [t.to(self.device) for t in state[name]])
+            setattr(self, name, to_device(state[name], self.device))

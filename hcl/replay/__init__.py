@@ -1,4 +1,4 @@
-"""Generative models that replay past tasks."""
+"""Generative models that replay past tasks' inputs."""
 
 from hcl.replay.hnet_vae import HnetVae
 from hcl.replay.plain_vae import PlainVae

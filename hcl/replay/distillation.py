@@ -1,4 +1,4 @@
-"""Losses on replayed samples, whose targets are an earlier network's answers."""
+"""Losses on replayed samples: their targets are an earlier network's answers."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ Unseen = Literal["zero_logit", "zero_probability"]
 
 
 def hard_loss(logits: Tensor, old_logits: Tensor) -> Tensor:
-    """Cross-entropy with the old network's most likely class, mean over samples.
+    """Compute the cross-entropy with the old network's most likely class, mean over samples.
 
     Args:
         logits: (B, C) of the network being trained.
@@ -21,14 +21,17 @@ def hard_loss(logits: Tensor, old_logits: Tensor) -> Tensor:
 def distillation_loss(
     logits: Tensor, old_logits: Tensor, temperature: float = 2.0, unseen: Unseen = "zero_logit"
 ) -> Tensor:
-    """Soft-target cross-entropy at a temperature, times T^2 (Hinton et al., 2015), batch mean.
+    """Compute the soft-target cross-entropy at temperature T (Hinton et al., 2015), batch mean.
+
+    T^2 * mean_n( -sum_c softmax(old_n / T)_c log softmax(new_n / T)_c ); the factor T^2 keeps the
+    gradient's size.
 
     Args:
         logits: (B, C) of the network being trained.
         old_logits: (B, C') of the earlier network, C' <= C.
-        temperature: T, for both.
-        unseen: targets of the C - C' classes that the old network has not seen: logit 0 (authors'
-            code of HNET+R) or probability 0 (van de Ven & Tolias).
+        temperature: T, of both networks.
+        unseen: targets of the C - C' classes that the old network has not seen: logit 0 (as in the
+            authors' code of HNET+R) or probability 0 (as in van de Ven & Tolias').
     """
     missing = logits.shape[1] - old_logits.shape[1]
     scaled = old_logits / temperature

@@ -18,18 +18,19 @@ from hcl.scenario import OutputLayout
 
 
 class HnetVae(ReplayModel):
-    """Replay of HNET+R and HNET+TIR (von Oswald et al., 2020, section 3 and appendix).
+    """The replay model of HNET+R and HNET+TIR (von Oswald et al., 2020, section 3 and appendix).
 
-    Each task has a decoder of its own, generated from its embedding, and a one-hot input besides.
-    The encoder is an ordinary network, not protected. Encoder and decoder have new Adams per task.
-    The last task is never replayed, so it has no embedding.
+    Each task's decoder is generated from the task's embedding, and gets a one-hot task beside the
+    latent code. The encoder is an ordinary network, not protected. Encoder and hypernetwork have
+    new Adams for every task, as in the authors' code. The last task is never replayed, so it has
+    no embedding.
 
     Args:
-        input_shape: of one sample.
-        num_tasks: of the sequence.
+        input_shape: shape of one sample.
+        num_tasks: length of the sequence.
         config: sizes and the regularizer's strength.
         train: learning rate and betas.
-        seed: of the random subsets of past tasks.
+        seed: fixes the random subsets of past tasks (`decoder_reg_tasks`).
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class HnetVae(ReplayModel):
     def for_trial(
         cls, trial: TrialConfig, layout: OutputLayout, input_shape: tuple[int, ...]
     ) -> "HnetVae":
-        """The replay model of a trial whose method's settings are a HnetVaeConfig."""
+        """Make the replay model of a trial whose method's settings are a HnetVaeConfig."""
         assert isinstance(trial.method, HnetVaeConfig)
         return cls(input_shape, layout.num_tasks, trial.method, trial.train, trial.seed)
 
@@ -105,7 +106,7 @@ class HnetVae(ReplayModel):
         )
 
     def _generate(self, decoders: Tensor, each: int) -> Tensor:
-        """(t, num_weights) -> (t, each, *input_shape), all tasks in one batched call."""
+        """Sample every decoder, all in one call: (t, num_weights) -> (t, each, *input_shape)."""
         code = torch.randn(len(decoders), each, self.config.latent_size, device=decoders.device)
         ids = torch.arange(len(decoders), device=code.device)[:, None]
         code = vae.with_condition(code, ids, self.config.condition_size)
@@ -116,6 +117,10 @@ class HnetVae(ReplayModel):
     def set_learning_rate(self, rate: float) -> None:
         self.task_hypernet.set_learning_rate(rate)
         set_rate(self.encoder_optimizer, rate)
+
+    def kept_bytes(self, num_past: int) -> int:
+        like = next(self.encoder.parameters())
+        return num_past * self.decoder.num_weights * like.element_size()
 
     def training_state(self) -> dict[str, Any]:
         state: dict[str, Any] = {"task_hypernet": self.task_hypernet.training_state()}

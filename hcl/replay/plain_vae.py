@@ -8,19 +8,21 @@ from torch.func import functional_call
 
 from hcl.config import TrainConfig
 from hcl.config.methods import DgrConfig
-from hcl.networks.optim import make_adam, set_rate
+from hcl.networks.optim import make_adam, set_rate, take_step
+from hcl.networks.state import num_bytes, to_device
 from hcl.replay import vae
 from hcl.replay.replay_model import ReplayModel
 
 
 class PlainVae(ReplayModel):
-    """Generator of deep generative replay (Shin et al., 2017), as van de Ven & Tolias train it.
+    """The generator of deep generative replay (Shin et al., 2017).
 
-    One unconditional VAE and one Adam for all tasks. From the second task on, the loss is 1/t on
-    the current inputs and 1 - 1/t on as many replayed ones, t counting the current task.
+    As van de Ven & Tolias (2018) train it: one unconditional VAE and one Adam for all tasks. From
+    the second task on its loss is 1/t
+    (current inputs) + (1 - 1/t) (as many replayed inputs), t counting the current task.
 
     Args:
-        input_shape: of one sample.
+        input_shape: shape of one sample.
         config: sizes.
         train: learning rate and betas.
     """
@@ -46,10 +48,7 @@ class PlainVae(ReplayModel):
             share = 1 / (self.task_id + 1)
             replayed, _ = self.replay(len(x))
             loss = share * loss + (1 - share) * self._loss(replayed)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return {"replay_model": loss.detach()}
+        return {"replay_model": take_step(self.optimizer, loss)}
 
     def _loss(self, x: Tensor) -> Tensor:
         mean, log_variance = self.encoder(x)
@@ -73,6 +72,9 @@ class PlainVae(ReplayModel):
     def set_learning_rate(self, rate: float) -> None:
         set_rate(self.optimizer, rate)
 
+    def kept_bytes(self, num_past: int) -> int:
+        return num_bytes(self.decoder.parameters()) if num_past else 0
+
     def training_state(self) -> dict[str, Any]:
         return {
             "task_id": self.task_id,
@@ -81,7 +83,6 @@ class PlainVae(ReplayModel):
         }
 
     def load_training_state(self, state: dict[str, Any]) -> None:
-        device = next(self.parameters()).device
         self.task_id = state["task_id"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.previous = {k: p.to(device) for k, p in state["previous"].items()}
+        self.previous = to_device(state["previous"], next(self.parameters()).device)

@@ -7,40 +7,48 @@ from torch import Tensor, nn
 
 
 class ReplayModel(nn.Module, ABC):
-    """Learns to generate a task's inputs; replays the tasks before the current one.
+    """A model that learns to generate a task's inputs and replays those of the tasks before.
 
     A method calls `start_task`, then `train_step` and `replay` at will, and puts `training_state`
-    into its own extra state.
+    into its own extra state. Parameters are the method's: the model is a part of it.
     """
 
     @abstractmethod
     def start_task(self, task_id: int) -> None:
-        """Freeze what replay shows during this task: the model as it is now."""
+        """Begin a task: during it, replay shows the model as it is now."""
 
     @abstractmethod
     def train_step(self, x: Tensor) -> dict[str, Tensor]:
-        """One update on inputs (B, *input_shape) in [0, 1]; named losses, detached."""
+        """Make one update on inputs (B, *input_shape) in [0, 1]; return named losses, detached."""
 
     @abstractmethod
     def replay(self, num_samples: int) -> tuple[Tensor, Tensor | None]:
-        """Inputs of past tasks from the model as it was when the current task started.
+        """Generate inputs of past tasks with the model as it was when the current task started.
 
         Returns:
-            x (about num_samples, *input_shape) in [0, 1], and int64 task ids where known.
+            (about num_samples, *input_shape) in [0, 1], and the task that each was generated for,
+            int64; None in its place where the model does not tell tasks apart.
         """
 
     @abstractmethod
     def grid(self, num_samples: int) -> Tensor:
-        """(rows, num_samples, *input_shape) for the eye, from the model as it is now; one row per
-        task where the model tells them apart."""
+        """Generate inputs to look at with the model as it is now.
+
+        Returns:
+            (rows, num_samples, *input_shape): a row per task, or one where it tells none apart.
+        """
 
     @abstractmethod
     def set_learning_rate(self, rate: float) -> None:
-        """Of all that learns, from the next step on."""
+        """Set the learning rate of all that learns, from the next step on."""
+
+    @abstractmethod
+    def kept_bytes(self, num_past: int) -> int:
+        """Estimate the memory kept of past tasks beside the parameters; see Method.kept_bytes."""
 
     @abstractmethod
     def training_state(self) -> dict[str, Any]:
-        """What a restart needs beside the parameters."""
+        """Return what a restart needs beside the parameters."""
 
     @abstractmethod
     def load_training_state(self, state: dict[str, Any]) -> None:

@@ -10,11 +10,11 @@ from hcl.networks.layers import fully_connected
 
 
 class Encoder(nn.Module):
-    """x -> mean and log-variance of a diagonal Gaussian over the latent code.
+    """The network that maps inputs to a diagonal Gaussian over latent codes.
 
     Args:
-        input_shape: of one sample.
-        hidden_sizes: ReLU layers.
+        input_shape: shape of one sample.
+        hidden_sizes: units of the ReLU layers.
         latent_size: numbers in the code.
     """
 
@@ -25,7 +25,7 @@ class Encoder(nn.Module):
         self.net = fully_connected([prod(input_shape), *hidden_sizes, 2 * latent_size])
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, ...) -> mean and log-variance, (B, latent_size) each."""
+        """Map (B, *input_shape) to means and log-variances, (B, latent_size) each."""
         mean, log_variance = self.net(x.flatten(1)).chunk(2, dim=1)
         return mean, log_variance
 
@@ -36,12 +36,21 @@ def decoder(
     hidden_sizes: tuple[int, ...],
     input_shape: tuple[int, ...],
 ) -> nn.Module:
-    """[code, one-hot condition] -> logits of pixels, (B, latent + condition) -> (B, pixels)."""
+    """Make the network from codes to pixels: (B, latent + condition) -> logits (B, pixels)."""
     return fully_connected([latent_size + condition_size, *hidden_sizes, prod(input_shape)])
 
 
 def with_condition(z: Tensor, condition: int | Tensor, condition_size: int) -> Tensor:
-    """Append a one-hot condition (one for all, or int64 per sample) to codes (..., latent)."""
+    """Append a one-hot condition to codes.
+
+    Args:
+        z: (..., latent_size).
+        condition: one number for all codes, or int64 that broadcasts to one for each.
+        condition_size: numbers to append; 0 leaves the codes as they are.
+
+    Returns:
+        (..., latent_size + condition_size)
+    """
     if condition_size == 0:
         return z
     ids = torch.as_tensor(condition, device=z.device).expand(z.shape[:-1])
@@ -49,15 +58,21 @@ def with_condition(z: Tensor, condition: int | Tensor, condition_size: int) -> T
 
 
 def sample_code(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Reparameterised draw from the posterior (Kingma & Welling, 2014, section 2.4)."""
+    """Draw from the posterior, reparameterised (Kingma & Welling, 2014, section 2.4)."""
     return mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
 
 
 def vae_loss(x: Tensor, logits: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Mean binary cross-entropy per pixel + KL divergence / number of pixels.
+    """Compute the mean binary cross-entropy per pixel + KL divergence / number of pixels.
 
-    The weighting of van de Ven & Tolias and of the authors (PAPER.md, section 3); the KL is that
-    of Kingma & Welling (2014), appendix B.
+    Both van de Ven & Tolias' and von Oswald et al.'s code weight the terms like this. The KL
+    divergence from the standard normal is in Kingma & Welling (2014), appendix B.
+
+    Args:
+        x: (B, *input_shape) in [0, 1], the targets.
+        logits: (B, pixels) from the decoder.
+        mean: (B, latent_size) from the encoder.
+        log_variance: (B, latent_size) from the encoder.
     """
     reconstruction = F.binary_cross_entropy_with_logits(logits, x.flatten(1))
     kl = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(dim=1).mean()

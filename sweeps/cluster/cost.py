@@ -15,7 +15,7 @@ from sweeps.output.table import Table
 
 if TYPE_CHECKING:
     from hcl.benchmarks.arrays import Benchmark
-    from hcl.measure.estimate import Estimate
+    from hcl.measure.needs import ResourceNeeds
     from hcl.training.trial import Runtime
 
 ROOM = 0.8  # share of the free memory that a probe may be expected to take
@@ -42,7 +42,7 @@ class Needs:
     """What one training of a `Planned` needs. `step_seconds` is None where no step was timed."""
 
     planned: Planned
-    sizes: Estimate
+    sizes: ResourceNeeds
     step_seconds: float | None
     why_not: str = ""
     num_steps: int = 0  # of one training
@@ -88,11 +88,11 @@ def measure(planned: Sequence[Planned], runtime: Runtime) -> list[Needs]:
 
 
 def _measure(planned: Planned, runtime: Runtime) -> Needs:
-    from hcl.measure.estimate import estimate
+    from hcl.measure.needs import resource_needs
     from hcl.measure.probe import probe
 
     config = planned.config
-    sizes = estimate(config, _benchmark(config.benchmark, runtime.data_root))
+    sizes = resource_needs(config, _benchmark(config.benchmark, runtime.data_root))
     free = free_bytes(runtime.device)
     if sizes.peak_bytes > ROOM * free:
         why = (

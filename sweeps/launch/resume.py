@@ -102,7 +102,7 @@ def _study_url(request: SweepRequest) -> str:
 
 def ratio_of(input_shape: tuple[int, ...]) -> Callable[[TrialConfig], float]:
     """The compression ratio of a configuration; infinite where no computer can count it."""
-    from hcl.measure.estimate import compression_ratio  # imports torch
+    from hcl.measure.needs import compression_ratio  # imports torch
 
     def ratio(config: TrialConfig) -> float:
         try:

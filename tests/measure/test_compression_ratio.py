@@ -8,7 +8,7 @@ import torch
 
 from hcl.benchmarks import load
 from hcl.config.methods import METHOD_CONFIGS, HnetVaeConfig, HypernetConfig
-from hcl.measure.estimate import compression_ratio
+from hcl.measure.needs import compression_ratio
 from hcl.training.learner import run
 
 KINDS = (HypernetConfig, HnetVaeConfig)

@@ -1,4 +1,4 @@
-"""The time that a trial would take, before it is trained."""
+"""The time that a trial would take, estimated before it is trained."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from hcl.config import TrialConfig
 from hcl.config.methods import METHOD_CONFIGS
-from hcl.measure.probe import training_seconds
+from hcl.measure.probe import probe
 from hcl.training.trial import Runtime
 
 
@@ -25,12 +25,12 @@ def _config(method: str, iterations: int) -> TrialConfig:
 
 @pytest.mark.parametrize("method", METHOD_CONFIGS)
 def test_every_method_can_be_estimated(method: str) -> None:
-    assert 0 < training_seconds(_config(method, 10)) < 600
+    assert 0 < probe(_config(method, 10)).seconds < 600
 
 
 def test_the_estimate_is_for_all_steps_of_all_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hcl.measure.probe._step_seconds", lambda trial, batches: 0.5)
-    assert training_seconds(_config("finetune", 20)) == 0.5 * 20 * 5
+    assert probe(_config("finetune", 20)).seconds == 0.5 * 20 * 5
 
 
 def test_tasks_between_follow_and_larger_ones_take_longer(
@@ -50,5 +50,5 @@ def test_tasks_between_follow_and_larger_ones_take_longer(
         }
     )
     # Forty samples more with each task, two passes over all of them.
-    found = training_seconds(config, Runtime(data_root=tiny_root))
+    found = probe(config, Runtime(data_root=tiny_root)).seconds
     assert found == 2 * (5 * 1 + 10 * 2 + 15 * 3)

@@ -37,6 +37,16 @@ def test_registries_agree() -> None:
         assert defaults.method == config() and defaults.method_name == name
         assert METHODS[name].__doc__ and config.__doc__
         assert "name" not in {f.name for f in fields(config)}  # method/name is the registry key
+    assert list(METHODS) == list(METHOD_CONFIGS), "one order, that of a table's columns"
+
+
+def test_every_method_has_a_label_of_its_own() -> None:
+    labels = [
+        {config.label(scenario) for scenario in config.SCENARIOS}
+        for config in METHOD_CONFIGS.values()
+    ]
+    assert all("" not in found for found in labels)
+    assert len(set().union(*labels)) == sum(map(len, labels))
 
 
 @pytest.mark.parametrize(("method", "scenario"), UNSUPPORTED)
@@ -79,7 +89,7 @@ def test_four_verbs(method: str, scenario: str, benchmark: str) -> None:
             assert not logits[:, made.layout.head(past)].isnan().any()
             if task_ids is not None:
                 assert task_ids.shape == (16,) and task_ids.dtype == torch.int64
-                assert 0 <= task_ids.min() and task_ids.max() <= task_id
+                assert task_ids.min() >= 0 and task_ids.max() <= task_id
     assert made.num_stored() > 0 and made.num_target_weights() > 0
 
 

@@ -149,7 +149,7 @@ PERMUTED = {
 def test_decoder_sizes_are_the_papers(
     method: str, settings: dict[str, object], target: int, stored: int
 ) -> None:
-    """PAPER.md, section 5."""
+    """Sizes counted from the settings in the authors' code."""
     values = {
         "benchmark/name": "permuted_mnist" if settings else "split_mnist",
         "scenario": "class",
