@@ -175,8 +175,8 @@ def _show_plan(space: SearchSpace, folder: SweepFolder) -> None:
         shown = ", ".join(f"{key} {_short(value)}" for key, value in point.items())
         say(f"trial {index} is given: {shown}")
     for key, parameter in space.parameters.items():
-        when = space.conditions.told(key)
-        say(f"{key}: {parameter.spelled()}" + (f" when {when}" if when else ""))
+        when = space.conditions.describe(key)
+        say(f"{key}: {parameter.describe()}" + (f" when {when}" if when else ""))
 
 
 def _short(value: object) -> str:

@@ -1,1 +1,1 @@
-"""A search space: YAML -> SearchSpace."""
+"""Search spaces: YAML files read into a checked SearchSpace."""

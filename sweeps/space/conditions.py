@@ -1,9 +1,9 @@
-"""Conditional keys of a search: `when` names other searched keys and the values that allow one.
+"""Conditions: a key with a `when` is searched only where other searched keys have given values.
 
     method/activation: {type: choice, values: [relu, elu], when: {method/hidden_sizes: [[10, 10]]}}
 
-Where a condition does not hold, the trial has no such key: its value under `trial`, or the
-default, holds. Values are compared as Optuna keeps them (a list is the text `10,10`).
+Where the condition does not hold, the key has its value under `trial`, or its default. Values are
+compared as Optuna stores them (a list is the text `10,10`).
 """
 
 from collections.abc import Mapping
@@ -11,28 +11,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hcl.config.schema import suggest
-from sweeps.space.parameters import ChoiceParameter, IntParameter, Parameter
+from sweeps.space.parameters import ChoiceParameter, IntParameter, Parameter, to_plain
 
-When = dict[str, tuple[Any, ...]]  # key -> values that allow
+When = dict[str, tuple[Any, ...]]  # name of another key -> its values that meet the condition
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What is searched only sometimes.
+    """The conditions of a search space.
 
     Attributes:
-        when: conditional key -> its condition. There are no cycles.
+        when: conditional key -> its condition. No key depends on itself.
     """
 
     when: dict[str, When] = field(default_factory=dict)
 
     def holds(self, key: str, params: Mapping[str, Any]) -> bool:
-        """Whether `key` is searched in a trial that has these values of the keys before it."""
+        """Say whether a trial with these values of the keys before `key` has `key` too."""
         wanted = self.when.get(key, {})
         return all(name in params and params[name] in wanted[name] for name in wanted)
 
     def searched(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of `params` (in dependency order) whose condition holds."""
+        """Keep those of `params` (in dependency order) whose condition holds."""
         kept: dict[str, Any] = {}
         for key, value in params.items():
             if self.holds(key, kept):
@@ -40,7 +40,7 @@ class Conditions:
         return kept
 
     def needs(self, key: str) -> When:
-        """What all keys that decide over `key`, directly or not, must be for it to be searched."""
+        """Collect the values that let `key` be searched, of all keys that decide over it."""
         found: When = {}
         for name, allowed in self.when.get(key, {}).items():
             for other, values in [(name, allowed), *self.needs(name).items()]:
@@ -48,11 +48,11 @@ class Conditions:
         return found
 
     def branches(self, values: Mapping[str, Any], end: int = 0) -> list[dict[str, Any]]:
-        """`values` as they are, and once for each conditional key with what it needs.
+        """List trials: one with `values`, and one for each conditional key that has that key.
 
         Args:
-            values: of every key, in dependency order.
-            end: 0 or -1, the first or the last value that allows.
+            values: value of every key, in dependency order.
+            end: which of the values that meet a condition to use, 0 (first) or -1 (last).
         """
         overlays = [{}, *({n: v[end] for n, v in self.needs(key).items()} for key in self.when)]
         found: list[dict[str, Any]] = []
@@ -62,8 +62,8 @@ class Conditions:
                 found.append(params)
         return found
 
-    def told(self, key: str) -> str:
-        """`method/hidden_sizes is 10,10 or 25,25`; empty where there is no condition."""
+    def describe(self, key: str) -> str:
+        """Describe a condition: `method/hidden_sizes is 10,10 or 25,25`; empty without one."""
         return " and ".join(
             f"{name} is {' or '.join(map(str, values))}"
             for name, values in self.when.get(key, {}).items()
@@ -75,20 +75,22 @@ def parse_conditions(
     parameters: Mapping[str, Parameter | None],
     errors: list[str],
 ) -> Conditions:
-    """Read every `when`, appending each problem to `errors` with its key's path.
+    """Read every `when`, appending each mistake to `errors` with its key's path.
 
     Args:
-        sections: key -> what stands under its `when`.
+        sections: key -> what the file has under its `when`.
         parameters: searched keys; None where the range itself is wrong.
         errors: collects the messages.
     """
+    if not sections:
+        return Conditions()
     when: dict[str, When] = {}
     for key, section in sections.items():
         if (parsed := _parse_when(key, section, parameters, errors)) is not None:
             when[key] = parsed
     for cycle in _cycles(when):
         errors.append(
-            f"search.{cycle[0]}.when: waits for itself ({' -> '.join([*cycle, cycle[0]])});"
+            f"search.{cycle[0]}.when: depends on itself ({' -> '.join([*cycle, cycle[0]])});"
             " remove one of these conditions"
         )
         for key in cycle:
@@ -97,7 +99,8 @@ def parse_conditions(
         never = [name for name, values in Conditions(when).needs(key).items() if not values]
         if never:
             errors.append(
-                f"search.{key}.when: never holds, for no value of {never[0]} allows all of it"
+                f"search.{key}.when: never holds, because no value of {never[0]} meets all of its"
+                " conditions; change one of them"
             )
             del when[key]
     return Conditions(when)
@@ -106,7 +109,9 @@ def parse_conditions(
 def in_order(
     parameters: dict[str, Parameter | None], conditions: Conditions
 ) -> dict[str, Parameter | None]:
-    """The same keys, each after those that decide over it; otherwise as they stand."""
+    """Sort the keys: each after those that decide over it, otherwise as in the file."""
+    if not conditions.when:
+        return parameters
     ordered: dict[str, Parameter | None] = {}
 
     def add(key: str) -> None:
@@ -122,11 +127,11 @@ def in_order(
 def conditions_to_dict(
     conditions: Conditions, key: str, parameters: Mapping[str, Parameter]
 ) -> dict[str, Any]:
-    """The key's `when` in the form of the file; empty where there is none."""
+    """Write the key's `when` in the form of the file; empty where there is none."""
     if key not in conditions.when:
         return {}
     when = {
-        name: [_plain(parameters[name].load(value)) for value in values]
+        name: [to_plain(parameters[name].load(value)) for value in values]
         for name, values in conditions.when[key].items()
     }
     return {"when": when}
@@ -150,7 +155,7 @@ def _parse_when(
             continue
         parameter = parameters[name]
         if parameter is None:
-            continue  # its range is already reported
+            continue  # its wrong range is already reported
         if not isinstance(parameter, ChoiceParameter | IntParameter):
             errors.append(f"{path}.{name}: is of type float; a condition needs a choice or an int")
             continue
@@ -161,7 +166,7 @@ def _parse_when(
 
 
 def _parse_values(given: Any, parameter: Parameter) -> tuple[tuple[Any, ...], list[str]]:
-    """One value or a list of them, as Optuna keeps them; and what is wrong with it."""
+    """Read one value or a list of them; return them as Optuna stores them, and all problems."""
     is_one = not isinstance(given, list) or parameter.problem(given) is None
     values = [given] if is_one else given
     if not values:
@@ -173,7 +178,7 @@ def _parse_values(given: Any, parameter: Parameter) -> tuple[tuple[Any, ...], li
 
 
 def _cycles(when: Mapping[str, When]) -> list[list[str]]:
-    """Keys that wait for one another, each circle once."""
+    """Find keys that depend on one another, each circle once."""
     found: list[list[str]] = []
 
     def walk(key: str, path: list[str]) -> None:
@@ -188,7 +193,3 @@ def _cycles(when: Mapping[str, When]) -> list[list[str]]:
     for key in when:
         walk(key, [])
     return found
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

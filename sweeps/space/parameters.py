@@ -1,7 +1,7 @@
-"""One searched hyperparameter: its range in YAML, as an Optuna distribution, and its values.
+"""A searched hyperparameter: its range in YAML, as an Optuna distribution, and its values.
 
-Ray's own translation of ranges makes integer upper bounds exclusive and drops the step of log
-ranges, so distributions are built here, directly. Optuna is imported only when one is built.
+Ray's translation of ranges makes integer upper bounds exclusive and drops the step of log ranges,
+so distributions are built here. Optuna is imported only when one is built.
 """
 
 import math
@@ -26,39 +26,39 @@ class FloatParameter:
     step: float | None = None
 
     def distribution(self) -> "BaseDistribution":
-        """What Optuna samples from."""
+        """Build the distribution that Optuna samples from."""
         from optuna.distributions import FloatDistribution
 
         return FloatDistribution(self.low, self.high, log=self.log, step=self.step)
 
-    def spelled(self) -> str:
-        """The range as a person writes it."""
+    def describe(self) -> str:
+        """Describe the range: `0.1 to 1 in steps of 0.1`."""
         step = f" in steps of {self.step:g}" if self.step else ""
         return f"{self.low:g} to {self.high:g}" + step + (", log" if self.log else "")
 
     def corners(self) -> dict[str, float]:
-        """Where a range can be wrong for the trial: name in the file -> value."""
+        """List both ends, by name in the file: where a range can be wrong for the trial."""
         return {"low": self.low, "high": self.high}
 
     def store(self, value: Any) -> Any:
-        """The value as Optuna and MLflow keep it."""
+        """Convert a value to what Optuna and MLflow store."""
         return float(value)
 
     def load(self, stored: Any) -> Any:
-        """The value as a trial reads it."""
+        """Convert a stored value to what a trial reads."""
         return stored
 
     def grid_size(self) -> int | None:
-        """How many there are; None for a range without steps."""
+        """Count the values; None for a range without steps."""
         return round((self.high - self.low) / self.step) + 1 if self.step else None
 
     def grid(self) -> list[Any]:
-        """All of them, as Optuna keeps them; only where `grid_size` is a number."""
+        """List the values as Optuna stores them, for a range with steps."""
         low, step = Decimal(str(self.low)), Decimal(str(self.step))  # 0.3, not 0.30000000000000004
         return [self.store(low + index * step) for index in range(self.grid_size() or 0)]
 
     def problem(self, value: Any) -> str | None:
-        """Why `value` cannot be a point of this range, or None."""
+        """Say why `value` cannot be a point of this range, None if it can."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             return f"must be a number but got {value!r}"
         if not self.low <= value <= self.high:  # also refuses NaN
@@ -77,25 +77,25 @@ class IntParameter(FloatParameter):
     step: int | None = None
 
     def distribution(self) -> "BaseDistribution":
-        """What Optuna samples from."""
+        """Build the distribution that Optuna samples from."""
         from optuna.distributions import IntDistribution
 
         return IntDistribution(self.low, self.high, log=self.log, step=self.step or 1)
 
     def store(self, value: Any) -> Any:
-        """The value as Optuna and MLflow keep it."""
+        """Convert a value to what Optuna and MLflow store."""
         return int(value)
 
     def grid_size(self) -> int:
-        """How many there are."""
+        """Count the values."""
         return (self.high - self.low) // (self.step or 1) + 1
 
     def grid(self) -> list[Any]:
-        """All of them, as Optuna keeps them."""
+        """List the values as Optuna stores them."""
         return list(range(self.low, self.high + 1, self.step or 1))
 
     def problem(self, value: Any) -> str | None:
-        """Why `value` cannot be a point of this range, or None."""
+        """Say why `value` cannot be a point of this range, None if it can."""
         if isinstance(value, float):
             return f"must be a whole number but got {value!r}"
         return super().problem(value)
@@ -103,44 +103,43 @@ class IntParameter(FloatParameter):
 
 @dataclass(frozen=True)
 class ChoiceParameter:
-    """One of several values. A list is one value; databases keep it as the text `10,10`."""
+    """One of several values. A list is one value; databases store it as the text `10,10`."""
 
     values: tuple[Any, ...] = ()
 
     def distribution(self) -> "BaseDistribution":
-        """What Optuna samples from."""
+        """Build the distribution that Optuna samples from."""
         from optuna.distributions import CategoricalDistribution
 
         return CategoricalDistribution(self.grid())
 
-    def spelled(self) -> str:
-        """The values as a person writes them."""
-        plain = [list(value) if isinstance(value, tuple) else value for value in self.values]
-        return f"one of {', '.join(map(str, plain))}"
+    def describe(self) -> str:
+        """Describe the values: `one of relu, elu`."""
+        return f"one of {', '.join(str(to_plain(value)) for value in self.values)}"
 
     def corners(self) -> dict[str, Any]:
-        """Every value can be wrong for the trial: name in the file -> value."""
+        """List all values, by name in the file: each can be wrong for the trial."""
         return {f"values[{index}]": value for index, value in enumerate(self.values)}
 
     def grid_size(self) -> int:
-        """How many there are."""
+        """Count the values."""
         return len(self.values)
 
     def grid(self) -> list[Any]:
-        """All of them, as Optuna keeps them."""
+        """List the values as Optuna stores them."""
         return [self.store(value) for value in self.values]
 
     def store(self, value: Any) -> Any:
-        """The value as Optuna and MLflow keep it."""
+        """Convert a value to what Optuna and MLflow store."""
         if isinstance(value, list | tuple):
             return ",".join(map(str, value)) or "[]"
         return value
 
     def load(self, stored: Any) -> Any:
-        """The value as a trial reads it.
+        """Convert a stored value to what a trial reads.
 
         Raises:
-            KeyError: not one of the values.
+            KeyError: it is not one of the values.
         """
         for value in self.values:
             if _same(self.store(value), stored):
@@ -148,11 +147,11 @@ class ChoiceParameter:
         raise KeyError(stored)
 
     def problem(self, value: Any) -> str | None:
-        """Why `value` cannot be chosen, or None."""
-        wanted = tuple(value) if isinstance(value, list) else value
+        """Say why `value` cannot be chosen, None if it can."""
+        wanted = freeze(value)
         if any(_same(wanted, known) for known in self.values):
             return None
-        known = ", ".join(str(list(v) if isinstance(v, tuple) else v) for v in self.values)
+        known = ", ".join(str(to_plain(v)) for v in self.values)
         return f"{value!r} is not one of the values {known}"
 
 
@@ -165,11 +164,11 @@ _KINDS: dict[str, type[Parameter]] = {
 
 
 def parse_parameter(spec: Any, path: str, errors: list[str]) -> Parameter | None:
-    """Build a parameter from its YAML, appending every problem to `errors` with its key's path.
+    """Build a parameter from its YAML, appending every mistake to `errors` with its key's path.
 
     Args:
         spec: `{type: float, low: 1.0e-4, high: 1.0, log: true}` and the like.
-        path: where it stands in the file.
+        path: path of its key in the file.
         errors: collects the messages.
     """
     if not isinstance(spec, Mapping):
@@ -191,13 +190,22 @@ def parse_parameter(spec: Any, path: str, errors: list[str]) -> Parameter | None
 
 
 def parameter_to_dict(parameter: Parameter) -> dict[str, Any]:
-    """Back to the form of the file."""
+    """Write a parameter in the form of the file."""
     if isinstance(parameter, ChoiceParameter):
-        plain = [list(v) if isinstance(v, tuple) else v for v in parameter.values]
-        return {"type": "choice", "values": plain}
+        return {"type": "choice", "values": [to_plain(value) for value in parameter.values]}
     kind = "int" if isinstance(parameter, IntParameter) else "float"
     given = {f.name: getattr(parameter, f.name) for f in fields(parameter)}
     return {"type": kind, **{key: value for key, value in given.items() if value is not None}}
+
+
+def freeze(value: Any) -> Any:
+    """Turn a list into a tuple; other values stay."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def to_plain(value: Any) -> Any:
+    """Turn a tuple into a list, as YAML writes it; other values stay."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _parse_range(
@@ -241,7 +249,7 @@ def _parse_choice(
     if not isinstance(listed, list) or len(listed) < 2:
         errors.append(f"{path}.values: must be a list of at least two values but got {listed!r}")
         return None
-    frozen = tuple(tuple(value) if isinstance(value, list) else value for value in listed)
+    frozen = tuple(freeze(value) for value in listed)
     parameter: ChoiceParameter = kind(frozen)
     for index, value in enumerate(frozen):
         parts = value if isinstance(value, tuple) else (value,)
@@ -261,5 +269,5 @@ def _on_grid(value: float, low: float, step: float) -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal and of one kind: 1 is not True (1 and 1.0 are the same)."""
+    """Say whether two values are equal and of one kind: 1 is not True, but 1 is 1.0."""
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)

@@ -1,47 +1,92 @@
-"""The sections of a search space file, each read with its mistakes."""
+"""The sections of a search space file, each read once, with all mistakes in it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from hcl.config import ConfigError, flatten
 from hcl.config.schema import suggest
 from sweeps.space.conditions import Conditions, in_order, parse_conditions
-from sweeps.space.parameters import Parameter, parse_parameter
+from sweeps.space.parameters import Parameter, freeze, parse_parameter
+from sweeps.space.settings import SweepSettings, parse_settings
+
+NAMES = ("description", "trial", "search", "points_to_evaluate", "sweep")
 
 
-def flat_section(document: Mapping[str, Any], name: str, errors: list[str]) -> dict[str, Any]:
-    """A section of nested keys, flat."""
-    section = document.get(name) or {}
+@dataclass(frozen=True)
+class Sections:
+    """What a search space file says.
+
+    Attributes:
+        description: one line of text.
+        constants: fixed settings of every trial, as flat keys.
+        parameters: searched keys, each after those that decide over it; None where the range is
+            wrong but the key is known.
+        conditions: when each key is searched.
+        points: points to evaluate first, each as flat keys.
+        sweep: how the sweep is run; None where the section is wrong.
+    """
+
+    description: str
+    constants: dict[str, Any]
+    parameters: dict[str, Parameter | None]
+    conditions: Conditions
+    points: list[dict[str, Any]]
+    sweep: SweepSettings | None
+
+    @property
+    def valid_parameters(self) -> dict[str, Parameter]:
+        """Searched keys whose range is right."""
+        return {key: parameter for key, parameter in self.parameters.items() if parameter}
+
+
+def read_sections(document: Mapping[str, Any], errors: list[str]) -> Sections:
+    """Read all sections, appending every mistake to `errors` with its path in the file."""
+    errors += [
+        f"{key}: unknown key{suggest(str(key), NAMES)}" for key in document if key not in NAMES
+    ]
+    description = document.get("description", "")
+    if not isinstance(description, str):
+        errors.append(f"description: must be one line of text but got {description!r}")
+    constants = _flat(document.get("trial"), "trial", errors)
+    parameters, conditions = _read_search(document.get("search"), constants, errors)
+    section = document.get("points_to_evaluate")
+    points = _read_points(section, parameters, conditions, errors)
+    sweep = parse_settings(document.get("sweep", {}), errors)
+    return Sections(description, constants, parameters, conditions, points, sweep)
+
+
+def _flat(section: Any, path: str, errors: list[str]) -> dict[str, Any]:
+    """Flatten a section of nested keys; a missing one is empty."""
+    section = section or {}
     if not isinstance(section, Mapping):
-        errors.append(f"{name}: must be a mapping but got {section!r}")
+        errors.append(f"{path}: must be a mapping but got {section!r}")
         return {}
     try:
         return flatten(section)
     except ConfigError as error:
-        errors += [f"{name}.{message}" for message in error.errors]
+        errors += [f"{path}.{message}" for message in error.errors]
         return {}
 
 
-def parse_search(
+def _read_search(
     section: Any, constants: dict[str, Any], errors: list[str]
 ) -> tuple[dict[str, Parameter | None], Conditions]:
-    """Searched keys in dependency order, and when each is searched.
-
-    None stands where the range itself is wrong: its key is still known.
-    """
+    """Read `search`: ranges in dependency order, and when each key is searched."""
     if not isinstance(section, Mapping) or not section:
         errors.append("search: must name at least one key to search, e.g. method/beta")
         return {}, Conditions()
     parameters: dict[str, Parameter | None] = {}
     when: dict[str, Any] = {}
-    for key, spec in section.items():
-        path = f"search.{key}"
+    for name, spec in section.items():
+        key, path = str(name), f"search.{name}"
+        condition = None
         if isinstance(spec, Mapping) and "when" in spec:
-            when[str(key)] = spec["when"]
+            condition = {key: spec["when"]}
             spec = {name: value for name, value in spec.items() if name != "when"}
         elif key in constants:
             errors.append(f"{path}: is also fixed under trial; remove one of them")
-        group = str(key).split("/")[0]
+        group = key.split("/")[0]
         if group == "seed":
             errors.append(f"{path}: seeds belong to every trial; list them in sweep.seeds")
         elif group in ("benchmark", "scenario", "eval_scenarios") or key == "method/name":
@@ -50,19 +95,19 @@ def parse_search(
                 " use one file for each value"
             )
         else:
-            parameters[str(key)] = parse_parameter(spec, path, errors)
-    known = {key: section for key, section in when.items() if key in parameters}
-    conditions = parse_conditions(known, parameters, errors)
+            parameters[key] = parse_parameter(spec, path, errors)
+            when |= condition or {}
+    conditions = parse_conditions(when, parameters, errors)
     return in_order(parameters, conditions), conditions
 
 
-def parse_points(
+def _read_points(
     section: Any,
     parameters: dict[str, Parameter | None],
     conditions: Conditions,
     errors: list[str],
 ) -> list[dict[str, Any]]:
-    """Points to evaluate first, each flat and of searched keys alone."""
+    """Read `points_to_evaluate`; a point may name searched keys alone."""
     if section is None:
         return []
     if not isinstance(section, list):
@@ -71,7 +116,7 @@ def parse_points(
     points = []
     for index, item in enumerate(section):
         path = f"points_to_evaluate[{index}]"
-        point = flat_section({path: item if item else None}, path, errors)
+        point = _flat(item, path, errors)
         if not point:
             errors.append(f"{path}: must name at least one searched key but got {item!r}")
         for key, value in point.items():
@@ -82,9 +127,9 @@ def parse_points(
                 )
             elif (parameter := parameters[key]) and (problem := parameter.problem(value)):
                 errors.append(f"{path}.{key}: {problem}")
-            else:
-                _check_condition(key, point, parameters, conditions, f"{path}.{key}", errors)
-        points.append({key: _freeze(value) for key, value in point.items()})
+            elif key in conditions.when:
+                _check_condition(key, point, parameters, conditions, errors, path)
+        points.append({key: freeze(value) for key, value in point.items()})
     return points
 
 
@@ -93,20 +138,16 @@ def _check_condition(
     point: dict[str, Any],
     parameters: dict[str, Parameter | None],
     conditions: Conditions,
-    path: str,
     errors: list[str],
+    path: str,
 ) -> None:
-    """A point that gives a key must give what the key's condition asks for."""
-    for name, allowed in conditions.when.get(key, {}).items():
+    """Report a point that gives a key but not what the key's condition asks for."""
+    for name, allowed in conditions.when[key].items():
         parameter = parameters[name]
         if parameter is None or (name in point and parameter.problem(point[name])):
-            continue  # reported where it stands
+            continue  # reported at its own place
         if name in point and parameter.store(point[name]) in allowed:
             continue
         here = f"here it is {point[name]}" if name in point else "the point does not give it"
         values = " or ".join(map(str, allowed))
-        errors.append(f"{path}: is searched only when {name} is {values}, but {here}")
-
-
-def _freeze(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+        errors.append(f"{path}.{key}: is searched only when {name} is {values}, but {here}")

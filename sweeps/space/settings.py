@@ -1,4 +1,4 @@
-"""Settings of a sweep: the section `sweep` of a search space."""
+"""The section `sweep` of a search space: how its trials are chosen and run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ class SweepSettings:
     num_trials: int = setting(20, ge=1)
     seeds: tuple[int, ...] = setting((1,), ge=0)  # trained in every trial; objective = their mean
     objective: str | tuple[str, ...] = "val/task/average_accuracy"  # several: a Pareto front
-    mode: Literal["max", "min"] | tuple[Literal["max", "min"], ...] = "max"  # one for each
+    mode: Literal["max", "min"] | tuple[Literal["max", "min"], ...] = "max"  # one per objective
     sampler: Literal["tpe", "random", "grid", "cmaes", "gp", "nsga2"] = "tpe"
     sampler_seed: int = setting(0, ge=0)
     early_stopping: Literal["none", "asha", "median"] = "none"  # at task boundaries
-    grace_tasks: int = setting(2, ge=1)  # that every trial learns before it may be stopped
-    max_compression_ratio: float = setting(0.0, ge=0)  # refused above it; 0 = no bound
+    grace_tasks: int = setting(2, ge=1)  # tasks that every trial learns before it may be stopped
+    max_compression_ratio: float = setting(0.0, ge=0)  # trials above it are refused; 0 = no bound
     max_concurrent_trials: int = setting(0, ge=0)  # 0 = as many as the resources allow
     max_failures: int = setting(2, ge=0)  # retries of a trial whose process died
     cpus_per_trial: int = setting(1, ge=1)
@@ -29,16 +29,17 @@ class SweepSettings:
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """All of them, also where there is one."""
+        """All objectives; a single one is a tuple too."""
         return (self.objective,) if isinstance(self.objective, str) else self.objective
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """ "max" or "min" for each objective."""
+        """The mode ("max" or "min") of each objective."""
         return (self.mode,) if isinstance(self.mode, str) else self.mode
 
 
-def _parse_sweep(section: Any, errors: list[str]) -> SweepSettings | None:
+def parse_settings(section: Any, errors: list[str]) -> SweepSettings | None:
+    """Read the section, appending every mistake to `errors`; None if its values are wrong."""
     if not isinstance(section, Mapping):
         errors.append(f"sweep: must be a mapping but got {section!r}")
         return None

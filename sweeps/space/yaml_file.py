@@ -1,7 +1,7 @@
-"""YAML as a person writing settings expects it: no silent surprises of YAML 1.1.
+"""YAML files of settings, read as their writer means them, without YAML 1.1's surprises.
 
-`1e-3` is a number, `off` and `010` are text, and a key given twice is an error instead of the last
-one winning. A file that a person did not write (huge, or nested without end) is refused.
+`1e-3` is a number, `off` and `010` are text, and a key given twice is an error. Files that nobody
+wrote by hand (huge, or nested without end) are refused.
 """
 
 import re
@@ -23,13 +23,13 @@ _FLOAT = re.compile(
 _INT = re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$")
 _REPLACED = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "timestamp")}
 
-LARGEST = 2**20  # bytes of a file
-DEEPEST = 20  # levels
-MOST = 100_000  # values; aliases count each time they are used
+MAX_BYTES = 2**20
+MAX_DEPTH = 20
+MAX_VALUES = 100_000  # an alias counts each time it is used
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loader with YAML 1.2's booleans and floats."""
+    """PyYAML's safe loader with the booleans and numbers of YAML 1.2."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -47,7 +47,8 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Read a file that holds one mapping.
 
     Raises:
-        ConfigError: unreadable, not YAML, not a mapping, or keys given twice (all of them).
+        ConfigError: the file is unreadable, is not YAML, holds no mapping, or gives keys twice
+            (all of them are named).
     """
     text = read_text(path)
     try:
@@ -57,16 +58,16 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_text(path: Path) -> str:
-    """The text of a settings file.
+    """Read the text of a settings file.
 
     Raises:
-        ConfigError: it is no readable UTF-8 text of a settings file's size.
+        ConfigError: it is not UTF-8 text, larger than MAX_BYTES, or cannot be read.
     """
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for, a device endless
-            raise ConfigError(f"{path}: cannot be read: it is no file")
-        if path.stat().st_size > LARGEST:
-            raise ConfigError(f"{path}: cannot be read: it is larger than {LARGEST} bytes")
+        if path.exists() and not path.is_file():  # a pipe or a device may never end
+            raise ConfigError(f"{path}: cannot be read: it is not a file")
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path}: cannot be read: it is larger than {MAX_BYTES} bytes")
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not UTF-8 text"
@@ -74,12 +75,12 @@ def read_text(path: Path) -> str:
 
 
 def parse_yaml(text: str) -> dict[str, Any]:
-    """As `load_yaml`, of a text."""
+    """Read a text that holds one mapping; raises like `load_yaml`."""
     try:
         value = _parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(_syntax_message(error)) from None
-    # Of PyYAML, where a tag promises what the text is not, and where brackets never end.
+    # PyYAML raises these for a tag that the text does not keep, and for endless brackets.
     except (ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, ConfigError):
             raise
@@ -106,16 +107,20 @@ def _parse(text: str) -> Any:
 
 
 def _check_size(root: yaml.Node) -> None:
-    """Refuse what would not end, before it is walked: aliases make much out of little."""
+    """Refuse a document that is too large or endless; aliases make much out of little."""
     level, count = [root], 0
-    for _ in range(DEEPEST):
+    for _ in range(MAX_DEPTH):
         level = [child for node in level for child in _children(node)]
         count += len(level)
-        if count > MOST:
-            raise ConfigError(f"holds more than {MOST} values; write out its aliases (*name)")
+        if count > MAX_VALUES:
+            raise ConfigError(
+                f"holds more than {MAX_VALUES} values; write its aliases (*name) out"
+            )
         if not level:
             return
-    raise ConfigError(f"is nested more than {DEEPEST} levels deep; it may hold itself (*name)")
+    raise ConfigError(
+        f"is nested more than {MAX_DEPTH} levels deep; an alias (*name) may contain itself"
+    )
 
 
 def _children(node: yaml.Node) -> list[yaml.Node]:
@@ -127,8 +132,8 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
 def _syntax_message(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    told = [getattr(error, name, None) for name in ("context", "problem")]
-    return f"{where}not valid YAML: {', '.join(filter(None, told)) or _first_line(error)}"
+    parts = [getattr(error, name, None) for name in ("context", "problem")]
+    return f"{where}not valid YAML: {', '.join(filter(None, parts)) or _first_line(error)}"
 
 
 def _first_line(error: Exception) -> str:
@@ -136,7 +141,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _find_twice_given(node: yaml.Node, path: str, errors: list[str]) -> None:
-    """Walk the document before it is built: a dict can no longer tell."""
+    """Report keys given twice; done before construction, because a dict keeps only the last."""
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _find_twice_given(item, f"{path}[{index}]", errors)

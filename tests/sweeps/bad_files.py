@@ -187,7 +187,7 @@ CASES = {
     ),
     "stop before it begins": Case(
         "sweep bad.yaml",
-        "sweep.grace_tasks: after 2 tasks nothing is left to stop",
+        "sweep.grace_tasks: must be less than the 2 tasks",
         space("num_trials: 2", "early_stopping: asha"),
     ),
     # --- data

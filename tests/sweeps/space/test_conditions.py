@@ -144,11 +144,11 @@ def test_one_mistake_is_named_with_its_key(old: str, new: str, message: str) -> 
 def test_keys_that_wait_for_one_another_are_named_once() -> None:
     when = "method/hidden_sizes: {when: {method/reg_tasks: [0, 1]}, "
     assert errors_of("method/hidden_sizes: {", when)[0] == (
-        "search.method/reg_tasks.when: waits for itself (method/reg_tasks -> method/activation ->"
+        "search.method/reg_tasks.when: depends on itself (method/reg_tasks -> method/activation ->"
         " method/hidden_sizes -> method/reg_tasks); remove one of these conditions"
     )
     assert any(
-        "search.method/activation.when: waits for itself (method/activation -> method/activ" in e
+        "search.method/activation.when: depends on itself (method/activation -> method/activ" in e
         for e in errors_of(OF_ACTIVATION, "{method/activation: relu}")
     )
 
@@ -156,8 +156,8 @@ def test_keys_that_wait_for_one_another_are_named_once() -> None:
 def test_a_condition_that_never_holds_is_told() -> None:
     both = "when: {method/activation: elu, method/hidden_sizes: []}"
     assert errors_of("when: {method/activation: elu}", both)[0] == (
-        "search.method/reg_tasks.when: never holds, for no value of method/hidden_sizes allows"
-        " all of it"
+        "search.method/reg_tasks.when: never holds, because no value of method/hidden_sizes meets"
+        " all of its conditions; change one of them"
     )
 
 

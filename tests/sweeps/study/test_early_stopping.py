@@ -126,8 +126,8 @@ def test_settings_that_stop_nothing_are_refused() -> None:
     with pytest.raises(ConfigError) as caught:
         space("asha", grace_tasks=5)
     assert caught.value.errors == [
-        "sweep.grace_tasks: after 5 tasks nothing is left to stop early, for there are 5; use at"
-        " most 4"
+        "sweep.grace_tasks: must be less than the 5 tasks, or no trial can be stopped early, but"
+        " got 5; use at most 4"
     ]
     with pytest.raises(ConfigError, match="forgetting is known only at the end of a trial; use"):
         space("median", objective="val/task/forgetting", mode="min")
