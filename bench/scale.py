@@ -183,7 +183,7 @@ def ask(request: SweepRequest) -> dict[str, float]:
     import optuna
 
     from sweeps.reports.report import report
-    from sweeps.study.study import open_storage
+    from sweeps.study.storage import open_storage
     from sweeps.tracking import runs_frame
     from sweeps.tracking.sync import sync_sweep
 

@@ -80,7 +80,7 @@ def best_of(folder: SweepFolder, space: SearchSpace, top: int, url: str | None) 
     import optuna
 
     from sweeps.launch.outcome import best_trials
-    from sweeps.study.study import open_storage
+    from sweeps.study.storage import open_storage
 
     known = folder.read_info().get("study_url")
     if url is None and known and "***" in known:

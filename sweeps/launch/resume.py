@@ -23,43 +23,31 @@ if TYPE_CHECKING:
 
 
 def reopen_failed(folder: SweepFolder, study_url: str) -> list[int]:
-    """Set FAILed trials back to RUNNING, as which the search hands them out again.
+    """Queue failed trials again, under their numbers, where a person may have mended the cause.
 
-    All but those that diverged, which would do so again: a full disk, too little memory, missing
-    data, a process that died too often are something that a person may have mended.
+    Causes such as a full disk, too little memory, missing data or a process that died too often
+    may be gone. A trial that diverged would diverge again and stays FAILed.
 
     Args:
-        folder: of the sweep.
+        folder: the sweep's folder.
         study_url: database of its study, which may not be there yet.
 
     Returns:
-        Their numbers.
+        Numbers of the trials that the search hands out again.
     """
     import optuna
-    import sqlalchemy
     from optuna.trial import TrialState
 
-    from sweeps.study.study import open_storage
+    from sweeps.study.storage import open_storage, requeue
 
-    storage = open_storage(study_url)
     try:
-        study = optuna.load_study(study_name=folder.name, storage=storage)
+        study = optuna.load_study(study_name=folder.name, storage=open_storage(study_url))
     except KeyError:
         return []
     failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-    trials = [trial for trial in failed if _may_end_otherwise(folder, trial)]
-    # Optuna never changes a trial that has ended. A new one of the same values would be counted
-    # beside it, and have another number than its checkpoints and its run.
-    with storage.engine.begin() as connection:
-        for trial in trials:
-            known = {"id": trial._trial_id}
-            for change in (
-                "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL"
-                " WHERE trial_id = :id AND state = 'FAIL'",
-                "DELETE FROM trial_user_attributes WHERE trial_id = :id AND key = 'reason'",
-            ):
-                connection.execute(sqlalchemy.text(change), known)
-    return [trial.number for trial in trials]
+    numbers = [trial.number for trial in failed if _may_end_otherwise(folder, trial)]
+    requeue(study_url, folder.name, numbers)
+    return numbers
 
 
 def _may_end_otherwise(folder: SweepFolder, trial: "FrozenTrial") -> bool:

@@ -23,7 +23,7 @@ def describe_study(folder: SweepFolder, output: Path) -> Table | None:
         return None
     import optuna
 
-    from sweeps.study.study import open_storage
+    from sweeps.study.storage import open_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.load_study(study_name=folder.name, storage=open_storage(folder.study_url))

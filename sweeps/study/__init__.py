@@ -1,1 +1,1 @@
-"""The Optuna study, which is the source of truth of a search."""
+"""A sweep's Optuna study, the source of truth of its search."""

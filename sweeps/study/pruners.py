@@ -1,11 +1,10 @@
-"""Stopping trials at task boundaries, by what the study knows of the others.
+"""Rules that stop a trial at a task boundary because the study's other trials are better.
 
-Trials are compared at equal numbers of learned tasks, and only after `grace_tasks` of them: what
-is quick on early tasks may forget later.
+Trials are compared after equal numbers of learned tasks, and only after `grace_tasks`: a trial
+that is quick on early tasks may forget later.
 """
 
 import statistics
-from typing import TYPE_CHECKING
 
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.study import Study, StudyDirection
@@ -13,15 +12,12 @@ from optuna.trial import FrozenTrial
 
 from sweeps.space.settings import SweepSettings
 
-if TYPE_CHECKING:
-    pass
-
-HALVING = 2  # of the trials at a rung about half go on: sequences are short, so few rungs
-FEWEST = 4  # other trials at the same task, before a median says anything
+HALVING = 2  # about half of the trials at a rung go on; sequences are short, so rungs are few
+FEWEST = 4  # other trials at the same task, below which a median says nothing
 
 
 def make_pruner(sweep: SweepSettings) -> BasePruner:
-    """The study's pruner; steps are tasks learned."""
+    """Make the study's pruner; its steps are learned tasks."""
     if sweep.early_stopping == "asha":
         return SuccessiveHalvingPruner(min_resource=sweep.grace_tasks, reduction_factor=HALVING)
     if sweep.early_stopping == "median":
@@ -30,20 +26,20 @@ def make_pruner(sweep: SweepSettings) -> BasePruner:
 
 
 class MedianRule(BasePruner):
-    """Stop a trial that is worse than the median of the others after as many tasks.
+    """Stops a trial that is worse than the median of the others after as many tasks.
 
     Optuna's MedianPruner takes a trial's best value over all its steps. Accuracy falls as tasks
-    arrive, so that is its value after the first task, and no trial would ever be stopped.
+    arrive, so the best value is the one after the first task, and no trial would be stopped.
 
     Args:
-        grace_tasks: tasks that every trial learns before it may be stopped.
+        grace_tasks: number of tasks that every trial learns before it may be stopped.
     """
 
     def __init__(self, grace_tasks: int) -> None:
         self.grace_tasks = grace_tasks
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Whether to stop `trial` after its last reported task."""
+        """Say whether to stop `trial` after its last reported task."""
         step = trial.last_step
         if step is None or step < self.grace_tasks:
             return False

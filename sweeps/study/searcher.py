@@ -1,9 +1,11 @@
-"""The search: an Optuna study in a database is its truth, Ray only asks and tells.
+"""The searcher that Ray asks for trials: the study in the database is the source of truth.
 
-Everything is keyed by Optuna's trial number. All trials are read at the start alone: afterwards
-an event costs the same however many there were. Ray's own OptunaSearch crashes when it is restored
-with a database study, leaves NaN trials RUNNING for ever, and tells trials that were stopped
-early as COMPLETE with a value that was easy to reach; hence this one.
+Ray only asks for trials and reports how they went; everything is keyed by Optuna's trial number.
+All trials are read once, at the start: afterwards an event costs the same however many there are.
+
+Ray's own OptunaSearch crashes when it is restored with a database study, leaves NaN trials
+RUNNING for ever, and completes trials that were stopped early with a value that was easy to
+reach. This searcher replaces it.
 """
 
 import math
@@ -22,19 +24,24 @@ from ray.tune.search import Searcher
 
 from hcl.config import ConfigError, TrialConfig
 from sweeps.records.report_keys import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED, VALUES
+from sweeps.records.trial_ends import DEATHS
 from sweeps.space.search_space import SearchSpace
 from sweeps.study.samplers import make_sampler
+from sweeps.study.storage import requeue
 from sweeps.study.study import is_refused, open_study
 
 
 class OptunaSearch(Searcher):
-    """Hands out the trials of a study: first those a killed driver left RUNNING, then new ones.
+    """Hands out the trials of a study: first those to take up again, then new ones.
+
+    A trial is taken up again when a killed driver left it RUNNING, or when it failed and was
+    queued for another try. It keeps its number and its values.
 
     Args:
         space: what is searched.
-        name: of the study.
+        name: name of the study.
         storage_url: database of the study.
-        explain: says why the trial of a number ended with an error, if anyone knows.
+        explain: says why the trial of this number ended with an error, None if nobody knows.
         ratio: compression ratio of a configuration, where the space bounds it.
 
     Attributes:
@@ -55,22 +62,27 @@ class OptunaSearch(Searcher):
         self.study = open_study(space, name, storage_url)
         trials = self.study.get_trials(deepcopy=False)
         self.refused = [t.number for t in trials if is_refused(t)]
-        self._leftover = [t for t in trials if t.state == TrialState.RUNNING]
-        self._num_started = sum(trial.state != TrialState.WAITING for trial in trials)
-        self._live: dict[str, Trial] = {}  # handed out and not told yet
-        self._reported: dict[str, set[int]] = {}
+        begun = [trial for trial in trials if not _is_new(trial)]
+        self._num_begun = len(begun)
+        self._again = {
+            t.number: set(t.intermediate_values) for t in begun if not t.state.is_finished()
+        }
+        requeue(storage_url, name, [t.number for t in begun if t.state == TrialState.RUNNING])
+        self._live: dict[str, Trial] = {}  # handed out and not ended yet
+        self._reported: dict[str, set[int]] = {}  # tasks whose values the study has
 
     def remaining(self) -> int:
-        """Trials that this searcher will still hand out."""
-        return len(self._leftover) + max(0, self.space.sweep.num_trials - self._num_started)
+        """Number of trials that this searcher will still hand out."""
+        return len(self._again) + max(0, self.space.sweep.num_trials - self._num_begun)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """Next trial as `{"number": 7, "params": {...}}`; FINISHED when there is none."""
-        while (trial := self._next_trial()) is not None:
+        """Return the next trial as `{"number": 7, "params": {...}}`, FINISHED after the last."""
+        while (next_trial := self._next_trial()) is not None:
+            trial, reported = next_trial
             try:
                 config = self.space.trial_config(trial.params, seed=self.space.sweep.seeds[0])
             except ConfigError as error:
-                # Each value is in its range but together they are no trial.
+                # Each value is in its range, but together they make no valid trial.
                 self._fail(trial, "; ".join(error.errors))
                 continue
             if self._refuse(trial, config):
@@ -78,14 +90,14 @@ class OptunaSearch(Searcher):
             trial.set_user_attr("ray_trial_id", trial_id)
             trial.set_user_attr("config_id", config.digest(without_seed=True))
             self._live[trial_id] = trial
-            self._reported[trial_id] = set(self._stored(trial).intermediate_values)
+            self._reported[trial_id] = reported
             return {"number": trial.number, "params": trial.params}
         return Searcher.FINISHED  # type: ignore[return-value]
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Keep the objective after each learned task as an intermediate value.
+        """Store the objective after a learned task as an intermediate value.
 
-        Optuna has none for several objectives.
+        Optuna stores no intermediate values for several objectives.
         """
         if len(self.space.sweep.objectives) > 1:
             return
@@ -98,9 +110,10 @@ class OptunaSearch(Searcher):
             trial.report(value, step)
 
     def should_stop(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether the study's pruner gives the trial up after this task; it is told at once.
+        """Ask the study's pruner whether to give the trial up after this task.
 
-        A driver that is killed now finds it PRUNED and never hands it out again.
+        The study has the answer before Ray: a driver that is killed now finds the trial PRUNED
+        and never hands it out again.
         """
         self.on_trial_result(trial_id, result)
         trial, step = self._live.get(trial_id), result.get(TASKS_LEARNED)
@@ -108,23 +121,21 @@ class OptunaSearch(Searcher):
             return False
         if self.space.sweep.early_stopping == "none":
             return False
-        stored = self._stored(trial)
-        if stored.last_step != step or not self.study.pruner.prune(self.study, stored):
+        if step != max(self._reported[trial_id], default=0) or not trial.should_prune():
             return False
-        self._tell_pruned(trial)
+        self._end_pruned(trial)
         self._forget(trial_id)
         return True
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell the study how the trial ended, once; later tells change nothing."""
+        """Write into the study how the trial ended. Later calls change nothing."""
         trial = self._live.get(trial_id)
         if trial is None:
             return
         if error:
-            died = "its process died (killed, out of memory or a lost node)"
-            self._fail(trial, self.explain(trial.number) or died)
+            self._fail(trial, self.explain(trial.number) or f"its process died ({DEATHS})")
         elif not result or TASKS_LEARNED not in result:
             self._fail(trial, "it ended without a result")
         elif FAILURE in result:
@@ -132,71 +143,71 @@ class OptunaSearch(Searcher):
         elif result[TASKS_LEARNED] < result[NUM_TASKS]:
             # Accuracy falls as tasks arrive: a trial stopped early looks better than it is.
             self.on_trial_result(trial_id, result)
-            self._tell_pruned(trial)
+            self._end_pruned(trial)
         else:
             self.on_trial_result(trial_id, result)
-            self._tell_values(trial, result.get(VALUES, [result.get(OBJECTIVE)]))
+            self._end_with(trial, result.get(VALUES, [result.get(OBJECTIVE)]))
         self._forget(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the study is in its database."""
+        """Save nothing: the study is in its database."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Refused: a sweep is resumed from its study, never from Ray's pickles."""
+        """Refuse: a sweep is resumed from its study, never from Ray's pickles."""
         raise NotImplementedError("resume a sweep with `hcl sweep --resume`")
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray pickles its Tuner to disk; a database connection cannot go with it.
         return {**self.__dict__, "study": None, "_live": {}}
 
-    def _next_trial(self) -> Trial | None:
-        if self._leftover:
-            return self._take_up(self._leftover.pop(0))
-        number = self._num_started
-        if number >= self.space.sweep.num_trials:
+    def _next_trial(self) -> tuple[Trial, set[int]] | None:
+        """Begin or take up a trial; with it come the tasks whose values the study has."""
+        reported: set[int] = set()
+        if self._again:
+            number = min(self._again)  # Optuna's order: trials that wait, by number, then new ones
+            reported = self._again.pop(number)
+        elif self._num_begun < self.space.sweep.num_trials:
+            number = self._num_begun
+            self._num_begun += 1
+        else:
             return None
         self.study.sampler = make_sampler(self.space, number)
-        asked = self.study.ask()
-        self._num_started += 1
-        return self._choose(asked)
-
-    def _take_up(self, left: FrozenTrial) -> Trial:
-        """A trial that was being run when the driver died, with the same values."""
-        self.study.sampler = make_sampler(self.space, left.number)
-        # The stored values come back; only what the kill left out is sampled.
-        return self._choose(Trial(self.study, left._trial_id))
+        return self._choose(self.study.ask()), reported
 
     def _choose(self, trial: Trial) -> Trial:
-        """Give the trial its values, each after those that decide whether it is searched."""
+        """Give the trial its values, each after those that decide whether it is searched.
+
+        Values that the study already has come back; only what is missing is sampled.
+        """
         for key, distribution in self.space.distributions().items():
             if self.space.conditions.holds(key, trial.params):
                 _suggest(trial, key, distribution)
         return trial
 
     def _refuse(self, trial: Trial, config: TrialConfig) -> bool:
-        """Whether the trial is above the bound; PRUNED, so that samplers learn to avoid it."""
+        """Prune the trial if it is above the bound; samplers then learn to avoid its like."""
         bound = self.space.sweep.max_compression_ratio
         if not bound or self.ratio is None:
             return False
         ratio = self.ratio(config)
-        if not self._stored(trial).constraints:  # a killed driver may have set it
+        if not trial.constraints:  # a killed driver may have set it
             trial.set_constraint("compression_ratio", ratio - bound)
         if ratio <= bound:
             return False
         reason = f"its compression ratio {ratio:.4g} is above {bound:g}"
         trial.set_user_attr("refused", reason)
-        self._tell_pruned(trial)
+        self._end_pruned(trial)
         self.refused.append(trial.number)
         return True
 
-    def _tell_values(self, trial: Trial, values: list[Any]) -> None:
+    def _end_with(self, trial: Trial, values: list[Any]) -> None:
         wrong = [value for value in values if _finite(value) is None]
         if wrong:
             self._fail(trial, f"its objective is {wrong[0]}")
         else:
             self.study.tell(trial.number, values, skip_if_finished=True)
 
-    def _tell_pruned(self, trial: Trial) -> None:
+    def _end_pruned(self, trial: Trial) -> None:
         self.study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
 
     def _fail(self, trial: Trial, reason: str) -> None:
@@ -206,9 +217,11 @@ class OptunaSearch(Searcher):
     def _forget(self, trial_id: str) -> None:
         del self._live[trial_id], self._reported[trial_id]
 
-    def _stored(self, trial: Trial) -> FrozenTrial:
-        """This trial alone, from the database."""
-        return trial.storage.get_trial(trial._trial_id)
+
+def _is_new(trial: FrozenTrial) -> bool:
+    """Say whether a trial is a point to evaluate that no driver has begun."""
+    is_point = trial.state == TrialState.WAITING and "point" in trial.user_attrs
+    return is_point and not trial.params
 
 
 def _suggest(trial: Trial, key: str, distribution: BaseDistribution) -> None:
@@ -228,11 +241,13 @@ def _finite(value: Any) -> float | None:
 
 
 class TaskBoundaryScheduler(FIFOScheduler):
-    """Asks the study's pruner after each task; Ray then stops the trial, which waits meanwhile.
+    """Ray's scheduler that stops a trial after a task when the study's pruner says so.
+
+    The trial waits for the decision.
 
     Args:
-        search: owns the study.
-        stopped: told the number of a stopped trial.
+        search: owner of the study.
+        stopped: called with the number of each trial that is stopped.
     """
 
     def __init__(self, search: "OptunaSearch", stopped: Callable[[int], None]) -> None:
@@ -240,12 +255,12 @@ class TaskBoundaryScheduler(FIFOScheduler):
         self.search, self.stopped = search, stopped
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """A task was learned."""
+        """Decide after a learned task whether the trial goes on."""
         if not self.search.should_stop(trial.trial_id, result):
             return TrialScheduler.CONTINUE
         self.stopped(trial.config["number"])
         return TrialScheduler.STOP
 
     def __getstate__(self) -> dict[str, Any]:
-        # Ray pickles its scheduler to disk; a study cannot go with it, and is never restored so.
+        # Ray pickles its scheduler to disk; a study cannot go with it, and none is restored.
         return {}

@@ -1,147 +1,214 @@
-"""A study's database that may be restarted under a sweep."""
+"""Optuna's database storage, made to outlive a restart of the database.
+
+Only public methods of Optuna's storage are called and overridden.
+"""
 
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import NullPool, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 from hcl.config import ConfigError
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 PATIENCE = 600.0  # seconds; trials go on training meanwhile
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.25, 4.0  # seconds between two questions
 AWAY = (
     "the study's database does not answer any more; nothing is lost: start it, then go on with"
     " the same command"
 )
-ASKED = (  # what Optuna's cache asks of a database, but for what is below
-    "_get_best_trial_id",
-    "_get_trials",
-    "_set_trial_param",
-    "get_all_studies",
-    "get_study_directions",
-    "get_study_id_from_name",
-    "get_study_name_from_id",
-    "get_study_system_attrs",
-    "get_study_user_attrs",
-    "get_trial",
-    "get_trial_id_from_study_id_trial_number",
-    "set_study_system_attr",
-    "set_study_user_attr",
-    "set_trial_intermediate_value",
-    "set_trial_system_attr",
-    "set_trial_user_attr",
-)
 
 
-class PatientStorage(RDBStorage):
-    """Asks again while its database does not answer, each change being made once.
+def open_storage(url: str) -> "PatientStorage":
+    """Open the database of studies at `url`, as SQLAlchemy writes it.
 
-    A connection that breaks while a change is committed leaves open whether it was made. Most
-    can be made again; the others are looked for, as this process is the study's only driver.
+    Raises:
+        ConfigError: the database does not answer; one sentence, without its password.
+    """
+    return PatientStorage(optuna.storages.get_storage(_connect(url, RDBStorage)))
+
+
+def requeue(url: str, study_name: str, numbers: Iterable[int]) -> None:
+    """Queue trials again under their numbers; the study hands them out with their values.
+
+    Args:
+        url: database of the study.
+        study_name: name of the study.
+        numbers: trials that are running or have failed.
+    """
+    numbers = list(numbers)
+    if not numbers:
+        return
+    storage = PatientStorage(_connect(url, _ReopeningStorage))
+    study_id = storage.get_study_id_from_name(study_name)
+    for number in numbers:
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        if storage.get_trial(trial_id).user_attrs.get("reason") is not None:
+            storage.set_trial_user_attr(trial_id, "reason", None)
+        storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+
+def _patient(name: str) -> Callable[..., Any]:
+    """Make a method that asks the wrapped storage until its database answers."""
+
+    def method(self: "PatientStorage", *args: Any, **kwargs: Any) -> Any:
+        ask = functools.partial(getattr(self._storage, name), *args, **kwargs)
+        return self._wait_for(lambda is_again: ask())
+
+    return method
+
+
+class PatientStorage(BaseStorage):
+    """A storage that asks again while its database does not answer; each change is made once.
+
+    A connection that breaks during a commit leaves open whether the change was made. Most
+    changes can be made twice without harm. The others (a new trial, the end of a trial) are
+    looked for before the next attempt; this process is the study's only driver, so what it finds
+    is its own.
+
+    Args:
+        storage: Optuna's storage of the database.
 
     Attributes:
-        patience: seconds; none is left once they were spent in vain.
+        patience: seconds to wait; 0 once they were spent in vain.
     """
 
     patience = PATIENCE
 
+    def __init__(self, storage: BaseStorage) -> None:
+        self._storage = storage
+
+    create_new_study = _patient("create_new_study")
+    delete_study = _patient("delete_study")
+    get_all_studies = _patient("get_all_studies")
+    get_all_trials = _patient("get_all_trials")
+    get_study_directions = _patient("get_study_directions")
+    get_study_id_from_name = _patient("get_study_id_from_name")
+    get_study_name_from_id = _patient("get_study_name_from_id")
+    get_study_system_attrs = _patient("get_study_system_attrs")
+    get_study_user_attrs = _patient("get_study_user_attrs")
+    get_trial = _patient("get_trial")
+    get_trial_id_from_study_id_trial_number = _patient("get_trial_id_from_study_id_trial_number")
+    set_study_system_attr = _patient("set_study_system_attr")
+    set_study_user_attr = _patient("set_study_user_attr")
+    set_trial_intermediate_value = _patient("set_trial_intermediate_value")
+    set_trial_param = _patient("set_trial_param")
+    set_trial_system_attr = _patient("set_trial_system_attr")
+    set_trial_user_attr = _patient("set_trial_user_attr")
+
     def set_trial_state_values(self, *args: Any, **kwargs: Any) -> bool:
-        """As RDBStorage's."""
-        tries = 0
+        """Change a trial's state, and its values where it ends."""
 
-        def change() -> bool:
-            nonlocal tries
-            tries += 1
+        def change(is_again: bool) -> bool:
             try:
-                changed = super(PatientStorage, self).set_trial_state_values(*args, **kwargs)
+                return self._storage.set_trial_state_values(*args, **kwargs) or is_again
             except UpdateFinishedTrialError:
-                if tries == 1:
+                if not is_again:
                     raise
-                return True
-            return changed or tries > 1
+                return True  # the attempt before ended it
 
-        return _patiently(self, change)
+        return self._wait_for(change)
 
-    def _create_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None = None
-    ) -> FrozenTrial:
-        began, tries = datetime.now(), 0
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """Create a trial and return its id."""
+        began = datetime.now()
 
-        def create() -> FrozenTrial:
-            nonlocal tries
-            tries += 1
-            made = self._made(study_id, template_trial, began) if tries > 1 else None
-            return made or super(PatientStorage, self)._create_new_trial(study_id, template_trial)
+        def create(is_again: bool) -> int:
+            made = self._find_created(study_id, template_trial, began) if is_again else None
+            if made is None:
+                return self._storage.create_new_trial(study_id, template_trial)
+            return self._storage.get_trial_id_from_study_id_trial_number(study_id, made)
 
-        return _patiently(self, create)
+        return self._wait_for(create)
 
-    def _made(
+    def _find_created(
         self, study_id: int, template: FrozenTrial | None, began: datetime
-    ) -> FrozenTrial | None:
-        """The trial that was created before the connection broke, if it was."""
-        for trial in reversed(self.get_all_trials(study_id)):
+    ) -> int | None:
+        """Number of the trial that was created before the connection broke, if it was."""
+        for trial in reversed(self._storage.get_all_trials(study_id, deepcopy=False)):
             if template is not None:
                 is_same = trial.user_attrs == template.user_attrs
             else:
                 is_same = trial.datetime_start is not None and trial.datetime_start >= began
             if is_same:
-                return trial
+                return trial.number
         return None
 
+    def _wait_for(self, ask: Callable[[bool], T]) -> T:
+        """Ask until the database answers.
 
-def _patiently(storage: PatientStorage, ask: Callable[[], Any]) -> Any:
-    """The answer, waiting for it while the database is away.
+        Args:
+            ask: asks once; its argument says whether it was asked before.
 
-    Raises:
-        StorageInternalError: its answer is an error.
-        ConfigError: it did not come back in time.
+        Raises:
+            StorageInternalError: the answer is an error.
+            ConfigError: the database did not come back in time.
+        """
+        deadline, pause, is_again = time.monotonic() + self.patience, SHORTEST_PAUSE, False
+        while True:
+            try:
+                answer = ask(is_again)
+            except (StorageInternalError, SQLAlchemyError) as error:
+                if not _is_away(error):
+                    raise
+                if time.monotonic() > deadline:
+                    self.patience = 0.0
+                    raise ConfigError(AWAY) from error
+                if not is_again:
+                    log.warning("the study's database does not answer; waiting for it")
+                time.sleep(pause)
+                pause, is_again = min(2 * pause, LONGEST_PAUSE), True
+            else:
+                if is_again:
+                    log.warning("the study's database answers again")
+                return answer
+
+
+class _ReopeningStorage(RDBStorage):
+    """A storage that lets ended trials change, which Optuna's own refuses.
+
+    A new trial with the same values would be Optuna's way. It would have another number than its
+    checkpoints and its MLflow run, and all later trials other numbers than in a sweep where
+    nothing failed.
     """
-    deadline, pause = time.monotonic() + storage.patience, 0.25
-    while True:
+
+    def check_trial_is_updatable(self, trial_id: int, trial_state: TrialState) -> None:
+        """Allow every change."""
+
+
+S = TypeVar("S", bound=RDBStorage)
+
+
+def _connect(url: str, kind: type[S]) -> S:
+    try:
+        # No pool: nothing stays open between two questions, so nothing has to be closed.
+        return kind(url, engine_kwargs={"poolclass": NullPool})
+    except (SQLAlchemyError, ImportError, RuntimeError) as error:
         try:
-            answer = ask()
-        except (StorageInternalError, SQLAlchemyError) as error:
-            if not _is_away(error):
-                raise
-            if time.monotonic() > deadline:
-                storage.patience = 0.0
-                raise ConfigError(AWAY) from error
-            if pause == 0.25:
-                log.warning("the study's database does not answer; waiting for it")
-            time.sleep(pause)
-            pause = min(2 * pause, 4.0)
-        else:
-            if pause > 0.25:
-                log.warning("the study's database answers again")
-            return answer
+            shown = make_url(url).render_as_string(hide_password=True)
+        except SQLAlchemyError:
+            shown = url
+        why = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise ConfigError(f"the study's database {shown} cannot be opened: {why}") from None
 
 
 def _is_away(error: Exception) -> bool:
+    """Whether waiting may help."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     # PendingRollbackError: Optuna's second way to read trials, on the connection that broke.
     if not isinstance(cause, OperationalError | InterfaceError | PendingRollbackError):
         return False
-    # Of a file nothing else passes by itself: it is missing, damaged, or its disk is full.
+    # A database file is missing, damaged, or on a full disk: only a lock passes by itself.
     return "sqlite3" not in str(cause) or "database is locked" in str(cause)
-
-
-def _patient(name: str) -> Callable[..., Any]:
-    method = getattr(RDBStorage, name)
-
-    @functools.wraps(method)
-    def call(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
-        return _patiently(self, functools.partial(method, self, *args, **kwargs))
-
-    return call
-
-
-for _name in ASKED:
-    setattr(PatientStorage, _name, _patient(_name))

@@ -1,4 +1,4 @@
-"""A sweep's Optuna study: opened once for all its starts, never for another search."""
+"""A sweep's Optuna study: all starts of the sweep open the same one, no other search may."""
 
 import optuna
 from optuna.study import Study
@@ -7,15 +7,15 @@ from optuna.trial import FrozenTrial
 from hcl.config import ConfigError
 from sweeps.space.search_space import SearchSpace
 from sweeps.study.pruners import make_pruner
-from sweeps.study.storage import PatientStorage
+from sweeps.study.storage import open_storage
 
 
 def open_study(space: SearchSpace, name: str, storage_url: str) -> Study:
-    """Create the sweep's study, or take up the one that is there.
+    """Create the sweep's study, or open the one that is there.
 
     Args:
         space: what is searched. Its points to evaluate are queued once per study.
-        name: of the study.
+        name: name of the study.
         storage_url: database, as SQLAlchemy writes it.
 
     Raises:
@@ -33,7 +33,7 @@ def open_study(space: SearchSpace, name: str, storage_url: str) -> Study:
     versions = study.user_attrs.get("optuna_versions", [])
     if optuna.__version__ not in versions:
         study.set_user_attr("optuna_versions", [*versions, optuna.__version__])
-    # A kill between two of these leaves the rest for the next start.
+    # A kill between two points leaves the rest for the next start.
     queued = {trial.user_attrs.get("point") for trial in study.get_trials(deepcopy=False)}
     for index, point in enumerate(space.stored_points()):
         if index not in queued:
@@ -42,29 +42,8 @@ def open_study(space: SearchSpace, name: str, storage_url: str) -> Study:
 
 
 def is_refused(trial: FrozenTrial) -> bool:
-    """Whether a trial was above the bound of compression and never trained."""
+    """Say whether a trial was above the bound of compression and never trained."""
     return trial.state.is_finished() and "refused" in trial.user_attrs
-
-
-def open_storage(url: str) -> PatientStorage:
-    """The database of studies at `url`.
-
-    Raises:
-        ConfigError: it does not answer; one sentence.
-    """
-    from sqlalchemy import NullPool, make_url
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        # No pool: nothing stays open between two questions, so nothing has to be closed.
-        return PatientStorage(url, engine_kwargs={"poolclass": NullPool})
-    except (SQLAlchemyError, ImportError, RuntimeError) as error:
-        try:
-            shown = make_url(url).render_as_string(hide_password=True)
-        except SQLAlchemyError:
-            shown = url
-        why = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise ConfigError(f"the study's database {shown} cannot be opened: {why}") from None
 
 
 def _check_same_search(study: Study, space: SearchSpace) -> None:

@@ -15,8 +15,7 @@ from whole_sweeps import check_same, check_whole, finish, rows_of, start, wait_f
 from hcl.config import ConfigError
 from sweeps.launch.resume import reopen_failed
 from sweeps.records.folder import SweepFolder
-from sweeps.study.storage import PatientStorage
-from sweeps.study.study import open_storage
+from sweeps.study.storage import PatientStorage, open_storage
 
 pytestmark = [
     pytest.mark.slow,
@@ -96,10 +95,18 @@ def test_a_failed_trial_is_tried_again_here_too(postgres: Postgres, tmp_path: Pa
     study.tell(trial.number, state=TrialState.FAIL)
     folder = SweepFolder(tmp_path, "again")
     assert reopen_failed(folder, url) == [0]
-    (opened,) = optuna.load_study(study_name="again", storage=url).trials
-    assert opened.state == TrialState.RUNNING and opened.params == trial.params
-    assert opened.datetime_complete is None and opened.user_attrs == {"ray_trial_id": "a"}
+    again = optuna.load_study(study_name="again", storage=url)
+    (opened,) = again.trials
+    assert opened.state == TrialState.WAITING and opened.params == trial.params
+    assert opened.user_attrs == {"ray_trial_id": "a", "reason": None}
     assert reopen_failed(folder, url) == []
+    taken_up = again.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+    assert (taken_up.number, taken_up.params) == (0, trial.params)
+    again.tell(taken_up.number, 0.5)
+    (ended,) = again.trials
+    assert (ended.state, ended.value) == (TrialState.COMPLETE, 0.5)
+    assert ended.datetime_start > opened.datetime_complete
+    assert ended.datetime_complete > ended.datetime_start
 
 
 def test_a_sweep_outlives_restarts_of_its_database(

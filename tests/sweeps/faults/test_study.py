@@ -21,7 +21,8 @@ from sweeps.records.journal import Journal
 from sweeps.space.search_space import parse
 from sweeps.space.yaml_file import parse_yaml
 from sweeps.study.searcher import OptunaSearch
-from sweeps.study.study import open_storage, open_study
+from sweeps.study.storage import open_storage
+from sweeps.study.study import open_study
 
 pytestmark = pytest.mark.timeout(60)  # the first one imports Ray
 
@@ -97,7 +98,7 @@ def test_the_next_start_tries_again_what_may_end_otherwise(tmp_path: Path) -> No
         assert trial.intermediate_values == {1: 0.5}
         is_failed = trial.number == diverged
         assert trial.state == (TrialState.FAIL if is_failed else TrialState.RUNNING)
-        assert ("reason" in trial.user_attrs) == is_failed
+        assert (trial.user_attrs.get("reason") is not None) == is_failed
     end = {"objective": 0.9, "tasks_learned": 3, "num_tasks": 3}
     again.on_trial_complete("d", end)
     assert again.study.trials[full].value == 0.9

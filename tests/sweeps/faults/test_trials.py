@@ -182,7 +182,7 @@ def test_a_trial_that_dies_too_often_fails_and_the_same_command_finishes_it_late
     finish(start(files, storage))
     check_whole(storage)
     check_same(storage, undisturbed)
-    assert "reason" not in study_trials(storage)[0].user_attrs
+    assert study_trials(storage)[0].user_attrs.get("reason") is None
 
 
 def begun(storage: Path, trial: int) -> int:

@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
-from sqlalchemy import event
+from sqlalchemy import Engine, event
 
 from hcl.config import ConfigError
 from sweeps.space.search_space import SearchSpace, parse
@@ -135,6 +135,20 @@ def test_a_trial_killed_while_it_was_sampled_gets_its_other_values(tmp_path: Pat
     assert len(again["params"]) == 3
 
 
+def test_a_driver_killed_before_it_hands_them_out_loses_none(tmp_path: Path) -> None:
+    first = search(tmp_path)
+    before = [ask(first, f"a{number}") for number in range(3)]
+    first.study.ask()  # killed before it had any value
+    for _ in range(2):  # killed at once, twice
+        assert search(tmp_path).remaining() == 4
+    again = search(tmp_path, space(num_trials=1))  # what was begun is ended, whatever the limit
+    assert again.remaining() == 4
+    assert [ask(again, f"b{number}") for number in range(3)] == before
+    assert ask(again, "b3")["number"] == 3
+    assert again.suggest("b4") == Searcher.FINISHED
+    assert [t.state for t in trials(tmp_path)] == [TrialState.RUNNING] * 4
+
+
 def test_each_trial_carries_rays_id_and_the_configs_digest(tmp_path: Path) -> None:
     searcher = search(tmp_path)
     params = ask(searcher, "ray7")["params"]
@@ -204,11 +218,11 @@ def test_what_gives_no_value_fails_with_its_reason(
 def test_an_event_costs_the_same_however_many_trials_there_are(tmp_path: Path) -> None:
     searcher = search(tmp_path, space(num_trials=30))
     asked: list[str] = []
-    event.listen(
-        searcher.study._storage._backend.engine,  # type: ignore[attr-defined]
-        "before_cursor_execute",
-        lambda connection, cursor, statement, *more: asked.append(statement),
-    )
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def note(connection: Any, cursor: Any, statement: str, *more: Any) -> None:
+        asked.append(statement)
+
     costs = []
     for number in range(24):
         ask(searcher, f"t{number}")
@@ -218,6 +232,7 @@ def test_an_event_costs_the_same_however_many_trials_there_are(tmp_path: Path) -
             assert not searcher.should_stop(f"t{number}", row(0.8, 2))
             searcher.on_trial_complete(f"t{number}", row(0.7, 5))
             costs.append(len(asked))
+    event.remove(Engine, "before_cursor_execute", note)
     assert costs[0] == costs[1] > 0
     assert trials(tmp_path)[23].intermediate_values == {1: 0.9, 2: 0.8, 5: 0.7}
     assert len(searcher._live) == len(searcher._reported) == 22
