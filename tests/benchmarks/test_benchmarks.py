@@ -67,7 +67,7 @@ def test_contract(name: str, tiny_root: Path) -> None:
             assert data.x.dtype == torch.uint8
             assert x.dtype == torch.float32 and y.dtype == torch.int64
             assert x.shape == (len(data), *benchmark.input_shape)
-            assert 0 <= x.min() and x.max() <= 1 and x.max() > 0.9
+            assert x.min() >= 0 and 0.9 < x.max() <= 1
             assert set(y.tolist()) <= set(labels)
         assert sorted(set(task.test.y.tolist())) == labels
 

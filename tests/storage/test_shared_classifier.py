@@ -1,6 +1,5 @@
 """HNET+TIR with the classifier of an HNET trial: the same results, without training it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def go_shared(config: TrialConfig, folder: Path, **more: Any) -> Result:
 
 
 @pytest.fixture
-def classifier_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+def classifier_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The task of every training step of a classifier."""
     steps: list[int] = []
     original = Hnet.train_step
@@ -42,7 +41,7 @@ def classifier_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         return original(self, x, y)
 
     monkeypatch.setattr(Hnet, "train_step", counted)
-    yield steps
+    return steps
 
 
 def without_times(result: Result) -> dict[str, Any]:
@@ -113,8 +112,8 @@ def test_a_task_begun_with_a_taken_classifier_needs_it(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     inside = {"checkpoint_dir": folder, "checkpoint_every": 3}
+    shared = Runtime(threads=1, classifiers=tmp_path / "shared", **inside)
     with pytest.raises(KeyboardInterrupt):
-        shared = Runtime(threads=1, classifiers=tmp_path / "shared", **inside)
         run(tir, progress=stop, runtime=shared)
     with pytest.raises(ConfigError, match="begun with a shared classifier"):
         run(tir, runtime=Runtime(threads=1, **inside))

@@ -53,7 +53,8 @@ class Postgres:
         self._control("start")
 
     def _control(self, what: str) -> None:
-        assert (bin_folder := programs()) is not None
+        bin_folder = programs()
+        assert bin_folder is not None
         options = ["--pgdata", self.folder / "data", "--wait", "--log", self.folder / "log"]
         options += [] if what == "start" else ["--mode", "immediate"]
         settings = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c fsync=off"

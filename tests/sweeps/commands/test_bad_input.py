@@ -38,10 +38,10 @@ def command(
 
     def call(line: str) -> tuple[int, str]:
         words = shlex.split(line)
+        if words[:3] == ["python", "-m", "hcl"]:
+            return hcl_main(words[3:]), "".join(capsys.readouterr())
+        monkeypatch.setattr(sys, "argv", ["hcl", *words])
         with pytest.raises(SystemExit) as ended:
-            if words[:3] == ["python", "-m", "hcl"]:
-                sys.exit(hcl_main(words[3:]))
-            monkeypatch.setattr(sys, "argv", ["hcl", *words])
             cli.main()
         code = ended.value.code
         return (code if isinstance(code, int) else 0), "".join(capsys.readouterr())

@@ -19,8 +19,8 @@ VALID = [parse_yaml(path.read_text()) for path in SPACES]
 # Characters that mean something in YAML come often, in the order of chance.
 texts = st.text(st.sampled_from(" \t\n-?:,[]{}#&*!|>'\"%@`~=<.0129eE_+xnulNaofits\0\x85\ufeff"))
 words = st.sampled_from(
-    ["low", "high", "log", "step", "type", "values", "float", "int", "choice", "method/name"]
-    + ["method/beta", "trial", "search", "sweep", "seeds", "num_trials", "points_to_evaluate"]
+    "low high log step type values float int choice method/name method/beta trial search sweep"
+    " seeds num_trials points_to_evaluate".split()
 )
 scalars = (
     st.none()
