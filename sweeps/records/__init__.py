@@ -1,1 +1,1 @@
-"""What a sweep keeps on disk."""
+"""Records of a sweep on disk: its folder, journals, and how its trials ended."""

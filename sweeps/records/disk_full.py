@@ -1,4 +1,4 @@
-"""A full disk, however it is told: it is no fault of a trial's, and ends when a person acts."""
+"""Recognition of a full disk in any exception; the trial is not at fault."""
 
 import errno
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ _SQLITE = "database or disk is full"
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error, or what it came from, is a disk without space."""
+    """Say whether an error, or one that it came from, is a full disk."""
     return any(
-        isinstance(one, OSError) and one.errno in _ERRORS or _SQLITE in str(one)
+        (isinstance(one, OSError) and one.errno in _ERRORS) or _SQLITE in str(one)
         for one in causes(error)
     )
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and all that it came from."""
+    """Yield an error and all errors that it came from."""
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
     while todo:
@@ -29,5 +29,5 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def no_space(folder: Path) -> str:
-    """The reason that is recorded and shown."""
+    """Word the reason that is recorded and shown."""
     return f"no space left on device: {folder}"

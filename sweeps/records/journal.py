@@ -1,4 +1,4 @@
-"""A trial's append-only record on disk: the truth that outlives every crash and outage."""
+"""A seed's journal: an append-only file that outlives every crash and outage."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ FILE_NAME = "journal.jsonl"
 
 
 class JournalError(ValueError):
-    """A journal holds a line that no interrupted write explains."""
+    """A journal has a damaged line that no interrupted write explains."""
 
 
 class Journal:
-    """One JSON object per line, each line on disk (fsync) before `append` returns.
+    """A file with one JSON object per line, each on disk (fsync) before `append` returns.
 
-    A kill can only tear the last line. Reading skips a torn line and the next append cuts it
-    off, so that at most the record being written is lost.
+    A kill can tear only the last line. Reading skips a torn line and the next append cuts it
+    off: at most the record that was being written is lost.
+
+    Args:
+        folder: the seed's folder; it is made by the first `append`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = Path(folder) / FILE_NAME
 
     def append(self, kind: str, **fields: Any) -> None:
-        """Write one record; `time` (seconds since 1970) is added where it is not given.
+        """Write one record; `time` (seconds since 1970) is added where it is missing.
 
-        NaN and infinity become null, for JSON has no word for them.
+        NaN and infinity become null, because JSON cannot write them.
 
         Raises:
-            TypeError: A value is nothing that JSON can hold.
-            OSError: The disk did not take the whole line.
+            TypeError: JSON cannot hold one of the values.
+            OSError: the disk did not take the whole line.
         """
         record = {"kind": kind, "time": time.time(), **fields}
         line = json.dumps(_strict(record), allow_nan=False, ensure_ascii=False) + "\n"
@@ -43,23 +46,23 @@ class Journal:
         self._cut_torn_line()
         # One unbuffered write of the whole line: a second writer cannot land inside it.
         with open(self.path, "ab", buffering=0) as file:
-            while data:  # a disk that is nearly full takes a part; the next write says why
+            while data:  # a nearly full disk takes a part; the next write raises the reason
                 data = data[file.write(data) :]
             os.fsync(file.fileno())
         if is_new:
             _sync_folder(self.path.parent)
 
     def records(self) -> list[dict[str, Any]]:
-        """All whole records, oldest first; an empty list where there is no journal yet.
+        """Read all whole records, oldest first; without a journal the list is empty.
 
         Raises:
-            JournalError: A line other than a torn last one is not a JSON object.
+            JournalError: a line other than a torn last one is not a JSON object.
         """
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
             return []
-        # What follows the last newline is a torn line, or nothing.
+        # Anything after the last newline is a torn line.
         lines = data.split(b"\n")[:-1]
         return [self._parse(number, line) for number, line in enumerate(lines, start=1)]
 
@@ -88,7 +91,7 @@ class Journal:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new file's name durable too: fsync of a file does not cover its folder."""
+    """Write a new file's name to disk too: fsync of a file does not cover its folder."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -97,7 +100,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _strict(value: Any) -> Any:
-    """`value` as what strict JSON can hold; numpy and torch numbers become Python's."""
+    """Convert a value to what strict JSON can hold; numpy and torch numbers become Python's."""
     if isinstance(value, dict):
         return {str(key): _strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Names of what a trial reports to Ray, for modules that import no Optuna."""
+"""Keys of what a trial reports to Ray, in a module that imports neither Ray nor Optuna."""
 
 OBJECTIVE = "objective"
 VALUES = "values"  # one for each objective, at the end

@@ -1,4 +1,4 @@
-"""How trials ended, read from their journals and written there by the driver."""
+"""The ends of trials: read from their journals, and written there for trials that could not."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,13 +8,11 @@ from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal, JournalError
 
 ENDS = ("end", "failed", "stopped")  # kinds of a journal's last record
-
-
 DEATHS = "killed, out of memory or a lost node"
 
 
 def note_death(folder: SweepFolder, number: int, reason: str) -> None:
-    """A killed process could not write its end; the driver does, so that no run stays RUNNING."""
+    """Write the end that a killed process could not write, so that no run stays RUNNING."""
     for path in seed_folders(folder, number):
         records = readable_records(path)
         if records and records[-1]["kind"] not in ENDS:
@@ -22,7 +20,7 @@ def note_death(folder: SweepFolder, number: int, reason: str) -> None:
 
 
 def note_stop(folder: SweepFolder, number: int) -> list[Path]:
-    """A trial that is stopped early learns nothing of it: the driver writes its journal's end.
+    """Write the end of a trial that was stopped early: its process is not notified.
 
     Returns:
         Folders of the seeds that had begun.
@@ -37,7 +35,10 @@ def note_stop(folder: SweepFolder, number: int) -> list[Path]:
 
 
 def explain(folder: SweepFolder) -> Callable[[int], str | None]:
-    """Why a trial ended with an error: a failure that its journals hold, or how often it died."""
+    """Make a function that says why a trial ended with an error, None if its journals do not.
+
+    The reason is a failure in the journals, or how often the trial's process died.
+    """
 
     def reason(number: int) -> str | None:
         died = 0
@@ -52,12 +53,12 @@ def explain(folder: SweepFolder) -> Callable[[int], str | None]:
 
 
 def seed_folders(folder: SweepFolder, number: int) -> list[Path]:
-    """Of a trial's seeds that have begun."""
+    """List the folders of a trial's seeds that have begun."""
     return sorted(folder.seed_folder(number, 0).parent.glob("seed_*"))
 
 
 def readable_records(path: Path) -> list[dict[str, Any]]:
-    """A journal for the driver: what is wrong with it is the trial's failure, not the sweep's."""
+    """Read a journal for the driver; a damaged one is empty: the trial fails, not the sweep."""
     try:
         return Journal(path).records()
     except JournalError:
@@ -65,7 +66,7 @@ def readable_records(path: Path) -> list[dict[str, Any]]:
 
 
 def _deaths(records: list[dict[str, Any]]) -> int:
-    """Processes that began after the last end and wrote none of their own."""
+    """Count the processes that began after the last end and wrote no end of their own."""
     begun = 0
     for record in records:
         if record["kind"] in ENDS:
