@@ -1,4 +1,4 @@
-"""A sweep on disk: one folder, keyed by Optuna's trial numbers.
+"""The folder of a sweep, keyed by Optuna's trial numbers.
 
 STORAGE/mlflow.db  artifacts/       all sweeps' MLflow runs, unless a server has them
 STORAGE/sweeps/NAME/
@@ -24,13 +24,18 @@ import yaml
 from hcl.config import ConfigError
 from sweeps.records.journal import FILE_NAME
 
-# A name is a folder, an MLflow experiment, a part of a tag and of a query.
+# A name becomes a folder, an MLflow experiment, and a part of tags and queries.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """Where everything of one sweep is."""
+    """Where everything of one sweep is.
+
+    Attributes:
+        storage: folder of all sweeps.
+        name: name of the sweep.
+    """
 
     storage: Path
     name: str
@@ -40,7 +45,7 @@ class SweepFolder:
             raise ConfigError(
                 f"--name {self.name!r}: use letters, digits, '_', '-' and '.', at most 100"
             )
-        # Trials run in other working directories, where a relative path is another folder.
+        # Trials run in other working directories, where a relative path means another folder.
         object.__setattr__(self, "storage", Path(self.storage).expanduser().absolute())
 
     @property
@@ -50,7 +55,7 @@ class SweepFolder:
 
     @property
     def study_url(self) -> str:
-        """The study's database."""
+        """URL of the study's database in this folder."""
         return f"sqlite:///{self.path / 'study.db'}"
 
     @property
@@ -59,18 +64,18 @@ class SweepFolder:
         return self.path / "search_space.yaml"
 
     def seed_folder(self, trial: int | str, seed: int) -> Path:
-        """Records of one seed of a trial (a number, or a name for a single run)."""
+        """Folder with the records of one seed of a trial (a number, or a single run's name)."""
         return self.path / "trials" / trial_label(trial) / f"seed_{seed}"
 
     def journals(self) -> list[Path]:
-        """Folders of all seeds that have begun."""
+        """List the folders of all seeds that have begun."""
         return sorted(path.parent for path in self.path.glob(f"trials/*/*/{FILE_NAME}"))
 
     def read_info(self) -> dict[str, Any]:
-        """What sweep.json says; empty before the first start.
+        """Read sweep.json; it is empty before the first start.
 
         Raises:
-            ConfigError: it is damaged.
+            ConfigError: the file is damaged.
         """
         path = self.path / "sweep.json"
         try:
@@ -84,13 +89,13 @@ class SweepFolder:
         return info
 
     def write_info(self, **changes: Any) -> None:
-        """Change entries of sweep.json."""
+        """Change entries of sweep.json; the others stay."""
         self.path.mkdir(parents=True, exist_ok=True)
         info = {**self.read_info(), **changes}
         write_atomically(self.path / "sweep.json", json.dumps(info, indent=2) + "\n")
 
     def write_space(self, document: dict[str, Any]) -> None:
-        """Keep the search space as launched."""
+        """Write the search space as launched."""
         self.path.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(document, sort_keys=False, width=99)
         write_atomically(self.space_file, f"# sweep {self.name}, as launched\n{text}")
@@ -123,7 +128,7 @@ class SweepFolder:
 
 
 def trial_label(trial: int | str) -> str:
-    """`0007` for trial 7; a single run's name stays as it is."""
+    """Name a trial's folder: `0007` for trial 7; a single run's name stays."""
     return f"{trial:04d}" if isinstance(trial, int) else trial
 
 
@@ -171,7 +176,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def git_tags() -> dict[str, Any]:
-    """Commit of this code and whether it was changed since; empty outside a checkout."""
+    """Find the commit of this code and whether files changed since; empty outside a checkout."""
     here = Path(__file__).parent
     try:
         commit = _git("rev-parse", "HEAD", cwd=here)
