@@ -19,7 +19,7 @@ from rich.table import Table
 from bench.peak import peak_gflops, print_profile, step_gflop
 from bench.steps import ROWS, Row, as_dict, measure
 from hcl.hypernets.plain import SETTINGS
-from hcl.kernels.malloc import keep_freed_memory
+from hcl.training.process import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results.json"
 

@@ -20,12 +20,12 @@ from bench.steps import ours
 from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError
 from hcl.hypernets.plain import SETTINGS, Reference
-from hcl.kernels.malloc import keep_freed_memory
 from hcl.kernels.matmul import fastest_float32
 from hcl.methods.hnet import Hnet
 from hcl.training.batches import Batches
 from hcl.training.evaluate import inputs_at_once
 from hcl.training.learner import load_benchmark
+from hcl.training.process import keep_freed_memory
 from hcl.training.trial import Runtime
 
 RESULTS = Path(__file__).parent / "evaluation.json"

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from bench.steps import steppers
-from hcl.kernels.malloc import keep_freed_memory
+from hcl.training.process import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "growth.json"
 SETTINGS = (("p10", 9, "float32"), ("p100", 99, "float32"), ("p100", 99, "bfloat16"))

@@ -102,8 +102,8 @@ def measure(row: str, kind: str, threads: int) -> dict[str, Any]:
 
 
 def _inner(row: str, kind: str) -> None:
-    from hcl.kernels.malloc import keep_freed_memory
     from hcl.kernels.matmul import fastest_float32
+    from hcl.training.process import keep_freed_memory
 
     keep_freed_memory()
     torch.optim.Adam([torch.zeros(1)])  # the first use imports a compiler

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from bench.steps import SETTINGS, batch, ours
-from hcl.kernels.malloc import keep_freed_memory
 from hcl.kernels.matmul import fastest_float32
-from hcl.replicas.hnet_stack import HnetStack
+from hcl.replicas.hnet_replicas import HnetReplicas
+from hcl.training.process import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "replicas.json"
 ROWS = ("split:4", "p10:9")  # setting and past tasks
@@ -109,7 +109,7 @@ def _stepper(row: str, count: int, device: str) -> Callable[[], object]:
     if count == 0:
         method = ours(sizes, int(past), device)
         return lambda: method.train_step(x, y)
-    stack = HnetStack([ours(sizes, int(past), device, "off") for _ in range(count)])
+    stack = HnetReplicas([ours(sizes, int(past), device, "off") for _ in range(count)])
     xs, ys = torch.stack([x] * count), torch.stack([y] * count)
     return lambda: stack.train_step(xs, ys)
 

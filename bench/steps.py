@@ -48,6 +48,7 @@ def ours(
     device: str = "cpu",
     compiled: str = "auto",
     precision: str = "float32",
+    kernels: str = "fast",
 ) -> Hnet:
     """Build our method in the state of `Reference(sizes, num_past)`, after that many tasks."""
     config = TrialConfig.from_dict(
@@ -64,7 +65,7 @@ def ours(
                 "activation": sizes.activation,
                 "reg_precision": precision,
             },
-            "train": {"lr": sizes.lr, "compile": compiled},
+            "train": {"lr": sizes.lr, "compile": compiled, "kernels": kernels},
         }
     )
     layout = OutputLayout("task", sizes.num_tasks, sizes.classes)

@@ -32,6 +32,8 @@ def no_replicas(method: MethodConfig, target: TargetConfig, train: TrainConfig) 
         why.append(
             "seeds whose learning rate changes (lr_steps, plateau_patience) train one at a time"
         )
+    if train.kernels == "plain":
+        why.append("seeds with train/kernels plain train one at a time")
     return [f"train/num_replicas: {reason}" for reason in why]
 
 
@@ -40,6 +42,14 @@ def check_replicas(method: MethodConfig, target: TargetConfig, train: TrainConfi
     if train.num_replicas == 1:
         return []
     return [f"{why}; leave it out" for why in no_replicas(method, target, train)]
+
+
+def check_kernels(method: MethodConfig, train: TrainConfig) -> list[str]:
+    """Refuse a precision that the plain parts do not have."""
+    is_bfloat16 = getattr(method, "reg_precision", "float32") == "bfloat16"
+    if train.kernels == "plain" and is_bfloat16:
+        return ["train/kernels: plain multiplies in float32; leave method/reg_precision out"]
+    return []
 
 
 def check_method(method: MethodConfig, benchmark: BenchmarkConfig) -> list[str]:
@@ -144,6 +154,7 @@ RULES: tuple[tuple[Callable[..., list[str]], tuple[str, ...]], ...] = (
     (check_images, ("benchmark", "target", "train")),
     (check_batch_norm, ("method", "target", "top")),
     (check_validation, ("benchmark", "train")),
+    (check_kernels, ("method", "train")),
     (check_replicas, ("method", "target", "train")),
 )
 

@@ -34,6 +34,9 @@ class TrainConfig:
     # Compile parts of a hypernetwork's step: where it saves more time than it takes, or always.
     # Changes the result within float tolerance, as another machine does.
     compile: Literal["auto", "on", "off"] = "auto"
+    # Parts of a hypernetwork's step: the fast ones, or the clear ones of hcl/hypernets, which
+    # compute the same. Changes the result within float tolerance.
+    kernels: Literal["fast", "plain"] = "fast"
     num_replicas: int = setting(1, ge=1)  # seeds trained at a time, as a batch
 
     @property
@@ -56,4 +59,4 @@ class TrainConfig:
 
 GROUP = Group({"": (TrainConfig, {})})
 # They decide how fast a result comes, not what it is: no digest covers them.
-SPEED_ONLY = ("train/eval_batch_size", "train/compile", "train/num_replicas")
+SPEED_ONLY = ("train/eval_batch_size", "train/compile", "train/kernels", "train/num_replicas")

@@ -1,4 +1,4 @@
-"""Hypernetworks and the regularizer that keeps what they generate."""
+"""Hypernetworks and the regularizer that keeps what they generate. Start with plain.py."""
 
 from hcl.hypernets.candidate_adam import CandidateAdam
 from hcl.hypernets.grouped import GroupedTaskHypernet

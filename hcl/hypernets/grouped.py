@@ -12,11 +12,11 @@ from hcl.hypernets.task_hypernet import TaskHypernet
 class GroupedTaskHypernet(nn.Module):
     """A TaskHypernet for each group of parameters, with task embeddings of its own.
 
-    What they generate is one vector, group after group. The penalty is the sum of theirs, which is
-    the squared change of the whole vector, as with one hypernetwork.
+    Together they generate one vector, group after group. Their penalties add up to the squared
+    change of the whole vector, as with one hypernetwork. Methods are those of TaskHypernet.
 
     Args:
-        members: one for each group, in order.
+        members: the hypernetworks, one for each group, in order.
     """
 
     def __init__(self, members: list[TaskHypernet]) -> None:
@@ -24,36 +24,40 @@ class GroupedTaskHypernet(nn.Module):
         self.members = nn.ModuleList(members)
         ends = list(accumulate(member.hypernet.num_weights for member in members))
         self.spans = [slice(a, b) for a, b in zip([0, *ends], ends, strict=False)]
-        self._made: list[Tensor] = []  # of the current step, by each hypernetwork
-        self._leaves: list[Tensor] = []
+        self._made: list[Tensor] = []  # what each hypernetwork has generated in this step
+        self._leaves: list[Tensor] = []  # the same, cut off from its graph
 
     def _each(self) -> list[TaskHypernet]:
         return list(self.members)  # type: ignore[arg-type]
 
     @property
     def compile_seconds(self) -> float:
-        """The members' are counted one by one."""
+        """Always 0, because the members' seconds are counted one by one."""
         return 0.0
 
     def start_task(
         self, task_id: int, keep: Tensor | None = None, first_masked: int | None = None
     ) -> None:
-        """See TaskHypernet."""
+        """Start the task in every hypernetwork."""
         for member, span in zip(self._each(), self.spans, strict=True):
             member.start_task(task_id, *_part_of_mask(keep, span))
 
     def forward(self, task_ids: range) -> Tensor:
-        """(T, num_weights) of the asked tasks."""
+        """Generate (T, num_weights), those of the tasks asked for."""
         return torch.cat([member(task_ids) for member in self._each()], dim=1)
 
     def current(self) -> Tensor:
-        """(num_weights,) of the task being learned."""
+        """Generate (num_weights,), those of the task being learned."""
         self._made = [member.current() for member in self._each()]
         self._leaves = [made.detach().requires_grad_() for made in self._made]
         return torch.cat(self._leaves)
 
     def update(self, loss: Tensor, others: list[Tensor]) -> tuple[Tensor | None, list[Tensor]]:
-        """See TaskHypernet; `loss` must come from the latest `current()`."""
+        """Take one Adam step on `loss` + beta * regularizer, with every hypernetwork.
+
+        `loss` is differentiated once, for all that was generated; each hypernetwork goes on from
+        the gradient for its own part.
+        """
         num_groups = len(self._leaves)
         found = torch.autograd.grad(loss, [*self._leaves, *others])
         penalties = [
@@ -67,28 +71,28 @@ class GroupedTaskHypernet(nn.Module):
         return torch.stack(known).sum() if known else None, list(found[num_groups:])
 
     def set_learning_rate(self, rate: float) -> None:
-        """See TaskHypernet."""
+        """Set the learning rate from the next step on."""
         for member in self._each():
             member.set_learning_rate(rate)
 
     def num_stored(self) -> int:
-        """Numbers in all hypernetworks and embeddings."""
+        """Count the numbers in all hypernetworks and embeddings."""
         return sum(member.num_stored() for member in self._each())
 
     def training_state(self) -> dict[str, Any]:
-        """See TaskHypernet."""
+        """Give what a restart needs beside the parameters."""
         return {"members": [member.training_state() for member in self._each()]}
 
     def load_training_state(
         self, state: dict[str, Any], keep: Tensor | None = None, first_masked: int | None = None
     ) -> None:
-        """See TaskHypernet."""
+        """Put back what `training_state` returned."""
         for member, span, own in zip(self._each(), self.spans, state["members"], strict=True):
             member.load_training_state(own, *_part_of_mask(keep, span))
 
 
 def _part_of_mask(keep: Tensor | None, span: slice) -> tuple[Tensor | None, int | None]:
-    """A group's columns of `keep`, and the first that it excludes for any task."""
+    """Give a group's columns of `keep`, and the first that it excludes for any task."""
     part = None if keep is None else keep[:, span]
     if part is None or part.all():
         return None, None

@@ -1,93 +1,27 @@
-"""Task embedding (and chunk embeddings) -> weights of a target network."""
+"""A hypernetwork: task embedding (and chunk embeddings) -> weights of a target network."""
 
+from collections.abc import Callable
 from math import ceil
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hcl.kernels.hidden_layers import ACTIVATIONS, Hidden, Theta, product
+Theta = list[Tensor]
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "elu": F.elu,
+    "sigmoid": torch.sigmoid,
+}
 
 
 def output_layer(weight: Tensor, bias: Tensor) -> Tensor:
-    """A linear layer, (C, H) and (C,), as `Hypernet.output` holds it: (H + 1, C), bias last.
+    """Arrange a linear layer, (C, H) and (C,), as `Hypernet.output` has it: (H + 1, C), bias last.
 
-    Outputs lie in a row: products with a few hidden units are twice as fast so, and the bias
-    needs no code of its own.
+    With a 1 appended to the H features the bias needs no code of its own, and products with a few
+    hidden units are twice as fast where each unit's outputs lie in a row.
     """
     return torch.cat([weight.T, bias[None]])
-
-
-def generate(features: Tensor, output: Tensor, num_weights: int) -> Tensor:
-    """Features of tasks and chunks times the output layer, cut to the weights that are needed.
-
-    Args:
-        features: (T, K, H + 1).
-        output: (H + 1, C), or (T, H + 1, C).
-        num_weights: of the (K C) columns.
-
-    Returns:
-        (T, num_weights)
-    """
-    whole, rest = divmod(num_weights, output.shape[-1])
-    weights = features.new_empty(len(features), num_weights)
-    if whole:
-        body = weights[:, : num_weights - rest].unflatten(1, (whole, -1))
-        product(features[:, :whole], output, out=body)
-    if rest:
-        product(features[:, whole:], output[..., :rest], out=weights[:, None, -rest:])
-    return weights
-
-
-def gradient_for_features(grad: Tensor, output: Tensor) -> Tensor:
-    """(T, K, H + 1) from the gradient of what `generate` gave."""
-    whole, rest = divmod(grad.shape[1], output.shape[-1])
-    parts = []
-    if whole:
-        body = grad[:, : grad.shape[1] - rest].unflatten(1, (whole, -1))
-        parts.append(product(body, output.mT))
-    if rest:
-        parts.append(product(grad[:, None, -rest:], output[..., :rest].mT))
-    return torch.cat(parts, dim=1)
-
-
-class GenerateWeights(torch.autograd.Function):
-    """`generate`, differentiable.
-
-    Written out because the cut is in the middle of a chunk: autograd would pad the gradient back
-    to whole chunks and multiply the padding.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, output: Tensor, num_weights: int) -> Tensor:
-        """(T, K, H + 1), (H + 1, C) -> (T, num_weights); or an output layer for each of the T."""
-        ctx.save_for_backward(features, output)
-        return generate(features, output, num_weights)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        features, output = ctx.saved_tensors
-        whole, rest = divmod(grad.shape[1], output.shape[-1])
-        grad_output = None
-        if whole:
-            body = grad[:, : grad.shape[1] - rest].unflatten(1, (whole, -1))
-            grad_output = _for_output(features[:, :whole], body, output)
-        if rest:
-            by_rest = _for_output(features[:, whole:], grad[:, None, -rest:], output)
-            if grad_output is None:
-                grad_output = F.pad(by_rest, (0, output.shape[-1] - rest))
-            else:
-                grad_output[..., :rest] += by_rest
-        assert grad_output is not None
-        return gradient_for_features(grad, output), grad_output, None
-
-
-def _for_output(features: Tensor, grad: Tensor, output: Tensor) -> Tensor:
-    """Gradient for the output layer: over all rows, or of each replica's own."""
-    if output.ndim == 3:
-        return product(features.mT, grad)
-    return features.flatten(0, 1).T @ grad.flatten(0, 1)
 
 
 class Hypernet(nn.Module):
@@ -95,7 +29,7 @@ class Hypernet(nn.Module):
 
     von Oswald et al. (2020), sections 2 and 3; the last chunk is cut to fit. `chunk_size` 0 is the
     full hypernetwork: one chunk with all weights, and no chunk embedding.
-    Matrices start Xavier-uniform, biases at 0, chunk embeddings N(0, 1), as the authors' code has.
+    Matrices start Xavier-uniform, biases at 0, chunk embeddings N(0, 1), as in the authors' code.
 
     Args:
         num_weights: how many weights to generate.
@@ -123,7 +57,7 @@ class Hypernet(nn.Module):
         self.embedding_size = embedding_size
         self.chunk_size = num_weights if is_full else chunk_size
         self.num_chunks = ceil(num_weights / self.chunk_size)
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation
         chunk_inputs = 0 if is_full else chunk_embedding_size
         self.chunk_embeddings = nn.Parameter(torch.randn(self.num_chunks, chunk_inputs))
         sizes = [embedding_size + chunk_inputs, *hidden_sizes, self.chunk_size]
@@ -136,34 +70,32 @@ class Hypernet(nn.Module):
         self.output = nn.Parameter(output_layer(last.weight, last.bias).detach())
 
     def theta(self) -> Theta:
-        """All parameters shared by the tasks: chunk embeddings, then weight, bias of each hidden
-        layer, then the output layer.
+        """List all parameters that the tasks share.
 
-        Every method here takes such a list, so that it can run at other values than its own.
+        These are the chunk embeddings, then weight and bias of each hidden layer, then the output
+        layer. Every method here takes such a list, to run at other values than its own.
         """
         return [self.chunk_embeddings, *self.layers.parameters(), self.output]
 
-    def features(
-        self, embeddings: Tensor, theta: Theta | None = None, chunks_first: bool = False
-    ) -> Tensor:
-        """Last hidden layer for every task and chunk.
+    def features(self, embeddings: Tensor, theta: Theta | None = None) -> Tensor:
+        """Compute the last hidden layer for every task and chunk, with a 1 appended.
 
         Args:
             embeddings: (T, embedding_size).
-            theta: parameters to use instead of the own ones (the output layer is not read),
-                perhaps with some of the chunk embeddings alone. With those of R replicas, each
-                stacked, embeddings and result have that dimension too.
-            chunks_first: put the dimension of chunks before that of tasks.
+            theta: parameters to use instead of the own ones; the output layer is not read.
 
         Returns:
-            (T, num_chunks, H), or (num_chunks, T, H); for a linear hypernetwork the inputs
-            themselves.
+            (T, num_chunks, H + 1); for a linear hypernetwork H is the size of the inputs.
         """
-        *lower, _ = self.theta() if theta is None else theta
-        return Hidden.of(embeddings, lower, self.activation, chunks_first).layers[-1]
+        chunks, *layers, _ = self.theta() if theta is None else theta
+        shape = (len(embeddings), len(chunks), -1)
+        h = torch.cat([embeddings[:, None].expand(shape), chunks.expand(shape)], dim=-1)
+        for weight, bias in zip(layers[::2], layers[1::2], strict=True):
+            h = ACTIVATIONS[self.activation](F.linear(h, weight, bias))
+        return F.pad(h, (0, 1), value=1.0)
 
     def forward(self, embeddings: Tensor, theta: Theta | None = None) -> Tensor:
-        """Generate the target weights of all asked tasks in one batched call.
+        """Generate the target weights of all tasks asked for.
 
         Args:
             embeddings: (T, embedding_size).
@@ -172,6 +104,6 @@ class Hypernet(nn.Module):
         Returns:
             (T, num_weights)
         """
-        theta = self.theta() if theta is None else theta
-        features = F.pad(self.features(embeddings, theta), (0, 1), value=1.0)
-        return GenerateWeights.apply(features, theta[-1], self.num_weights)
+        *_, output = self.theta() if theta is None else theta
+        chunks = self.features(embeddings, theta) @ output
+        return chunks.flatten(1)[:, : self.num_weights]

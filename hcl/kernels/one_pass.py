@@ -1,9 +1,9 @@
-"""A step's work on a thin output layer in one pass over memory, compiled from one_pass.cpp.
+"""A training step that goes over a thin output layer once, compiled from one_pass.cpp.
 
-With a few dozen hidden units a hypernetwork's output layer is long and thin, and a step is bound
-by the dozen arrays of its size that separate operations read and write: the task loss's gradient,
-the candidate, its products, the regularizer's gradient, Adam. Here they share one pass over blocks
-of columns that stay in the processor's cache.
+With a few dozen hidden units a hypernetwork's output layer is long and thin, and memory limits a
+step: separate operations read and write a dozen arrays of that size, for the task loss's gradient,
+the candidate, its products, the regularizer's gradient, and Adam. Here these share one pass over
+blocks of columns that stay in the processor's cache.
 """
 
 import ctypes
@@ -22,19 +22,35 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from hcl.kernels.fast_adam import FastAdam
+from hcl.kernels.gram_regularizer import GramRegularizer
+from hcl.kernels.hypernet_layers import (
+    Hidden,
+    Shape,
+    gradient_for_features,
+    through_output,
+    with_one,
+)
+from hcl.kernels.matmul import ProductsOfSize
+
 SOURCE = Path(__file__).with_name("one_pass.cpp")
 FLAGS = ("-O3", "-march=native", "-fopenmp", "-fno-math-errno", "-shared", "-fPIC", "-std=c++17")
 # What a step saves per weight of the hypernetwork, and what compiling costs at most (measured at
 # 2 M weights): docs/performance.md.
 SAVED_PER_WEIGHT = 1e-9
 COMPILE_SECONDS = 3.0
+# Rows of the output layer up to which this is faster than a library's products.
+THIN = 64
 
 Kernel = Callable[..., None]
 
 
 def kernel() -> tuple[Kernel | None, float]:
-    """Compiled once per process, and the seconds that took this time; None, with a warning, where
-    there is no compiler."""
+    """Compile the pass, once per process.
+
+    Returns:
+        The pass, or None where there is no compiler, with a warning; and the seconds it took now.
+    """
     began = time.monotonic()
     return _compile(), time.monotonic() - began
 
@@ -80,18 +96,19 @@ class OutputLayer:
         factors: tuple[Tensor, Tensor],
         adam_numbers: tuple[float, ...],
     ) -> list[Tensor]:
-        """Adam's step on the task loss and the regularizer, in place.
+        """Take Adam's step on the task loss and the regularizer, in place.
 
         Args:
-            features: (chunks, rows) that made the weights with `value`.
-            grad_weights: (num_weights,) of the task loss, chunk after chunk, the last one cut.
+            features: (chunks, rows), those that made the weights with `value`.
+            grad_weights: (num_weights,), the task loss's gradient for these weights, chunk after
+                chunk, the last one cut.
             cut: columns before it get the first of `factors`, the others the second.
-            factors: (rows, 2 rows) each: times V* over E they are the regularizer's gradient.
+            factors: (rows, 2 rows) each, the K of FeatureGrams.output_factor.
             adam_numbers: learning rate / (1 - beta1^t), 1 / sqrt(1 - beta2^t), 1 - beta1, beta2,
                 1 - beta2, eps.
 
         Returns:
-            (2 rows, rows) for the columns before the cut, and after: V* E' over E E'.
+            V* E' over E E', (2 rows, rows), for the columns before the cut and for those after.
         """
         rows, columns = self.value.shape
         grad_weights = grad_weights.contiguous()
@@ -99,6 +116,7 @@ class OutputLayer:
         last = grad_weights.numel() - (chunks - 1) * columns  # columns of the last chunk
         numbers = torch.tensor(adam_numbers, dtype=torch.float32)
         products = [torch.zeros(2 * rows, rows, dtype=torch.float64) for _ in factors]
+        # Between two bounds all columns have the same factor and the same number of chunks.
         bounds = sorted({0, cut, last, columns})
         for begin, end in zip(bounds, bounds[1:], strict=False):
             which, seen = int(begin >= cut), chunks - (begin >= last)
@@ -113,6 +131,106 @@ class OutputLayer:
 
 
 def _mirrored(products: Tensor) -> Tensor:
-    """The upper half of E E', which is symmetric, from the lower one."""
+    """Fill in the upper half of E E', which is symmetric: the pass computes the lower one."""
     mixed, change = products.tensor_split(2)
     return torch.cat([mixed, change.tril() + change.tril(-1).T])
+
+
+class ThinStep:
+    """A training step with lookahead "detached", without autograd.
+
+    The same as `TaskHypernet`'s own step, up to rounding.
+
+    Args:
+        shape: the hypernetwork's.
+        embedding: that of the current task.
+        optimizer: that of the hypernetwork's parameters.
+        regularizer: that of the past tasks, without a mask.
+        kernel: the compiled pass.
+        seconds: time that compiling took.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        embedding: Tensor,
+        optimizer: FastAdam,
+        regularizer: GramRegularizer,
+        kernel: Kernel,
+        seconds: float,
+    ) -> None:
+        self.shape, self.embedding = shape, embedding.detach()
+        self.optimizer, self.regularizer, self.kernel = optimizer, regularizer, kernel
+        self.compile_seconds = seconds
+        self.weights = torch.empty(0)
+        self._work = shape.num_chunks * len(optimizer.params[-1]) ** 2
+
+    @torch.no_grad()
+    def current(self) -> Tensor:
+        """Generate (num_weights,), those of the current task, to differentiate its loss for."""
+        *lower, output = self.optimizer.params
+        with ProductsOfSize(self._work):
+            self._hidden = Hidden.of(self.embedding[None], lower, self.shape.activation)
+        self._features = with_one(self._hidden.layers[-1])  # (1, K, H + 1)
+        weights = through_output(self._features, output, self.shape.num_weights)
+        self.weights = weights.squeeze(0).requires_grad_()
+        return self.weights
+
+    @torch.no_grad()
+    def step(
+        self, grad_weights: Tensor, tasks: Tensor | None, beta: float
+    ) -> tuple[Tensor, Tensor]:
+        """Take Adam's step on the task loss + beta * regularizer.
+
+        Args:
+            grad_weights: (num_weights,), the task loss's gradient for what `current` gave.
+            tasks: past tasks to regularize, None for all.
+            beta: strength of the regularizer.
+
+        Returns:
+            beta * regularizer, and the gradient for the embedding.
+        """
+        optimizer, regularizer = self.optimizer, self.regularizer
+        output = optimizer.params[-1]
+        grad_features = gradient_for_features(grad_weights[None], output)
+        with ProductsOfSize(self._work):
+            grads, grad_embedding = self._hidden.gradients(grad_features[..., :-1])
+        layer = OutputLayer(
+            self.kernel, output, optimizer.first[-1], optimizer.second[-1], regularizer.kept
+        )
+        features, numbers = self._features.squeeze(0), self._adam_numbers()
+
+        def over_output(before: Tensor, after: Tensor) -> tuple[list[Tensor], None]:
+            factors = before, after
+            return layer.step(features, grad_weights, regularizer.cut, factors, numbers), None
+
+        lower = optimizer.ahead(grads)
+        penalty, extra = regularizer.value_and_grads_at(lower, tasks, beta, over_output)
+        optimizer.step(grads, extra)
+        return penalty, grad_embedding.squeeze(0)
+
+    def _adam_numbers(self) -> tuple[float, ...]:
+        """Give the coming step's numbers; see OutputLayer.step."""
+        scale1, scale2 = self.optimizer.bias_corrections()
+        beta1, beta2 = self.optimizer.betas
+        # 1 - beta here, in double precision: in float32 it would be off by 1e-5 and more.
+        rate = self.optimizer.lr / scale1
+        return (rate, scale2**-0.5, 1 - beta1, beta2, 1 - beta2, self.optimizer.eps)
+
+
+def is_possible(optimizer: FastAdam, regularizer: GramRegularizer) -> bool:
+    """Whether the output layer is thin, in float32 on the CPU, and no past task has a mask."""
+    output = optimizer.params[-1]
+    is_plain = regularizer.keep is None and not regularizer.past.is_bfloat16
+    is_thin = output.device.type == "cpu" and len(output) <= THIN
+    return is_plain and is_thin and output.dtype == torch.float32
+
+
+def thin_step(
+    shape: Shape, embedding: Tensor, optimizer: FastAdam, regularizer: GramRegularizer
+) -> ThinStep | None:
+    """Build the step; None where there is no compiler."""
+    found, seconds = kernel()
+    if found is None:
+        return None
+    return ThinStep(shape, embedding, optimizer, regularizer, found, seconds)

@@ -1,4 +1,9 @@
-"""The last hidden layer of past tasks: A* when the task began, and its change D since."""
+"""The last hidden layer of past tasks: A* when the task began, and its change D since.
+
+What this saves against `hcl/hypernets/output_regularizer.py`: A* is computed once per task and
+stays in memory with room for D beside it, so that D' [D, A*] and [D, A*] F are one product each;
+hidden layers have written-out gradients; large products can be in bfloat16.
+"""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -7,15 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hcl.kernels.gram_form import rough_product
-from hcl.kernels.hidden_layers import Activation, Hidden, Theta, product
+from hcl.kernels.hypernet_layers import ACTIVATIONS, Hidden, Theta, with_one
+from hcl.kernels.matmul import bfloat16_product, product
 
 # Numbers in the last hidden layer, over tasks and chunks, up to which all hidden layers are kept
-# for the gradient. More go block by block of chunks, whose layers are made again: bounds memory,
-# not results. (Smaller blocks, which fit the processor's cache, are slower: their products are.)
+# for the gradient. Above, blocks of chunks are run one after the other, and run again for the
+# gradient. This bounds memory and changes no result. Smaller blocks, which would fit the
+# processor's cache, are slower because their products are.
 FEATURES_AT_ONCE = 2**24
-# Hidden units from which rows are filled up with zeros to so many bytes: products of such rows are
-# up to 6% faster, of narrow ones slower.
+# From FILLED_FROM hidden units on, rows are filled up with zeros to a multiple of ROW_BYTES:
+# products of such rows are up to 6% faster, those of narrower ones slower.
 FILLED_FROM, ROW_BYTES = 128, 64
 
 Select = Callable[[Tensor, int], Tensor]
@@ -23,17 +29,18 @@ Regions = tuple[slice, slice]
 
 
 class PastFeatures:
-    """A* of the past tasks, with room for D beside it so that products with both are one.
+    """Features of t past tasks and K chunks.
 
-    With R replicas everything has that dimension before its own.
+    With R replicas every tensor has that dimension before its own.
 
     Args:
         embeddings: (t, embedding_size).
         start: A* (K, t, H), chunks first; it is copied.
-        regions: of chunks, one after the other; no products are made of further ones.
-        activation: of the hidden layers.
-        is_rough: multiply in bfloat16 all but what D is the difference of.
-        kept: A*'A* of the regions if it is known, see there.
+        regions: two ranges of chunks, one after the other; later chunks take part in no product.
+        activation: name of the hidden layers' activation.
+        is_bfloat16: multiply in bfloat16. The features themselves stay in float32, because D is a
+            small difference of two of them.
+        kept: A*'A* of each region, if it is known.
     """
 
     def __init__(
@@ -41,16 +48,16 @@ class PastFeatures:
         embeddings: Tensor,
         start: Tensor,
         regions: Regions,
-        activation: Activation,
-        is_rough: bool,
+        activation: str,
+        is_bfloat16: bool,
         kept: list[Tensor] | None = None,
     ) -> None:
         self.embeddings, self.regions = embeddings, regions
-        self.activation, self.is_rough = activation, is_rough
-        self.multiply = rough_product if is_rough else product
-        self.dtype = torch.bfloat16 if is_rough else start.dtype
+        self.activation, self.is_bfloat16 = activation, is_bfloat16
+        self.multiply = bfloat16_product if is_bfloat16 else product
+        self.dtype = torch.bfloat16 if is_bfloat16 else start.dtype
         self.size = start.shape[-1]
-        # D, A* and a 1, perhaps zeros
+        # A row is D, A*, a 1, and zeros to fill it up.
         self.width = 2 * self.size + 1
         if self.size >= FILLED_FROM:
             per_row = ROW_BYTES // self.dtype.itemsize
@@ -59,31 +66,41 @@ class PastFeatures:
         self.pair[..., 2 * self.size] = 1.0
         beside = self.pair[..., self.size : 2 * self.size]
         beside.copy_(start)
-        self.start = start if is_rough else beside
+        self.start = start if is_bfloat16 else beside
         self.diff = self.pair[..., : self.size]
         if kept is not None:
             self.kept = kept
 
     @cached_property
     def kept(self) -> list[Tensor]:
-        """A*'A* of each region, (H + 1, H + 1), A* with a last column of 1."""
-        with_one = (self._with_one(region).flatten(-3, -2) for region in self.regions)
-        return [a.mT @ a for a in with_one]
+        """A*'A* of each region, (H + 1, H + 1), with A*'s last column of ones."""
+        rows = (self._with_one(region).flatten(-3, -2) for region in self.regions)
+        return [a.mT @ a for a in rows]
 
     @cached_property
     def kept_by_task(self) -> list[Tensor]:
-        """The same for every past task, (t, H + 1, H + 1): needed for subsets alone."""
-        with_one = (self._with_one(region).transpose(-3, -2) for region in self.regions)
-        return [a.mT @ a for a in with_one]
+        """A*'A* of each region and past task, (t, H + 1, H + 1); only subsets need it."""
+        rows = (self._with_one(region).transpose(-3, -2) for region in self.regions)
+        return [a.mT @ a for a in rows]
 
     def _with_one(self, chunks: slice) -> Tensor:
-        return F.pad(self.start[..., chunks, :, :], (0, 1), value=1.0)
+        return with_one(self.start[..., chunks, :, :])
 
     def of_tasks(self, select: Select) -> "PastFeatures":
-        """Those of some past tasks, which `select` takes from a tensor's dimension."""
+        """Give the features of some past tasks.
+
+        Args:
+            select: takes these tasks' part of a tensor along the dimension given.
+        """
         kept = [select(each, -3).sum(-3) for each in self.kept_by_task]
-        embeddings, start = select(self.embeddings, -2), select(self.start, -2)
-        return PastFeatures(embeddings, start, self.regions, self.activation, self.is_rough, kept)
+        return PastFeatures(
+            select(self.embeddings, -2),
+            select(self.start, -2),
+            self.regions,
+            self.activation,
+            self.is_bfloat16,
+            kept,
+        )
 
     def _blocks(self) -> list[slice]:
         num_chunks = self.start.shape[-3]
@@ -98,14 +115,14 @@ class PastFeatures:
         )
 
     def move(self, lower: Theta) -> tuple[Hidden | None, list[Tensor]]:
-        """To the features at other parameters.
+        """Compute D at other parameters.
 
         Args:
             lower: all parameters of the hypernetwork but the output layer.
 
         Returns:
-            The hidden layers, if there is one block, and of each region D' [D, A*, 1],
-            (H, 2 H + 1).
+            The hidden layers, or None if there are several blocks; and D' [D, A*, 1] of each
+            region, (H, 2 H + 1).
         """
         blocks = self._blocks()
         for block in blocks:
@@ -119,21 +136,23 @@ class PastFeatures:
     def _write_diff(self, hidden: Hidden, block: slice) -> None:
         features, start = hidden.layers[-1], self.start[..., block, :, :]
         diff = self.diff[..., block, :, :]
-        if self.is_rough and self.activation.needs_sign:
+        if self.is_bfloat16 and ACTIVATIONS[self.activation].needs_sign:
             hidden.layers[-1] = features.to(self.dtype)
-            diff.copy_(features.sub_(start))  # one operation on two types is slower than three
+            # Subtracting first and converting then is faster than one operation on two types.
+            diff.copy_(features.sub_(start))
         else:
             torch.sub(features, start, out=diff)
 
     def gradients(
         self, lower: Theta, hidden: Hidden | None, factors: list[Tensor], tail: Tensor | None
     ) -> Theta:
-        """Of a function of D for `lower`.
+        """Compute the gradient for `lower` of a function of D.
 
         Args:
-            lower, hidden: what `move` took and gave.
-            factors: of each region, (2 H + 1, H): [D, A*, 1] @ factor is the gradient for D.
-            tail: (chunks, t, H), more of it for the last chunks.
+            lower: what `move` was given.
+            hidden: what `move` returned.
+            factors: (2 H + 1, H) for each region; [D, A*, 1] @ factor is the gradient for D.
+            tail: (chunks, t, H), added to the gradient for D of the last chunks.
         """
         grad = self._for_diff(factors, tail)
         if hidden is not None:
@@ -148,6 +167,7 @@ class PastFeatures:
         return grads
 
     def _for_diff(self, factors: list[Tensor], tail: Tensor | None) -> Tensor:
+        """Gradient for D, (K, t, H); arguments as `gradients`'."""
         grad = self.start.new_empty(self.start.shape, dtype=self.dtype)
         for region, factor in zip(self.regions, factors, strict=True):
             pair = self.pair[..., region, :, :].flatten(-3, -2)

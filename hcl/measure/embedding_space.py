@@ -66,7 +66,7 @@ def accuracy_over_embeddings(
     at_once = max(1, WEIGHTS_AT_ONCE // method.num_target_weights())
     found = []
     for part in embeddings.split(at_once):
-        weights = hypernet.hypernet(part)
+        weights = hypernet.generate(part)
         scores = [
             _accuracies(method, weights, x, y, task_id)
             for (x, y), task_id in zip(data, task_ids, strict=True)

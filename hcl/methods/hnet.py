@@ -47,7 +47,7 @@ class Hnet(Method):
                 " generates all weights; set method/generate to a part or lora(RANK), or leave"
                 " target/weights out"
             )
-        self.target = TargetNetwork(network, self.generated)
+        self.target = TargetNetwork(network, self.generated, setup.config.train.kernels)
         self.target.is_differentiated_twice = self.config.lookahead == "full"
         self.task_hypernet = self._make_hypernets([size for _, size in groups])
         # The target runs with these very parameters, on whatever device they are.

@@ -26,25 +26,29 @@ class TargetNetwork:
     Args:
         module: the architecture; it is copied, its weights are dropped.
         generated: says what the vector holds; None for all weights.
+        kernels: "plain" for torch's own operations alone, see `train/kernels`.
 
     Attributes:
         num_weights: length of the vector.
         shared: weights that are not generated, by name.
         initial_buffers: running statistics etc. that a new network starts with.
         layer_sizes: (outputs, inputs) of each layer, where the module is linear layers with ReLUs
-            between, all generated: such networks have faster paths. None for others.
+            between, all generated: such networks have faster paths. None for others, and plain.
         is_differentiated_twice: set it where a gradient of a gradient is needed (the lookahead
             "full"): the fast path has first derivatives alone.
     """
 
-    def __init__(self, module: nn.Module, generated: Generated | None = None) -> None:
+    def __init__(
+        self, module: nn.Module, generated: Generated | None = None, kernels: str = "fast"
+    ) -> None:
         self.initial_buffers = {k: b.detach().clone() for k, b in module.named_buffers()}
         self.generated = generated or Generated(module, "all", 0)
         self.module = copy.deepcopy(module).to("meta")
         self.num_weights = self.generated.num_weights
         self.shared: Weights = dict(self.generated.shared)
         is_whole = list(self.generated.shapes) == self.generated.names
-        self.layer_sizes = sizes_of(module) if is_whole and not self.initial_buffers else None
+        is_fast = kernels == "fast" and is_whole and not self.initial_buffers
+        self.layer_sizes = sizes_of(module) if is_fast else None
         self.is_differentiated_twice = False
 
     def train(self, mode: bool) -> None:

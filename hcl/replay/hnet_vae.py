@@ -48,7 +48,8 @@ class HnetVae(ReplayModel):
         self.decoder = TargetNetwork(
             vae.decoder(
                 config.latent_size, config.condition_size, config.decoder_sizes, input_shape
-            )
+            ),
+            kernels=train.kernels,
         )
         self.task_hypernet = TaskHypernet(
             self.decoder.num_weights, max(1, num_tasks - 1), config.decoder_hypernet(), train, seed

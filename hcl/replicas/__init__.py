@@ -1,5 +1,5 @@
-"""Seeds of one configuration trained as a batch, for GPUs."""
+"""Replicas, that is seeds of one configuration, trained together. Made for GPUs."""
 
-from hcl.replicas.batch_learner import Replica, run_replicas
+from hcl.replicas.learner import Replica, run_replicas
 
 __all__ = ["Replica", "run_replicas"]

@@ -1,4 +1,4 @@
-"""Which trials can be trained together, as a batch. Torch-free."""
+"""Groups of trials that can be trained together as replicas. Torch-free."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ from hcl.config import SPEED_ONLY, ConfigError, TrialConfig
 MAY_DIFFER = ("seed", "method/beta", "train/lr")
 
 
-def lots(configs: Sequence[TrialConfig]) -> list[list[int]]:
-    """Indices of the trials to train at a time: each its own, or up to `train/num_replicas`."""
+def group_replicas(configs: Sequence[TrialConfig]) -> list[list[int]]:
+    """Group the indices of trials that differ as replicas may, up to `train/num_replicas` each."""
     alike: dict[str, list[int]] = {}
     for i, config in enumerate(configs):
         alike.setdefault(str(_shared(config)), []).append(i)
@@ -19,14 +19,14 @@ def lots(configs: Sequence[TrialConfig]) -> list[list[int]]:
     return found
 
 
-def check_lot(configs: Sequence[TrialConfig]) -> None:
-    """Refuse trials that cannot be trained as a batch.
+def check_replicas(configs: Sequence[TrialConfig]) -> None:
+    """Refuse trials that cannot be trained together.
 
     Raises:
-        ConfigError: names the method, or what differs.
+        ConfigError: with the method or setting that trains one seed at a time, or what differs.
     """
     first = configs[0]
-    if len(configs) > 1 and (why := first.no_replicas()):
+    if why := first.no_replicas():
         raise ConfigError([f"{reason}; train them one after the other" for reason in why])
     mine = _shared(first)
     for other in map(_shared, configs[1:]):

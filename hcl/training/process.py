@@ -1,18 +1,22 @@
 """Device, threads, kernels and versions of the process that trains."""
 
+import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 
 import numpy
 import torch
 
 from hcl.config import ConfigError
-from hcl.kernels.malloc import keep_freed_memory
 from hcl.kernels.matmul import fastest_float32
 from hcl.results import NUMERICS_VERSION
 from hcl.training.trial import Runtime
+
+# glibc, malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
 
 @contextmanager
@@ -65,3 +69,19 @@ def versions(runtime: Runtime) -> dict[str, str]:
         "device": name,
         "threads": str(torch.get_num_threads()),
     }
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let freed tensors be used again without asking the operating system, from now on.
+
+    Otherwise every tensor above 32 MB at most is mapped anew when it is made, and each of its
+    pages is cleared when it is first written. Nothing is done where the C library is not glibc.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(M_MMAP_MAX, 0)
+    mallopt(M_TRIM_THRESHOLD, -1)
+    mallopt(M_ARENA_MAX, 1)  # a thread's own arena (Ray trains in a thread) cannot hold much

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcl.config import TrialConfig
-from hcl.replicas.groups import lots
+from hcl.replicas.groups import group_replicas
 from hcl.results import NUMERICS_VERSION, Result, TaskReport
 from hcl.storage.shared_classifier import TAKES, classifier_digest
 from sweeps.cluster.connection import cluster, set_environment
@@ -91,7 +91,9 @@ def run_cells(
         if waiting:
             with Interrupt() as interrupt:
                 todo = share_classifiers(list(waiting.values()))
-                together = [[todo[i] for i in lot] for lot in lots([c.config for c in todo])]
+                together = [
+                    [todo[i] for i in lot] for lot in group_replicas([c.config for c in todo])
+                ]
                 _schedule(together, folder, place, console, address, settings)
             if interrupt.requested:
                 raise KeyboardInterrupt

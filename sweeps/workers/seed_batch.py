@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcl.config import TrialConfig
-from hcl.replicas.groups import lots
+from hcl.replicas.groups import group_replicas
 from hcl.results import Progress, Result, TaskReport
 from sweeps.records.disk_full import is_full, no_space
 from sweeps.records.folder import only_process
@@ -49,7 +49,7 @@ class Seed:
 
 def in_lots(seeds: Sequence[Seed]) -> list[list[Seed]]:
     """Those to train at a time: up to `train/num_replicas` that are alike."""
-    return [[seeds[i] for i in lot] for lot in lots([seed.config for seed in seeds])]
+    return [[seeds[i] for i in lot] for lot in group_replicas([seed.config for seed in seeds])]
 
 
 def train_lot(

@@ -21,9 +21,10 @@ def theta_of(reference: Reference) -> list[torch.Tensor]:
     return [*hidden, output_layer(weight, bias)]
 
 
+@pytest.mark.parametrize("kernels", ["plain", "fast"])
 @pytest.mark.parametrize("num_past", [0, 1, 3])
-def test_reference_takes_the_same_steps(num_past: int) -> None:
-    reference, method = Reference(TINY, num_past), ours(TINY, num_past)
+def test_reference_takes_the_same_steps(num_past: int, kernels: str) -> None:
+    reference, method = Reference(TINY, num_past), ours(TINY, num_past, kernels=kernels)
     learned = method.task_hypernet
     with torch.no_grad():
         for mine, theirs in zip(learned.hypernet.theta(), theta_of(reference), strict=True):

@@ -1,4 +1,4 @@
-"""CandidateAdam against torch's Adam, and the gradient through the lookahead by differences."""
+"""Both Adams against torch's Adam, and the gradient through the lookahead by differences."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +11,11 @@ from tiny import assert_same, batch, build, learn, trial
 from torch import Tensor
 
 from hcl.hypernets import CandidateAdam
+from hcl.hypernets.candidate_adam import candidate
+from hcl.kernels.fast_adam import FastAdam
+
+ADAMS = pytest.mark.parametrize("adam", [CandidateAdam, FastAdam])
+Adam = CandidateAdam | FastAdam
 
 
 @pytest.fixture(autouse=True)
@@ -29,17 +34,20 @@ def some_grads(scale: float = 1.0) -> list[Tensor]:
     return [scale * torch.randn(shape) for shape in SHAPES]
 
 
+@ADAMS
 @settings(max_examples=30)
 @given(
     lr=st.floats(1e-5, 1.0),
     betas=st.tuples(st.floats(0, 0.999), st.floats(0, 0.999)),
     exponent=st.integers(-12, 3),
 )
-def test_steps_of_adam(lr: float, betas: tuple[float, float], exponent: int) -> None:
+def test_steps_of_adam(
+    adam: type[Adam], lr: float, betas: tuple[float, float], exponent: int
+) -> None:
     start = some_grads()
     mine = [p.clone() for p in start]
     theirs = [p.clone().requires_grad_() for p in start]
-    optimizer = CandidateAdam(mine, lr, betas)
+    optimizer = adam(mine, lr, betas)
     reference = torch.optim.Adam(theirs, lr=lr, betas=betas)
     for _ in range(5):
         grads = some_grads(10.0**exponent)
@@ -51,46 +59,59 @@ def test_steps_of_adam(lr: float, betas: tuple[float, float], exponent: int) -> 
             torch.testing.assert_close(p, q.detach(), rtol=1e-12, atol=1e-12 * lr)
 
 
-def test_candidate_is_the_coming_step_and_changes_nothing() -> None:
+@ADAMS
+def test_the_candidate_is_the_coming_step_and_changes_nothing(adam: type[Adam]) -> None:
     params = some_grads()
-    optimizer = CandidateAdam(params, lr=0.1)
+    optimizer = adam(params, lr=0.1)
     for _ in range(4):
         grads, before = some_grads(), [p.clone() for p in params]
         state = copy_of(optimizer.state_dict())
-        steps = optimizer.candidate(grads)
-        after = [p.clone() for p in optimizer.after_step(grads)]
-        differentiable = optimizer.differentiable_candidate(grads)
+        after = [p.clone() for p in optimizer.ahead(grads)]
+        steps = candidate(optimizer, grads)
         assert_same(optimizer.state_dict(), state)
         assert_same(params, before)
         optimizer.step(grads)
         assert_same(params, after)
-        for old, new, step, same in zip(before, after, steps, differentiable, strict=True):
-            assert torch.equal(new - old, step)
-            torch.testing.assert_close(same, step, rtol=1e-12, atol=1e-15)
+        for old, new, step in zip(before, after, steps, strict=True):
+            torch.testing.assert_close(step, new - old, rtol=1e-12, atol=1e-15)
+
+
+@ADAMS
+def test_a_step_on_the_sum_of_two_gradients(adam: type[Adam]) -> None:
+    start = some_grads()
+    mine, theirs = (adam([p.clone() for p in start], lr=0.1) for _ in range(2))
+    for _ in range(3):
+        grads, more = some_grads(), some_grads()
+        theirs.step([g + m for g, m in zip(grads, more, strict=True)])
+        mine.step(grads, more)
+        assert_same(mine.params, theirs.params)
 
 
 def copy_of(state: dict[str, Any]) -> dict[str, Any]:
     return {k: [t.clone() for t in v] if isinstance(v, list) else v for k, v in state.items()}
 
 
-def test_params_and_steps_share_storage() -> None:
+@ADAMS
+def test_params_and_steps_share_storage(adam: type[Adam]) -> None:
     layer = torch.nn.Linear(2, 2)
-    optimizer = CandidateAdam(list(layer.parameters()), lr=0.1)
+    optimizer = adam(list(layer.parameters()), lr=0.1)
     before = layer.weight.detach().clone()
     optimizer.step([torch.ones(2, 2), torch.ones(2)])
     assert torch.equal(layer.weight, before + layer.weight.detach() - before)
     assert (layer.weight < before).all()
 
 
-def test_state_round_trip() -> None:
+@ADAMS
+def test_state_round_trip(adam: type[Adam]) -> None:
     params = some_grads()
-    one = CandidateAdam(params, lr=0.1)
+    one = adam(params, lr=0.1)
     for _ in range(3):
         one.step(some_grads())
-    other = CandidateAdam([p.clone() for p in params], lr=0.1)
+    other = adam([p.clone() for p in params], lr=0.1)
     other.load_state_dict(copy_of(one.state_dict()))
     grads = some_grads()
-    assert_same(one.candidate(grads), other.candidate(grads))
+    assert_same(candidate(one, grads), candidate(other, grads))
+    assert_same(one.ahead(grads), other.ahead(grads))
 
 
 @pytest.mark.parametrize("num_steps", [0, 1, 4])
@@ -100,7 +121,7 @@ def test_gradient_of_the_candidate(num_steps: int) -> None:
         optimizer.step([torch.randn(5)])
 
     def step(grad: Tensor) -> Tensor:
-        return optimizer.differentiable_candidate([grad])[0]
+        return candidate(optimizer, [grad])[0]
 
     grad = torch.tensor([1.0, -0.5, 0.3, 2.0, -1.2], requires_grad=True)
     # The first step is -lr * sign(grad) up to epsilon: its slope is nearly, and correctly, none.
@@ -111,7 +132,7 @@ def test_gradient_of_the_candidate_where_nothing_ever_moved() -> None:
     """A dead unit has gradient 0 and second moment 0: 0 / 0 must not become NaN."""
     optimizer = CandidateAdam([torch.zeros(3)], lr=0.1)
     grad = torch.tensor([0.0, 1.0, 0.0], requires_grad=True)
-    (step,) = optimizer.differentiable_candidate([grad])
+    (step,) = candidate(optimizer, [grad])
     (slope,) = torch.autograd.grad(step.sum(), grad)
     assert step.isfinite().all() and slope.isfinite().all() and step[0] == 0
 
@@ -128,10 +149,14 @@ def slope_at(value: Callable[[], float], p: Tensor, index: int, eps: float = 1e-
     return (values[0] - values[1]) / (2 * eps)
 
 
+@pytest.mark.parametrize("kernels", ["plain", "fast"])
 @pytest.mark.parametrize("chunk_size", [0, 17])
-def test_full_lookahead_is_the_gradient_of_penalty_at_theta_plus_delta(chunk_size: int) -> None:
+def test_full_lookahead_is_the_gradient_of_penalty_at_theta_plus_delta(
+    chunk_size: int, kernels: str
+) -> None:
     config = trial(
         "hnet",
+        train__kernels=kernels,
         method__lookahead="full",
         method__activation="sigmoid",
         method__hidden_sizes=[2],
@@ -155,7 +180,7 @@ def test_full_lookahead_is_the_gradient_of_penalty_at_theta_plus_delta(chunk_siz
         return list(torch.autograd.grad(loss, theta, **how))
 
     def penalty() -> float:
-        steps = owner.optimizer.candidate(task_grads())
+        steps = candidate(owner.optimizer, task_grads())
         at = [p.detach() + step for p, step in zip(theta, steps, strict=True)]
         return 0.7 * owner.regularizer(at).item()
 
@@ -168,15 +193,17 @@ def test_full_lookahead_is_the_gradient_of_penalty_at_theta_plus_delta(chunk_siz
     assert slopes[-1].abs().max() > 0
 
 
+@pytest.mark.parametrize("kernels", ["plain", "fast"])
 @pytest.mark.parametrize("lookahead", ["off", "detached"])
-def test_where_the_penalty_is_taken(lookahead: str) -> None:
-    method, data = build(trial("hnet", method__lookahead=lookahead, method__beta=2.0))
+def test_where_the_penalty_is_taken(lookahead: str, kernels: str) -> None:
+    settings = {"method/lookahead": lookahead, "method/beta": 2.0, "train/kernels": kernels}
+    method, data = build(trial("hnet", **settings))
     for task_id in range(2):
         learn(method, data, task_id)
     owner = method.task_hypernet
     theta = [p.detach() for p in owner.hypernet.theta()]
     grads = [torch.randn_like(p) for p in theta]
-    steps = owner.optimizer.candidate(grads)
+    steps = candidate(owner.optimizer, grads)
     at = theta if lookahead == "off" else [p + s for p, s in zip(theta, steps, strict=True)]
     at = [p.clone().requires_grad_() for p in at]
     value, slopes = owner.penalty_and_grads(grads)
@@ -188,14 +215,15 @@ def test_where_the_penalty_is_taken(lookahead: str) -> None:
     assert all(p.requires_grad and p.grad is None for p in owner.hypernet.theta())
 
 
-def test_gradients_may_lie_in_memory_as_they_like() -> None:
+@ADAMS
+def test_gradients_may_lie_in_memory_as_they_like(adam: type[Adam]) -> None:
     """torch's fused kernel reads them in the order of memory."""
     torch.manual_seed(0)
     start, grad = torch.randn(3, 4), torch.randn(4, 3).T
     ends = []
     for g in (grad, grad.contiguous()):
-        optimizer = CandidateAdam([start.clone()], lr=0.1)
-        ahead = optimizer.after_step([g])[0].clone()
+        optimizer = adam([start.clone()], lr=0.1)
+        ahead = optimizer.ahead([g])[0].clone()
         optimizer.step([g])
         assert torch.equal(ahead, optimizer.params[0])
         ends.append(ahead)

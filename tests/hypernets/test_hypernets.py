@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hcl.config import TrialConfig
 from hcl.hypernets import Hypernet
-from hcl.kernels.hidden_layers import ACTIVATIONS, Hidden
+from hcl.hypernets.hypernet import ACTIVATIONS
 from hcl.methods import Setup
 from hcl.methods.hnet import Hnet
 from hcl.scenario import OutputLayout
@@ -63,36 +63,6 @@ def test_all_tasks_in_one_call(
     for mine, embedding in zip(weights, embeddings, strict=True):
         theirs = word_by_word(hypernet, embedding, activation)
         torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14)
-
-
-@settings(max_examples=60)
-@given(
-    hidden_sizes=st.lists(st.integers(1, 5), max_size=3),
-    activation=st.sampled_from(sorted(ACTIVATIONS)),
-    chunk_size=st.integers(1, 10),
-    chunks_first=st.booleans(),
-    num_replicas=st.integers(0, 3),
-)
-def test_gradients_of_hidden_layers_are_autograds(
-    hidden_sizes: list[int],
-    activation: str,
-    chunk_size: int,
-    chunks_first: bool,
-    num_replicas: int,
-) -> None:
-    torch.manual_seed(0)
-    hypernet = Hypernet(20, 3, 2, chunk_size, tuple(hidden_sizes), activation)
-    front = (num_replicas,) * (num_replicas > 0)
-    lower = [torch.randn(*front, *p.shape, requires_grad=True) for p in hypernet.theta()[:-1]]
-    embeddings = torch.randn(*front, 4, 3, requires_grad=True)
-    hidden = Hidden.of(embeddings, lower, hypernet.activation, chunks_first)
-    last = hidden.layers[-1]
-    grad = torch.randn_like(last)
-    *theirs, of_embeddings = torch.autograd.grad(last, [*lower, embeddings], grad)
-    with torch.no_grad():
-        mine, own = hidden.gradients(grad)
-    for a, b in zip([*mine, own], [*theirs, of_embeddings], strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
 def test_other_parameters_than_its_own() -> None:

@@ -62,7 +62,7 @@ def test_the_same_steps(
         reg_tasks=reg_tasks,
     )
     mine, theirs = (stepped(c, num_weights, config, past) for c in ("on", "off"))
-    assert mine.thin_step is not None and theirs.thin_step is None
+    assert mine.compiled_step is not None and theirs.compiled_step is None
     for p, q in zip(mine.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-5)
     moments = [(t.optimizer.first + t.optimizer.second) for t in (mine, theirs)]
@@ -134,7 +134,7 @@ def test_where_it_does_not_apply() -> None:
         config = HypernetConfig(**{"hidden_sizes": (4,), "chunk_size": 50, **changes})
         learned = TaskHypernet(200, 3, config, TrainConfig(compile="on"), seed=0)
         learned.start_task(num_past)
-        return learned.thin_step
+        return learned.compiled_step
 
     assert (step_of() is None) == (KERNEL is None)
     assert step_of(num_past=0) is None  # nothing to regularize
@@ -146,7 +146,7 @@ def test_where_it_does_not_apply() -> None:
 def test_no_compiler_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A whole training without one: tests/kernels/test_compiled_adam.py."""
+    """A whole training without one: tests/kernels/test_compiled_step.py."""
     monkeypatch.setenv("CXX", "/nowhere/c++ -v")
     one_pass._compile.cache_clear()
     try:

@@ -9,12 +9,12 @@ from tiny import VARIANTS, batch, build, learn, variant
 from torch import Tensor, nn
 
 from hcl.benchmarks import load
-from hcl.hypernets.candidate_adam import CandidateAdam
+from hcl.kernels.fast_adam import FastAdam
 from hcl.measure.needs import resource_needs
 from hcl.methods import Method
 
 # What a method holds beside its memory of the past: optimizers, random generators, settings.
-OTHERS = (torch.optim.Optimizer, CandidateAdam, torch.Generator, nn.Parameter)
+OTHERS = (torch.optim.Optimizer, FastAdam, torch.Generator, nn.Parameter)
 
 
 def held(value: Any, seen: dict[int, Any]) -> Iterator[Tensor]:

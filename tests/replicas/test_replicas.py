@@ -10,11 +10,11 @@ from tiny import ITERATIONS, batch, build, go, trial, variant
 
 from hcl import Result, TrainingDiverged, TrialConfig
 from hcl.config import ConfigError
-from hcl.kernels import hidden_layers
+from hcl.kernels import matmul
 from hcl.methods.hnet import Hnet
 from hcl.replicas import Replica, run_replicas
-from hcl.replicas.groups import lots
-from hcl.replicas.hnet_stack import HnetStack
+from hcl.replicas.groups import group_replicas
+from hcl.replicas.hnet_replicas import HnetReplicas
 from hcl.results import Progress, TaskReport
 from hcl.storage import checkpoint
 from hcl.training.trial import Runtime
@@ -64,7 +64,7 @@ def test_steps_are_those_of_each_alone(
     name: str, count: int, is_large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In float64, beta and learning rate different: parameters, moments, streams, losses."""
-    monkeypatch.setattr(hidden_layers, "LARGE", -1 if is_large else 10**9)
+    monkeypatch.setattr(matmul, "LARGE", -1 if is_large else 10**9)
     torch.set_default_dtype(torch.float64)
     try:
         configs = [variant(name, **different) for different in DIFFERENT[:count]]
@@ -74,18 +74,18 @@ def test_steps_are_those_of_each_alone(
             for method in [*mine, *alone]:
                 method.start_task(task)
                 method.train()
-            stack = HnetStack(mine)
+            shared = HnetReplicas(mine)
             for step in range(4):
                 batches = [
                     batch(benchmark, method, task.task_id, 16 * step + i)
                     for i, method in enumerate(mine)
                 ]
                 xs, ys = zip(*batches, strict=True)
-                losses = stack.train_step(torch.stack(xs), torch.stack(ys))
+                losses = shared.train_step(torch.stack(xs), torch.stack(ys))
                 for i, method in enumerate(alone):
                     expected = method.train_step(*batches[i])
                     assert_near({k: v[i] for k, v in losses.items()}, expected, 1e-8, 1e-12)
-            stack.write_back()
+            shared.write_back()
             for one, other in zip(mine, alone, strict=True):
                 assert_near(dict(one.state_dict()), dict(other.state_dict()), 1e-6, 1e-9)
     finally:
@@ -206,6 +206,8 @@ def test_the_process_keeps_its_own_random_state() -> None:
         (seeds(1, 2, name="hnet-full"), "lookahead full"),
         ([trial("hnet"), trial("hnet", method__embedding_size=5)], "method/embedding_size"),
         ([trial("hnet"), trial("hnet", train__iterations=7)], "train/iterations differ"),
+        (seeds(1, 2, train__kernels="plain"), "train/kernels plain train one at a time"),
+        (seeds(1, train__kernels="plain"), "train/kernels plain train one at a time"),
     ],
 )
 def test_what_cannot_be_a_batch_is_refused(configs: list[TrialConfig], words: str) -> None:
@@ -224,10 +226,10 @@ def test_the_setting_is_in_no_digest() -> None:
     assert variant("hnet", train__num_replicas=4).digest() == variant("hnet").digest()
 
 
-def test_lots_are_of_one_configuration_and_not_too_large() -> None:
+def test_groups_are_of_one_configuration_and_not_too_large() -> None:
     configs = [
         *seeds(1, 2, 3, 4, 5, train__num_replicas=2),
         *seeds(1, 2, train__num_replicas=3, method__reg_tasks=1),
         trial("si"),
     ]
-    assert lots(configs) == [[0, 1], [2, 3], [4], [5, 6], [7]]
+    assert group_replicas(configs) == [[0, 1], [2, 3], [4], [5, 6], [7]]

@@ -14,7 +14,7 @@ from hcl import benchmarks
 from hcl.config import TrialConfig
 from hcl.config.methods import METHOD_CONFIGS
 from hcl.config.train import TrainConfig
-from hcl.hypernets import CandidateAdam
+from hcl.kernels.fast_adam import FastAdam
 from hcl.methods import METHODS
 from hcl.results import Progress
 from hcl.storage import checkpoint
@@ -38,7 +38,7 @@ def rates_of(made: torch.nn.Module) -> list[float]:
         for value in [*vars(part).values(), *getattr(part, "_modules", {}).values()]:
             if isinstance(value, torch.optim.Optimizer):
                 found += [group["lr"] for group in value.param_groups]
-            elif isinstance(value, CandidateAdam):
+            elif isinstance(value, FastAdam):
                 found.append(value.lr)
             elif isinstance(value, torch.nn.Module):
                 waiting.append(value)

@@ -3,34 +3,34 @@
 import torch
 from torch import Tensor
 
-from hcl.kernels.hidden_layers import is_large
+from hcl.kernels.matmul import is_large
 from hcl.methods.hnet import Hnet
-from hcl.replicas.hypernet_stack import TaskHypernetStack
+from hcl.replicas.hypernet_replicas import HypernetReplicas
 
 
-class HnetStack:
+class HnetReplicas:
     """`Hnet`s of one configuration but for seed, beta and learning rate, at the same step.
 
-    The replicas stand still until `write_back`.
+    The methods themselves stay as they are until `write_back`.
 
     Args:
-        replicas: after their `start_task` of the same task.
+        replicas: the methods, after their `start_task` of the same task.
     """
 
     def __init__(self, replicas: list[Hnet]) -> None:
         first = replicas[0]
         self.target, self.layout, self.task_id = first.target, first.layout, first.task_id
-        self.hypernets = TaskHypernetStack([r.one_hypernet for r in replicas])
+        self.hypernets = HypernetReplicas([r.one_hypernet for r in replicas])
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """One update of every replica on its own batch.
+        """Update every replica once, on its own batch.
 
         Args:
             x: (R, B, *input_shape).
-            y: (R, B), as `Method.train_step`'s.
+            y: (R, B), as in `Method.train_step`.
 
         Returns:
-            As `Method.train_step`'s, (R,) each.
+            Losses by name as `Method.train_step` gives them, (R,) each.
         """
         weights = self.hypernets.current()
         if is_large(x, weights[:, None]):
@@ -46,5 +46,5 @@ class HnetStack:
         return self.layout.head_cross_entropy(logits, y, self.task_id)
 
     def write_back(self) -> None:
-        """Give every replica what it has learned."""
+        """Write what the replicas have learned to the methods."""
         self.hypernets.write_back()

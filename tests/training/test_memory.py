@@ -8,7 +8,7 @@ import pytest
 PROGRAM = """
 import sys, torch
 if sys.argv[1] == "keep":
-    from hcl.kernels.malloc import keep_freed_memory
+    from hcl.training.process import keep_freed_memory
     keep_freed_memory()
 large = torch.ones(20_000_000)  # 80 MB, above every threshold of glibc
 heap = next(line for line in open("/proc/self/maps") if line.rstrip().endswith("[heap]"))
