@@ -1,8 +1,9 @@
 """The numbers of tiny trainings of every method, to notice when a change moves them.
 
-    python tests/canary.py --write    stores them in tests/data/canary.json
+    python tests/canary.py --add      stores those of new methods in tests/data/canary.json
+    python tests/canary.py --write    stores all anew, only together with a raised NUMERICS_VERSION
 
-`test_canary.py` compares them. They are stored anew only together with a raised NUMERICS_VERSION.
+`test_canary.py` compares them.
 """
 
 import json
@@ -130,8 +131,9 @@ def _floats(value: Any) -> Iterator[Tensor]:
 if __name__ == "__main__":
     from hcl.results import NUMERICS_VERSION
 
-    if sys.argv[1:] != ["--write"]:
+    if sys.argv[1:] not in (["--add"], ["--write"]):
         sys.exit(__doc__)
-    found = {name: numbers(config) for name, config in trials().items()}
+    old = json.loads(STORED.read_text())["trials"] if sys.argv[1] == "--add" else {}
+    found = {name: old.get(name) or numbers(config) for name, config in trials().items()}
     document = {"numerics_version": NUMERICS_VERSION, "trials": found}
     STORED.write_text(json.dumps(document, indent=1) + "\n")

@@ -19,7 +19,7 @@ WHAT_TO_DO = (
 
 def test_the_stored_numbers_are_of_this_version() -> None:
     assert DOCUMENT["numerics_version"] == NUMERICS_VERSION, "python tests/canary.py --write"
-    assert DOCUMENT["trials"].keys() == TRIALS.keys(), "new trials: store their numbers too"
+    assert DOCUMENT["trials"].keys() == TRIALS.keys(), "new trials: python tests/canary.py --add"
 
 
 @pytest.mark.parametrize("name", TRIALS)
