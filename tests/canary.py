@@ -133,7 +133,8 @@ if __name__ == "__main__":
 
     if sys.argv[1:] not in (["--add"], ["--write"]):
         sys.exit(__doc__)
-    old = json.loads(STORED.read_text())["trials"] if sys.argv[1] == "--add" else {}
-    found = {name: old.get(name) or numbers(config) for name, config in trials().items()}
+    kept = json.loads(STORED.read_text())["trials"] if sys.argv[1] == "--add" else {}
+    new = {name: numbers(config) for name, config in trials().items() if name not in kept}
+    found = {name: kept.get(name) or new[name] for name in (*kept, *new) if name in trials()}
     document = {"numerics_version": NUMERICS_VERSION, "trials": found}
     STORED.write_text(json.dumps(document, indent=1) + "\n")

@@ -100,8 +100,8 @@ class Method(nn.Module, ABC):
 
     Everything that must survive a restart is in `state_dict()`: parameters and buffers are there
     by themselves; the rest (optimizers, random generators, tensors kept per task) goes into
-    `get_extra_state` as plain dicts, lists, numbers and tensors, because checkpoints are loaded
-    with `weights_only=True`. A plain attribute is lost. Random numbers come either from torch's
+    `get_extra_state` as plain dicts, lists, numbers and tensors: checkpoints are read without
+    running any code in them, so nothing else comes back. A plain attribute is lost. Random numbers come either from torch's
     global generators, which the loop saves, or from an own `hcl.seeding.generator`, whose state
     is then part of the extra state.
 

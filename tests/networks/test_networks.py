@@ -153,7 +153,7 @@ def test_xavier_leaves_norms_alone() -> None:
     ("values", "words"),
     [
         ({"target/network": "resnet17"}, "target/network: unknown network 'resnet17'; did you"),
-        ({"target/network": "qqq"}, "known: mlp, resnet32, zenkenet and torchvision's"),
+        ({"target/network": "qqq"}, f"known: {', '.join(NETWORKS)} and torchvision's"),
         ({"target/network": 3}, "target/network: unknown network 3"),
         (
             {"target/network": "resnet32", "target/hidden_sizes": [400]},
