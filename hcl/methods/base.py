@@ -101,9 +101,9 @@ class Method(nn.Module, ABC):
     Everything that must survive a restart is in `state_dict()`: parameters and buffers are there
     by themselves; the rest (optimizers, random generators, tensors kept per task) goes into
     `get_extra_state` as plain dicts, lists, numbers and tensors: checkpoints are read without
-    running any code in them, so nothing else comes back. A plain attribute is lost. Random numbers come either from torch's
-    global generators, which the loop saves, or from an own `hcl.seeding.generator`, whose state
-    is then part of the extra state.
+    running any code in them, so nothing else comes back. A plain attribute is lost. Random
+    numbers come either from torch's global generators, which the loop saves, or from an own
+    `hcl.seeding.generator`, whose state is then part of the extra state.
 
     Attributes:
         setup: what the method was built from.
