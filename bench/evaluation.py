@@ -24,9 +24,8 @@ from hcl.kernels.matmul import fastest_float32
 from hcl.methods.hnet import Hnet
 from hcl.training.batches import Batches
 from hcl.training.evaluate import inputs_at_once
-from hcl.training.learner import load_benchmark
-from hcl.training.process import keep_freed_memory
-from hcl.training.trial import Runtime
+from hcl.training.process import Runtime, keep_freed_memory
+from hcl.training.trial_state import load_benchmark
 
 RESULTS = Path(__file__).parent / "evaluation.json"
 SETTING, TASKS, ROUNDS, IMAGES = "p10", 10, 5, 30  # IMAGES: for the reference, in each round

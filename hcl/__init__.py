@@ -12,7 +12,7 @@ _HOME = {
     "Progress": "hcl.results",
     "Replica": "hcl.replicas",
     "Result": "hcl.results",
-    "Runtime": "hcl.training.learner",
+    "Runtime": "hcl.training.process",
     "TaskReport": "hcl.results",
     "TrainingDiverged": "hcl.training.learner",
     "TrialConfig": "hcl.config",

@@ -9,10 +9,9 @@ import torch
 from hcl import seeding
 from hcl.benchmarks.arrays import TaskData, TaskSplits
 from hcl.config import TrialConfig
-from hcl.training.batches import AnyBatches
-from hcl.training.learner import make_batches, start_trial
-from hcl.training.process import process_settings
-from hcl.training.trial import Runtime, Trial
+from hcl.training.batches import AnyBatches, make_batches
+from hcl.training.process import Runtime, process_settings
+from hcl.training.trial_state import TrialState, start_trial
 
 STEPS = 5  # timed per task, after one to warm up
 LONG = 10.0  # seconds; once the steps of a task have taken so long, no further one is timed
@@ -69,7 +68,7 @@ def probe(config: TrialConfig, runtime: Runtime | None = None) -> Probe:
     return Probe(times[0], times[-1], tuple(trial.num_steps(i) for i in range(len(tasks))))
 
 
-def _step_seconds(trial: Trial, batches: AnyBatches) -> float:
+def _step_seconds(trial: TrialState, batches: AnyBatches) -> float:
     """Time a few steps: their median, without the first unless it is the only one."""
     trial.method.train()
     times: list[float] = []

@@ -20,18 +20,11 @@ from hcl.methods.hnet import Hnet
 from hcl.replicas.groups import check_replicas
 from hcl.replicas.hnet_replicas import HnetReplicas
 from hcl.results import Progress, Result, TaskReport
-from hcl.training.learner import (
-    READ_EVERY,
-    TrainingDiverged,
-    finish_task,
-    load_benchmark,
-    make_batches,
-    result_of,
-    start_trial,
-    take_losses,
-)
-from hcl.training.process import process_settings
-from hcl.training.trial import Runtime, Trial
+from hcl.training.batches import make_batches
+from hcl.training.learner import READ_EVERY, TrainingDiverged, finish_task, take_losses
+from hcl.training.process import Runtime, process_settings
+from hcl.training.report import result_of
+from hcl.training.trial_state import TrialState, load_benchmark, start_trial
 
 
 @dataclass(frozen=True)
@@ -120,7 +113,7 @@ class _Running:
         return self.trial.tasks_learned, self.trial.step, has_penalty
 
     @contextmanager
-    def alone(self) -> Iterator[Trial]:
+    def alone(self) -> Iterator[TrialState]:
         """Lend the trial, with its random state in place of the process's."""
         with seeding.isolated("replicas"):
             seeding.set_global_state(self._random)

@@ -1,4 +1,4 @@
-"""Which samples a training step sees: a function of (seed, task, step), so nothing to restore."""
+"""Samples of each training step: a function of (seed, task, step), with no state to restore."""
 
 import torch
 from torch import Tensor
@@ -7,10 +7,11 @@ from hcl import seeding
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.benchmarks.augment import crop_and_flip
 from hcl.scenario import OutputLayout
+from hcl.training.trial_state import TrialState
 
 
 class Batches:
-    """Batches of one task: shuffled epochs, an epoch's incomplete last batch left out.
+    """Batches of one task: shuffled epochs; an epoch's incomplete last batch is left out.
 
     Args:
         task: where the samples come from.
@@ -26,7 +27,7 @@ class Batches:
         self._epoch = -1
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """x (B, *input_shape) in [0, 1] and y (B,), index of the right output unit."""
+        """Return x (B, *input_shape) in [0, 1] and y (B,), index of the right output unit."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             draws = seeding.generator(self.seed, "batches", self.task_id, epoch)
@@ -49,7 +50,7 @@ class MixedBatches:
         self.starts = self.ends - sizes
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """As `Batches.at`; samples of one task stand together."""
+        """Return x and y as `Batches.at` does; samples of one task stand together."""
         draws = seeding.generator(self.seed, "mixed", len(self.tasks), step)
         drawn = torch.randint(int(self.ends[-1]), (self.batch_size,), generator=draws)
         owner = torch.searchsorted(self.ends, drawn, right=True)
@@ -64,16 +65,28 @@ class MixedBatches:
 
 
 class AugmentedBatches:
-    """Another's batches with crops and flips, drawn for each step anew."""
+    """Batches of another kind, cropped and flipped; each step draws its own."""
 
     def __init__(self, batches: Batches | MixedBatches, seed: int, task_id: int) -> None:
         self.batches, self.seed, self.task_id = batches, seed, task_id
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """As `Batches.at`."""
+        """Return x and y as `Batches.at` does."""
         x, y = self.batches.at(step)
         draws = seeding.generator(self.seed, "augment", self.task_id, step)
         return crop_and_flip(x, draws), y
 
 
 AnyBatches = Batches | MixedBatches | AugmentedBatches
+
+
+def make_batches(trial: TrialState, task: TaskSplits) -> AnyBatches:
+    """Make the batches of a task; `at(step)` gives each."""
+    layout, train, seed = trial.method.layout, trial.config.train, trial.config.seed
+    batches: Batches | MixedBatches
+    if trial.method.trains_on_all_tasks:
+        tasks = trial.benchmark.tasks[: task.task_id + 1]
+        batches = MixedBatches(tasks, layout, train.batch_size, seed)
+    else:
+        batches = Batches(task, layout, train.batch_size, seed)
+    return AugmentedBatches(batches, seed, task.task_id) if train.augment else batches

@@ -1,16 +1,46 @@
-"""Rows of the accuracy matrix."""
+"""Scores of what has been learned: the rows of the accuracy matrices."""
 
 import torch
 from torch import Tensor
 
+from hcl import metrics
 from hcl.benchmarks.arrays import Benchmark, TaskData
 from hcl.config.methods import ScenarioName
 from hcl.methods.base import Method
+from hcl.training.trial_state import TrialState
 
 SPLITS = ("val", "test")
-# Inputs that are scored at once unless told otherwise, and values of them: 10,000 images of MNIST,
-# 2,700 of CIFAR, 55 of ImageNet's size. Bounds memory, not results.
+# Most inputs, and most values in them, that are scored at once where the trial does not say how
+# many: 10,000 images of MNIST, 2,700 of CIFAR, 55 of ImageNet's size. They bound memory and do not
+# change results.
 INPUTS_AT_ONCE, VALUES_AT_ONCE = 10_000, 2**23
+
+
+def score_tasks(trial: TrialState) -> dict[str, float]:
+    """Score all tasks learned so far and add a row to each of the trial's matrices.
+
+    Returns:
+        The rows and their means, as named metrics.
+    """
+    scores: dict[str, float] = {}
+    trial.method.eval()
+    # The task scenario last: it can use the weights that the others generate for all tasks.
+    for scenario in sorted(trial.config.eval_scenarios, key=lambda name: name == "task"):
+        rows = evaluate_row(
+            trial.method, trial.benchmark, scenario, trial.config.train.eval_batch_size
+        )
+        for split, (accuracies, inferred) in rows.items():
+            name = f"{split}/{scenario}"
+            trial.accuracy.setdefault(name, []).append(accuracies)
+            short = {"accuracy": "acc"}.get(trial.method.layout.score, trial.method.layout.score)
+            scores |= {f"{name}/{short}/task_{i:02d}": a for i, a in enumerate(accuracies)}
+            average = f"{name}/average_{trial.method.layout.score}"
+            scores[average] = sum(accuracies) / len(accuracies)
+            if inferred:
+                trial.inference.setdefault(name, []).append(inferred)
+                mean = metrics.task_inference_accuracy(inferred)
+                scores[f"{name}/task_inference_accuracy"] = mean
+    return scores
 
 
 @torch.no_grad()
@@ -23,7 +53,7 @@ def evaluate_row(
         method: in evaluation mode.
         benchmark: the task sequence.
         scenario: decides whether the task is given and which outputs compete.
-        batch_size: inputs at once; 0 as `inputs_at_once` has it.
+        batch_size: inputs at once; 0 = as many as `inputs_at_once` says.
 
     Returns:
         Split -> (accuracy on each task, share of each task's inputs whose task was inferred right;
@@ -47,8 +77,12 @@ def evaluate_row(
 def sum_scores(
     method: Method, data: TaskData, task_id: int, scenario: ScenarioName, batch_size: int
 ) -> Tensor:
-    """float64 (2,): scores (right answers) and right tasks over one task's inputs, by a method in
-    evaluation mode; the second is negative where no task is inferred."""
+    """Sum the scores of one task's inputs, by a method in evaluation mode.
+
+    Returns:
+        float64 (2,): scores (right answers, or squared errors), and inputs whose task was inferred
+        right; the second is negative where no task is inferred.
+    """
     layout = method.layout
     total = torch.zeros(2, dtype=torch.float64, device=data.x.device)
     at_once = batch_size or inputs_at_once(data.x)
@@ -61,5 +95,5 @@ def sum_scores(
 
 
 def inputs_at_once(x: Tensor) -> int:
-    """Of inputs (N, ...)."""
+    """Say how many of the inputs x (N, ...) to score at once."""
     return max(1, min(INPUTS_AT_ONCE, VALUES_AT_ONCE // max(1, x[0].numel())))

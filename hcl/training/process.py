@@ -1,11 +1,13 @@
-"""Device, threads, kernels and versions of the process that trains."""
+"""The process that trains: its device, threads, kernels and versions."""
 
 import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 import numpy
 import torch
@@ -13,7 +15,28 @@ import torch
 from hcl.config import ConfigError
 from hcl.kernels.matmul import fastest_float32
 from hcl.results import NUMERICS_VERSION
-from hcl.training.trial import Runtime
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How and where a trial runs; nothing here changes what it computes.
+
+    Attributes:
+        device: "cpu", "cuda", "cuda:1".
+        data_root: folder with the data sets; None = env HCL_DATA, else ~/.cache/hcl/data.
+        threads: CPU threads of torch; None = leave as it is. Equal threads, equal bits.
+        checkpoint_dir: where to write and look for checkpoints; None = none.
+        checkpoint_every: steps between checkpoints inside a task; 0 = at task boundaries only.
+        classifiers: folder in which trials share a classifier that is the same in both
+            (hcl.storage.shared_classifier); None = every trial trains its own.
+    """
+
+    device: str = "cpu"
+    data_root: Path | str | None = None
+    threads: int | None = None
+    checkpoint_dir: Path | str | None = None
+    checkpoint_every: int = 0
+    classifiers: Path | str | None = None
 
 # glibc, malloc.h
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
@@ -21,7 +44,11 @@ M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
 @contextmanager
 def process_settings(runtime: Runtime) -> Iterator[None]:
-    """Threads and kernels for the trial; one clear sentence where the device is not there."""
+    """Set threads and kernels for a trial, and put the threads back.
+
+    Raises:
+        ConfigError: there is no such device here, or fewer than one thread is asked for.
+    """
     check_device(runtime.device)
     if runtime.threads is not None and runtime.threads < 1:
         raise ConfigError(f"threads: must be >= 1 but got {runtime.threads}")
@@ -37,7 +64,7 @@ def process_settings(runtime: Runtime) -> Iterator[None]:
 
 
 def check_device(name: str) -> None:
-    """Before anything is trained.
+    """Refuse a device that is not here.
 
     Raises:
         ConfigError: there is no such device here.

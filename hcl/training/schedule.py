@@ -1,4 +1,4 @@
-"""How fast a task is learned at a time: steps, epochs, and the learning rate's way down."""
+"""Number of steps and learning-rate schedule of one task."""
 
 import math
 from bisect import bisect_right
@@ -8,27 +8,27 @@ from hcl.config.train import TrainConfig
 
 
 def num_steps(train: TrainConfig, num_samples: int) -> int:
-    """Training steps of a task with so many samples."""
+    """Count the training steps of a task with so many samples."""
     if not train.epochs:
         return train.iterations
     return max(1, round(train.epochs * epoch_length(train, num_samples)))
 
 
 def epoch_length(train: TrainConfig, num_samples: int) -> int:
-    """Whole batches in a task's data; an incomplete last one is left out."""
+    """Count the whole batches in a task's data; an incomplete last one is left out."""
     return num_samples // min(train.batch_size, num_samples)
 
 
 @dataclass
 class Plateau:
-    """Whether a task's validation score still rises. State of one task's training."""
+    """Memory of a task's validation scores: whether they still rise, and what to do about it."""
 
     best: float = -math.inf
     waited: int = 0  # epochs since then
     factor: float = 1.0  # of the learning rate
 
     def observe(self, score: float, train: TrainConfig) -> None:
-        """Take up the score after an epoch; higher is better."""
+        """Remember the score after an epoch (higher is better); lower the rate after a long wait."""
         if score > self.best:
             self.best, self.waited = score, 0
             return
@@ -38,14 +38,14 @@ class Plateau:
             self.waited = 0
 
 
-def learning_rate(train: TrainConfig, progress: float, plateau: Plateau) -> float:
-    """Of the next step.
+def learning_rate(train: TrainConfig, done: float, plateau: Plateau) -> float:
+    """Give the learning rate of the next step.
 
     Args:
         train: the schedule.
-        progress: steps already taken, as a part of the task's.
-        plateau: as it is now.
+        done: part of the task's steps already taken, 0 to 1.
+        plateau: the validation scores so far.
     """
-    passed = bisect_right(train.lr_steps, progress)
+    passed = bisect_right(train.lr_steps, done)
     rate = train.lr * (train.lr_factors[passed - 1] if passed else 1.0)
     return max(rate * plateau.factor, min(rate, train.plateau_min_lr))

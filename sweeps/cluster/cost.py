@@ -16,7 +16,7 @@ from sweeps.output.table import Table
 if TYPE_CHECKING:
     from hcl.benchmarks.arrays import Benchmark
     from hcl.measure.needs import ResourceNeeds
-    from hcl.training.trial import Runtime
+    from hcl.training.process import Runtime
 
 ROOM = 0.8  # share of the free memory that a probe may be expected to take
 _MIB = 2**20

@@ -175,7 +175,7 @@ def _plan(request: "Request") -> int:
     if not todo:
         return 0
     check_data(request, todo)
-    from hcl.training.trial import Runtime
+    from hcl.training.process import Runtime
 
     device = "cuda" if request.settings.gpus_per_trial else "cpu"
     runtime = Runtime(

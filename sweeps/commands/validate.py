@@ -20,8 +20,7 @@ def show_estimate(path: Path, device: str, data_root: Path | None) -> None:
     Raises:
         ConfigError: it is not valid, or its data are missing.
     """
-    from hcl.training.process import check_device
-    from hcl.training.trial import Runtime
+    from hcl.training.process import Runtime, check_device
     from sweeps.cluster import cost
 
     document = load_yaml(path)

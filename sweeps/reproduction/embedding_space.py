@@ -96,9 +96,8 @@ def _measure(request: Request, config: TrialConfig, checkpoints: Path) -> Grid:
     from hcl import seeding
     from hcl.measure.embedding_space import accuracy_over_embeddings, square_grid
     from hcl.methods.hnet import Hnet
-    from hcl.training.learner import start_trial
-    from hcl.training.process import process_settings
-    from hcl.training.trial import Runtime
+    from hcl.training.process import Runtime, process_settings
+    from hcl.training.trial_state import start_trial
 
     head = request.spec.head
     device = "cuda" if gpus(request.settings) else "cpu"

@@ -118,8 +118,8 @@ def check_data(request: Request, configs: Sequence[TrialConfig]) -> dict[str, st
     Raises:
         ConfigError: data or given weights are missing.
     """
-    from hcl.training.learner import load_benchmark
-    from hcl.training.trial import Runtime
+    from hcl.training.process import Runtime
+    from hcl.training.trial_state import load_benchmark
 
     runtime = Runtime(data_root=request.data_root)
     loaded: dict[Any, str] = {}

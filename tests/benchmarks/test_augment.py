@@ -12,8 +12,9 @@ from hcl.benchmarks.arrays import TaskData, TaskSplits
 from hcl.benchmarks.augment import PADDING, crop_and_flip
 from hcl.results import Progress
 from hcl.storage import checkpoint
-from hcl.training.learner import make_batches, start_trial
-from hcl.training.trial import Runtime
+from hcl.training.batches import make_batches
+from hcl.training.process import Runtime
+from hcl.training.trial_state import start_trial
 
 
 def one_by_one(x: Tensor, draws: torch.Generator) -> Tensor:

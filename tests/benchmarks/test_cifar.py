@@ -23,7 +23,7 @@ from hcl.config.methods import METHOD_CONFIGS
 from hcl.results import TaskReport
 from hcl.storage.files import DataError
 from hcl.training.learner import run
-from hcl.training.trial import Runtime
+from hcl.training.process import Runtime
 from sweeps.output.sample_grid import save_samples
 
 

@@ -7,8 +7,8 @@ from tiny import go, trial
 from hcl import seeding
 from hcl.measure.embedding_space import accuracy_over_embeddings, square_grid
 from hcl.methods.hnet import Hnet
-from hcl.training.learner import start_trial
-from hcl.training.trial import Runtime
+from hcl.training.process import Runtime
+from hcl.training.trial_state import start_trial
 
 
 @pytest.mark.parametrize("scenario", ["task", "class"])

@@ -7,7 +7,7 @@ import pytest
 from hcl.config import TrialConfig
 from hcl.config.methods import METHOD_CONFIGS
 from hcl.measure.probe import probe
-from hcl.training.trial import Runtime
+from hcl.training.process import Runtime
 
 
 def _config(method: str, iterations: int) -> TrialConfig:

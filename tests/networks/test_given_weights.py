@@ -9,7 +9,8 @@ from torch import nn
 
 from hcl.config import ConfigError
 from hcl.networks import build_network, given_weights
-from hcl.training.learner import Runtime, run, start_trial
+from hcl.training.learner import Runtime, run
+from hcl.training.trial_state import start_trial
 
 
 @pytest.fixture

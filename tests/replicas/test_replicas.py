@@ -17,7 +17,7 @@ from hcl.replicas.groups import group_replicas
 from hcl.replicas.hnet_replicas import HnetReplicas
 from hcl.results import Progress, TaskReport
 from hcl.storage import checkpoint
-from hcl.training.trial import Runtime
+from hcl.training.process import Runtime
 
 BATCHED = ["hnet", "hnet-subset", "hnet-off", "hnet-masked", "hnet-unchunked"]
 DIFFERENT: list[dict[str, Any]] = [

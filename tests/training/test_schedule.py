@@ -18,9 +18,9 @@ from hcl.kernels.fast_adam import FastAdam
 from hcl.methods import METHODS
 from hcl.results import Progress
 from hcl.storage import checkpoint
-from hcl.training.learner import start_trial
+from hcl.training.process import Runtime
 from hcl.training.schedule import Plateau, epoch_length, learning_rate, num_steps
-from hcl.training.trial import Runtime
+from hcl.training.trial_state import start_trial
 from sweeps.reproduction.table_file import _scaled
 
 PAPER = {"train__lr_steps": [0.4, 0.6, 0.8, 0.9], "train__lr_factors": [0.1, 0.01, 1e-3, 5e-4]}
@@ -223,7 +223,7 @@ def test_errors_are_better_when_they_are_small(monkeypatch: pytest.MonkeyPatch) 
         ({"train/epochs": -1}, "train/epochs: must be >= 0 but got -1"),
         (
             {"train/lr_steps": [0.5], "train/lr_factors": [0.1], "train/num_replicas": 2},
-            "train/num_replicas: a learning rate that changes",
+            "train/num_replicas: seeds whose learning rate changes",
         ),
     ],
 )

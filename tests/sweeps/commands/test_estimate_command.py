@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hcl.config import TrialConfig
-from hcl.training.trial import Runtime
+from hcl.training.process import Runtime
 from sweeps.cli import app
 from sweeps.cluster import cost
 

@@ -1,45 +1,28 @@
-"""A trial under way: what survives a restart, how it is saved and found again."""
+"""State of a trial in progress: how it starts, is saved, and is restored."""
 
+import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hcl import seeding
+from hcl import benchmarks, seeding
 from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError, TrialConfig
-from hcl.methods import Method
+from hcl.methods import METHODS, Method, Setup
+from hcl.networks import given_weights
 from hcl.results import Matrix, Progress
+from hcl.scenario import make_layout
 from hcl.storage import checkpoint
+from hcl.storage.shared_classifier import SharedClassifier, classifier_digest
+from hcl.training.process import Runtime
 from hcl.training.schedule import Plateau, num_steps
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """How and where a trial runs; nothing here changes what it computes.
-
-    Attributes:
-        device: "cpu", "cuda", "cuda:1".
-        data_root: folder with the data sets; None = env HCL_DATA, else ~/.cache/hcl/data.
-        threads: CPU threads of torch; None = leave as it is. Equal threads, equal bits.
-        checkpoint_dir: where to write and look for checkpoints; None = none.
-        checkpoint_every: steps between checkpoints inside a task; 0 = at task boundaries only.
-        classifiers: folder in which trials share a classifier that is the same in both
-            (hcl.storage.shared_classifier); None = every trial trains its own.
-    """
-
-    device: str = "cpu"
-    data_root: Path | str | None = None
-    threads: int | None = None
-    checkpoint_dir: Path | str | None = None
-    checkpoint_every: int = 0
-    classifiers: Path | str | None = None
-
-
 @dataclass
-class Trial:
-    """What the training loop reads and writes."""
+class TrialState:
+    """The state that the training loop reads and writes; a checkpoint keeps it."""
 
     config: TrialConfig
     runtime: Runtime
@@ -58,7 +41,7 @@ class Trial:
 
     @property
     def seconds(self) -> float:
-        """Since the trial first started, without the time it was down."""
+        """Seconds since the trial first started, without the time it was down."""
         return self.seconds_before + time.monotonic() - self.started
 
     @property
@@ -67,12 +50,12 @@ class Trial:
         return self._steps_of_learned() / max(self.train_seconds, 1e-9)
 
     def num_samples(self, task_id: int) -> int:
-        """Training samples that a task's batches are drawn from."""
+        """Count the training samples that a task's batches are drawn from."""
         first = 0 if self.method.trains_on_all_tasks else task_id
         return sum(len(task.train) for task in self.benchmark.tasks[first : task_id + 1])
 
     def num_steps(self, task_id: int) -> int:
-        """Training steps of a task."""
+        """Count the training steps of a task."""
         return num_steps(self.config.train, self.num_samples(task_id))
 
     def _steps_of_learned(self) -> int:
@@ -99,10 +82,10 @@ class Trial:
         checkpoint.save(Path(self.runtime.checkpoint_dir), number, state)
 
     def restore(self) -> None:
-        """Go on from the newest readable checkpoint, if there is one.
+        """Take up the newest readable checkpoint, if there is one.
 
         Raises:
-            ConfigError: it is of another trial, other data, or another version's form.
+            ConfigError: it is of another trial, of other data, or written by another version.
         """
         if self.runtime.checkpoint_dir is None:
             return
@@ -123,7 +106,7 @@ class Trial:
         try:
             self.method.load_state_dict(state["method"])
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-            # Of the same configuration, and whole (it has a checksum), but of other tensors.
+            # The configuration is the same and the file is whole, but its tensors are not ours.
             raise ConfigError(
                 f"checkpoints in {folder} were written by another version of hcl; finish the trial"
                 " with that version, or delete them to start it again"
@@ -133,3 +116,39 @@ class Trial:
             setattr(self, name, state[name])
         self.plateau = Plateau(**state.get("plateau", {}))
         self.seconds_before = state["seconds"]
+
+
+def start_trial(
+    config: TrialConfig,
+    runtime: Runtime,
+    progress: Callable[[Progress], None] | None,
+    benchmark: Benchmark | None = None,
+) -> TrialState:
+    """Load the data (unless they are given), make the method, and restore the newest checkpoint.
+
+    Raises:
+        ConfigError: data missing, or checkpoints of another trial.
+    """
+    benchmark = benchmark or load_benchmark(config, runtime)
+    layout = make_layout(config, len(benchmark.tasks), benchmark.classes_per_task)
+    shared = None
+    if runtime.classifiers is not None and classifier_digest(config):
+        shared = SharedClassifier(Path(runtime.classifiers), config, benchmark.digest)
+    weights = None
+    if name := config.target.weights:
+        weights = given_weights.read(given_weights.find(name, runtime.data_root))
+    setup = Setup(config, layout, benchmark.input_shape, shared, weights)
+    method = METHODS[config.method_name](setup)
+    trial = TrialState(config, runtime, benchmark, method.to(runtime.device), progress)
+    trial.restore()
+    return trial
+
+
+def load_benchmark(config: TrialConfig, runtime: Runtime) -> Benchmark:
+    """Load a trial's data onto its device; their digest covers given weights too."""
+    benchmark = benchmarks.load(config.benchmark, runtime.data_root, runtime.device)
+    if not config.target.weights:
+        return benchmark
+    path = given_weights.find(config.target.weights, runtime.data_root)
+    both = hashlib.sha256(f"{benchmark.digest} {given_weights.digest(path)}".encode())
+    return replace(benchmark, digest=both.hexdigest()[:16])

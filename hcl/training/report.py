@@ -1,0 +1,78 @@
+"""Reports of a trial: one after each task, and the result at the end."""
+
+import numpy
+import torch
+
+from hcl import metrics, seeding
+from hcl.results import Result, TaskReport
+from hcl.training.process import versions
+from hcl.training.trial_state import TrialState
+
+SAMPLES_PER_ROW = 10
+
+
+def task_report(trial: TrialState, task_id: int, scores: dict[str, float]) -> TaskReport:
+    """Report a task that has been learned, with its `scores` and the last losses."""
+    losses = {f"loss/{name}": value for name, value in trial.losses.items()}
+    return TaskReport(
+        task_id,
+        trial.tasks_learned,
+        len(trial.benchmark.tasks),
+        {**scores, **losses},
+        trial.seconds,
+        trial.steps_per_second,
+        _samples(trial),
+    )
+
+
+def _samples(trial: TrialState) -> numpy.ndarray | None:
+    """Draw pictures from the replay model, with a random stream of their own."""
+    with torch.no_grad(), seeding.isolated(trial.config.seed, "samples", trial.tasks_learned):
+        drawn = trial.method.samples(SAMPLES_PER_ROW)
+    return None if drawn is None else (drawn * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def result_of(trial: TrialState) -> Result:
+    """Give the result of a trial that has learned all its tasks."""
+    method = trial.method
+    final, accuracy = _summary(trial), trial.accuracy
+    if method.layout.score != "accuracy":
+        accuracy = {}  # its last rows are in the metrics
+    for name, matrix in trial.inference.items():
+        value = metrics.task_inference_accuracy(matrix[-1])
+        final[f"{name}/task_inference_accuracy"] = value
+    stored, target = method.num_stored(), method.num_target_weights()
+    final |= {
+        "compression_ratio": stored / target,
+        "num_weights": float(stored),
+        "num_target_weights": float(target),
+        "wall_seconds": trial.seconds,
+        "steps_per_second": trial.steps_per_second,
+    }
+    compiling = sum(getattr(m, "compile_seconds", 0.0) for m in method.modules())
+    if compiling:
+        final["compile_seconds"] = compiling
+    return Result(
+        trial.config.to_dict(),
+        accuracy,
+        trial.inference,
+        final,
+        trial.benchmark.digest,
+        versions(trial.runtime),
+    )
+
+
+def _summary(trial: TrialState) -> dict[str, float]:
+    """Give the headline metrics of every matrix; of squared errors the last row and its mean."""
+    if trial.method.layout.score == "accuracy":
+        return {
+            f"{name}/{metric}": value
+            for name, matrix in trial.accuracy.items()
+            for metric, value in metrics.summary(matrix).items()
+        }
+    final: dict[str, float] = {}
+    for name, matrix in trial.accuracy.items():
+        final |= {f"{name}/mse/task_{i:02d}": value for i, value in enumerate(matrix[-1])}
+        final[f"{name}/average_mse"] = metrics.average_accuracy(matrix)
+        final[f"{name}/learning_mse"] = metrics.learning_accuracy(matrix)
+    return final
