@@ -28,7 +28,7 @@ class Plateau:
     factor: float = 1.0  # of the learning rate
 
     def observe(self, score: float, train: TrainConfig) -> None:
-        """Remember the score after an epoch (higher is better); lower the rate after a long wait."""
+        """Remember an epoch's score (higher is better); lower the rate after a long wait."""
         if score > self.best:
             self.best, self.waited = score, 0
             return
