@@ -7,21 +7,19 @@ STORAGE/sweeps/NAME/
     trials/0007/seed_1/             journal.jsonl, checkpoints/, result.json
 """
 
-import fcntl
 import json
-import os
 import re
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import yaml
 
 from hcl.config import ConfigError
+from hcl.storage.files import LockHeldError, locked, write_atomically
 from sweeps.records.journal import FILE_NAME
 
 # A name becomes a folder, an MLflow experiment, and a part of tags and queries.
@@ -107,23 +105,18 @@ class SweepFolder:
         Raises:
             ConfigError: another process is, or the folder cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            opened = open(self.path / ".lock", "a+")
-        except OSError as error:
-            raise ConfigError(
-                f"--storage {self.storage}: {self.path} cannot be written ({error.strerror})"
-            ) from None
-        with opened as file:
+        with ExitStack() as held:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
+                held.enter_context(locked(self.path / ".lock", timeout=0))
+            except LockHeldError as error:
                 raise ConfigError(
-                    f"sweep {self.name!r} is being run by process {file.read().strip()};"
-                    " wait for it, stop it, or choose another --name"
+                    f"sweep {self.name!r} is being run by process {error.owner}; wait for it,"
+                    " stop it, or choose another --name"
                 ) from None
-            _write_owner(file)
+            except OSError as error:
+                raise ConfigError(
+                    f"--storage {self.storage}: {self.path} cannot be written ({error.strerror})"
+                ) from None
             yield
 
 
@@ -141,38 +134,12 @@ def only_process(folder: Path, timeout: float) -> Iterator[None]:
     Raises:
         TimeoutError: the other process did not end in `timeout` seconds.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + timeout
-    with open(folder / ".lock", "a+") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"another process still trains in {folder}") from None
-                time.sleep(0.1)
-        _write_owner(file)
+    with ExitStack() as held:
+        try:
+            held.enter_context(locked(folder / ".lock", timeout))
+        except LockHeldError:
+            raise TimeoutError(f"another process still trains in {folder}") from None
         yield
-
-
-def _write_owner(file: TextIO) -> None:
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """The old file or the new one, never half of it, whatever is killed."""
-    draft = path.with_suffix(f"{path.suffix}.{os.getpid()}.tmp")
-    try:
-        with open(draft, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def git_tags() -> dict[str, Any]:
