@@ -1,13 +1,13 @@
 """Continual learning with task-conditioned hypernetworks: the library.
 
-`from hcl import TrialConfig, run`. Attributes are imported when first used, so that reading a
-configuration does not import torch.
+`from hcl import TrialConfig, run`. Each name is imported when it is first used: reading a
+configuration does not wait for torch.
 """
 
 from importlib import import_module
 from typing import Any
 
-_HOME = {
+_MODULES = {
     "ConfigError": "hcl.config.schema",
     "Progress": "hcl.results",
     "Replica": "hcl.replicas",
@@ -20,10 +20,14 @@ _HOME = {
     "run_replicas": "hcl.replicas",
 }
 
-__all__ = list(_HOME)
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULES:
         raise AttributeError(f"module 'hcl' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,4 +1,4 @@
-"""`python -m hcl`: one trial with nothing but torch, torchvision and numpy installed."""
+"""The command `python -m hcl`: one trial, with only torch, torchvision and numpy installed."""
 
 import argparse
 import json
@@ -19,16 +19,17 @@ EXAMPLES = """examples:
 A trial.json: {"benchmark": {"name": "split_mnist"}, "scenario": "task",
                "method": {"name": "hnet", "beta": 0.01}, "seed": 1}
 
-exit codes: 0 done, 1 training diverged, 2 a mistake in the command, the file or the data"""
+exit codes: 0 done, 1 training diverged or a file could not be written, 2 a mistake in the
+command, the file or the data, 130 interrupted"""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return its exit code."""
     parser = _parser()
     try:
         args = parser.parse_args(argv)
         if args.config is None and not args.set:
-            parser.print_help(sys.stderr)  # not a long training that nobody asked for
+            parser.print_help(sys.stderr)  # rather than start a long training by default
             return 2
         config = TrialConfig.from_dict({**_read(args.config), **_overrides(args.set)})
         return _run(config, args)
@@ -40,18 +41,21 @@ def main(argv: list[str] | None = None) -> int:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """One line like every other mistake, not five of usage."""
+        """Report the mistake in one line, as every other; argparse adds five of usage."""
         raise ConfigError(f"{message}; see {self.prog} --help")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m hcl",
+        usage="python -m hcl [--config FILE] [--set KEY=VALUE ...] [options]",
         description="Run one continual-learning trial and write its result as JSON.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", type=Path, help="JSON file of the trial")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="JSON file of a trial or of a result"
+    )
     parser.add_argument(
         "--set",
         nargs="+",
@@ -59,12 +63,29 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="settings that replace the file's; values are JSON or plain words",
     )
-    parser.add_argument("--out", type=Path, help="where to write the result (default: stdout)")
-    parser.add_argument("--data-root", type=Path, help="data folder (default: HCL_DATA)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 (default: cpu)")
-    parser.add_argument("--threads", type=int, help="CPU threads")
-    parser.add_argument("--checkpoint-dir", type=Path, help="resume from here, and save here")
-    parser.add_argument("--checkpoint-every", type=int, default=500, metavar="STEPS")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="where the result goes (default: stdout)"
+    )
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        metavar="FOLDER",
+        help="where data are, or are downloaded to (default: HCL_DATA, else ~/.cache/hcl/data)",
+    )
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:NUMBER (default: cpu)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads (default: torch decides)"
+    )
+    parser.add_argument(
+        "--checkpoint-dir", type=Path, metavar="FOLDER", help="resume from here, and save here"
+    )
+    parser.add_argument(
+        "--checkpoint-every",
+        type=int,
+        default=500,
+        metavar="STEPS",
+        help="steps between two checkpoints; 0 = after each task only (default: 500)",
+    )
     return parser
 
 
@@ -96,7 +117,7 @@ def _overrides(pairs: list[str]) -> dict[str, Any]:
 
 
 def _check_places(args: argparse.Namespace) -> None:
-    """Before hours of training, not after."""
+    """Refuse, before hours of training, places that cannot be written to."""
     if args.out and (args.out.is_dir() or not args.out.parent.is_dir()):
         raise ConfigError(f"--out {args.out}: must be a file in an existing folder")
     if args.checkpoint_dir and args.checkpoint_dir.exists() and not args.checkpoint_dir.is_dir():
@@ -118,7 +139,10 @@ def _written_folders(args: argparse.Namespace) -> list[tuple[str, Path]]:
 
 
 def _first_existing(folder: Path) -> Path:
-    """It or the nearest folder above: nothing is made before the trial is known to start."""
+    """Find the folder, or the nearest one above it that exists.
+
+    Nothing is made before the trial is known to start.
+    """
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
@@ -133,12 +157,26 @@ def _run(config: TrialConfig, args: argparse.Namespace) -> int:
         result = run(config, _print_report, _print_progress, runtime)
         _write(json.dumps(result.to_dict(), indent=1), args.out)
     except TrainingDiverged as error:
-        print(f"\nhcl: {error}", file=sys.stderr)
+        _say(str(error))
         return 1
     except OSError as error:  # a disk that became full meanwhile
-        print(f"\nhcl: {error}; with --checkpoint-dir it can go on", file=sys.stderr)
+        _say(f"{error}; {_how_to_go_on(args)}")
         return 1
+    except KeyboardInterrupt:
+        _say(f"interrupted; {_how_to_go_on(args)}")
+        return 130
     return 0
+
+
+def _say(message: str) -> None:
+    """Print a last line, below the progress line of a terminal."""
+    print(f"\nhcl: {message}" if sys.stderr.isatty() else f"hcl: {message}", file=sys.stderr)
+
+
+def _how_to_go_on(args: argparse.Namespace) -> str:
+    if args.checkpoint_dir:
+        return "the same command goes on from the last checkpoint"
+    return "nothing was saved; with --checkpoint-dir a trial can go on"
 
 
 def _write(text: str, out: Path | None) -> None:

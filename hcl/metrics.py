@@ -1,8 +1,8 @@
-"""Pure functions of the accuracy matrix. No torch, nothing is mutated.
+"""Metrics: pure functions of the accuracy matrix, without torch.
 
-`accuracy[t][i]` is the accuracy on task i after learning task t, T the number of tasks. A matrix
-is a list of triangular rows (row t has t + 1 entries) or a full T × T array, whose entries above
-the diagonal are ignored. An empty, ragged or non-finite matrix is a ValueError.
+`accuracy[t][i]` is the accuracy on task i after learning task t; T is the number of tasks. A
+matrix is a list of triangular rows (row t has t + 1 entries) or a full T × T array, whose entries
+above the diagonal are ignored. An empty, ragged or non-finite matrix is a ValueError.
 """
 
 import math
@@ -57,9 +57,9 @@ def learning_accuracy(accuracy: Matrix) -> float:
 
 
 def backward_transfer(accuracy: Matrix) -> float:
-    """What later tasks did to earlier ones: (1/(T-1)) Σ_{i<T-1} (A[T-1][i] - A[i][i]).
+    """Effect of later tasks on earlier ones: (1/(T-1)) Σ_{i<T-1} (A[T-1][i] - A[i][i]).
 
-    BWT of Lopez-Paz & Ranzato (2017); negative = forgetting; 0 for one task.
+    BWT of Lopez-Paz & Ranzato (2017). Negative values are forgetting. 0 for one task.
     """
     rows = _triangular(accuracy)
     return _mean_or_zero(rows[-1][i] - rows[i][i] for i in range(len(rows) - 1))
@@ -68,8 +68,8 @@ def backward_transfer(accuracy: Matrix) -> float:
 def forgetting(accuracy: Matrix) -> float:
     """Loss from each task's best: (1/(T-1)) Σ_{i<T-1} (max_{i<=t<T-1} A[t][i] - A[T-1][i]).
 
-    F_k of Chaudhry et al. (2018): the maximum runs over earlier rows only, so it is negative where
-    the last task helped an earlier one; 0 for one task.
+    F_k of Chaudhry et al. (2018). The maximum is over earlier rows only: it is negative where the
+    last task helped an earlier one. 0 for one task.
     """
     rows = _triangular(accuracy)
     last = len(rows) - 1
@@ -79,7 +79,7 @@ def forgetting(accuracy: Matrix) -> float:
 
 
 def forward_transfer(accuracy: Matrix, from_scratch: Sequence[float]) -> float:
-    """What earlier tasks did for later ones: (1/(T-1)) Σ_{i>=1} (A[i][i] - S[i]).
+    """Effect of earlier tasks on later ones: (1/(T-1)) Σ_{i>=1} (A[i][i] - S[i]).
 
     S[i] is the accuracy of a network trained on task i alone, the reference that von Oswald et al.
     (2020) compare with. With the opposite sign and a jointly trained reference it is the
@@ -105,7 +105,8 @@ def forward_transfer(accuracy: Matrix, from_scratch: Sequence[float]) -> float:
 def task_inference_accuracy(row: Sequence[float]) -> float:
     """Mean over tasks of the fraction of samples whose task was inferred right: (1/T) Σ_i I[i].
 
-    Van de Ven & Tolias, "Three scenarios for continual learning" (2019): what class-IL adds.
+    Inferring the task is what the class scenario adds (van de Ven & Tolias, "Three scenarios for
+    continual learning", 2019).
 
     Raises:
         ValueError: the row is empty or not made of numbers.
@@ -117,7 +118,7 @@ def task_inference_accuracy(row: Sequence[float]) -> float:
 
 
 def summary(accuracy: Matrix) -> dict[str, float]:
-    """The headline metrics under the names they are logged with."""
+    """Give the headline metrics, under the names that they are logged with."""
     return {
         "average_accuracy": average_accuracy(accuracy),
         "learning_accuracy": learning_accuracy(accuracy),
@@ -139,7 +140,7 @@ def _numbers(row: Any, name: str) -> list[float]:
 
 
 def _triangular(accuracy: Matrix) -> list[list[float]]:
-    """A checked copy with t + 1 entries in row t."""
+    """Check the matrix and copy t + 1 entries of row t."""
     if not hasattr(accuracy, "__len__"):
         raise ValueError(f"accuracy must be a list of rows but is {accuracy!r}")
     rows = [_numbers(row, f"accuracy[{t}]") for t, row in enumerate(accuracy)]

@@ -1,21 +1,22 @@
-"""What a trial tells: progress, one report per learned task, and the result. Torch-free."""
+"""Records that a trial gives: progress, a report per learned task, the result. Torch-free."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Matrix = list[list[float]]
 
-# Names the numbers that a training gives: with equal settings, data and version, two results are
-# equal up to rounding. Raise it together with every change that moves results by more than that
-# (a loss, an initialization, the order of random draws, an optimizer's default); moved, renamed or
-# faster code leaves it. tests/test_canary.py notices when it must be raised. Records of other
-# versions stay readable, but a table does not mix them. Records without a version are of 1.
+# Version of the numbers that a training gives: results of equal settings, data and version are
+# equal up to rounding. Raise it with every change that moves results by more than rounding (a
+# loss, an initialization, the order of random draws, an optimizer's default), but not for code
+# that was moved, renamed or made faster. tests/test_canary.py notices when it must be raised.
+# Records of other versions stay readable, but a table does not mix them. A record without a
+# version has version 1.
 NUMERICS_VERSION = 1
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training is. Losses are those last read from the device."""
+    """The place that training has reached; its losses are those last read from the device."""
 
     task_id: int
     num_tasks: int
@@ -27,13 +28,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class TaskReport:
-    """A task has been learned and all tasks so far evaluated.
+    """Report of a task that has been learned, with the scores of all tasks so far.
 
     `metrics` holds the new row of each accuracy matrix (`test/task/acc/task_03`: split, scenario),
     running averages (`test/task/average_accuracy`), `test/class/task_inference_accuracy` where a
     task was inferred, and the last losses (`loss/task`). Accuracies are fractions.
-    `samples`, where a method replays: uint8 array (rows, columns, *input_shape) drawn from its
-    replay model, a row per task where the model tells tasks apart.
+    `samples` are drawn from the replay model of a method that has one: uint8 (rows, columns,
+    *input_shape), a row per task where the model tells tasks apart.
     """
 
     task_id: int
@@ -47,16 +48,16 @@ class TaskReport:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished trial.
+    """Result of a finished trial.
 
     Attributes:
-        config: the trial, flat, each setting under its one name.
+        config: the settings, flat, each under its one name.
         accuracy: "test/task" -> lower-triangular matrix, accuracy[t][i] on task i after task t.
-        inference: the same for the share of inputs whose task was inferred right.
+        inference: the same of the share of inputs whose task was inferred right.
         metrics: final numbers, `test/task/average_accuracy` etc. (hcl.metrics), compression ratio,
             sizes, seconds.
         data_digest: names the data the trial saw.
-        versions: of the numbers (`numerics`), of Python and the libraries that matter to them;
+        versions: of the numbers (`numerics`), of Python and of the libraries that matter; the
             device.
     """
 
@@ -68,17 +69,17 @@ class Result:
     versions: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Give the result as values that JSON takes."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Result":
-        """Inverse of `to_dict`."""
+        """Make a result from what `to_dict` gave."""
         return cls(**values)
 
 
 def config_of(values: dict[str, Any]) -> dict[str, Any]:
-    """The settings in what a file holds: a `Result` is taken for the trial that it is of."""
+    """Find the settings in a file's content, which may be a trial or a trial's `Result`."""
     if "accuracy" in values and isinstance(values.get("config"), dict):
         return values["config"]
     return values

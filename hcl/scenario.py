@@ -1,4 +1,4 @@
-"""Scenarios: which outputs a task uses, in training and in scoring. The only such place.
+"""Scenarios: the outputs that a task uses, in training and in scoring. No other file decides it.
 
 Three scenarios after van de Ven & Tolias (2019), arXiv 1904.07734 (PAPER.md, section 2):
 
@@ -19,7 +19,7 @@ from hcl.config.methods import ScenarioName
 
 @dataclass(frozen=True)
 class OutputLayout:
-    """Where each task's classes live among a network's outputs.
+    """Places of each task's classes among a network's outputs.
 
     A training target is the index of the right output unit among all `num_outputs`.
     """
@@ -32,24 +32,24 @@ class OutputLayout:
 
     @property
     def num_outputs(self) -> int:
-        """Output units of the target: one shared head (domain) or one head per task."""
+        """Number of the target's output units: one shared head (domain) or one head per task."""
         return self.classes_per_task * (1 if self.scenario == "domain" else self.num_tasks)
 
     def head(self, task_id: int) -> slice:
-        """The output units of one task."""
+        """Return the output units of one task."""
         start = 0 if self.scenario == "domain" else task_id * self.classes_per_task
         return slice(start, start + self.classes_per_task)
 
     def seen(self, num_learned: int) -> slice:
-        """The output units of the first `num_learned` tasks."""
+        """Return the output units of the first `num_learned` tasks."""
         return slice(0, self.head(num_learned - 1).stop)
 
     def targets(self, y: Tensor, task_id: int) -> Tensor:
-        """Labels within the task -> index of the right output unit."""
+        """Turn labels within the task into indices of the right output units."""
         return y + self.head(task_id).start
 
     def cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
-        """Training loss on one task's batch: softmax over the outputs active in this scenario.
+        """Training loss of one task's batch: softmax over the outputs active in this scenario.
 
         task: the task's head; domain: the shared head; class: all heads up to this task.
         """
@@ -57,13 +57,15 @@ class OutputLayout:
         return F.cross_entropy(logits[:, active], targets - active.start)
 
     def head_cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
-        """Loss over the task's own head in every scenario: a hypernetwork's target net sees no
-        other head (PAPER.md, section 2, `infer_output_head`)."""
+        """Loss over the task's own head, in every scenario.
+
+        A hypernetwork's target net sees no other head (PAPER.md, section 2, `infer_output_head`).
+        """
         head = self.head(task_id)
         return F.cross_entropy(logits[:, head], targets - head.start)
 
     def mixed_cross_entropy(self, logits: Tensor, targets: Tensor, num_learned: int) -> Tensor:
-        """Loss on a batch drawn from several tasks, each sample under its own task's rule."""
+        """Loss of a batch drawn from several tasks; each sample keeps its own task's rule."""
         if self.scenario == "task":
             heads = logits.unflatten(1, (self.num_tasks, self.classes_per_task))
             rows = targets // self.classes_per_task
@@ -74,7 +76,7 @@ class OutputLayout:
     def predicted(
         self, logits: Tensor, task_id: int, num_learned: int, scenario: ScenarioName
     ) -> Tensor:
-        """The output unit that `scenario` picks for a batch of one task: int64 (B,).
+        """Pick the output units of a batch of one task by the rule of `scenario`: int64 (B,).
 
         Args:
             logits: (B, num_outputs).
@@ -88,24 +90,25 @@ class OutputLayout:
     def sum_score(
         self, logits: Tensor, y: Tensor, task_id: int, num_learned: int, scenario: ScenarioName
     ) -> Tensor:
-        """Right answers on a batch of one task, of labels y within the task: a scalar."""
+        """Count right answers on a batch of one task, with labels y within the task: a scalar."""
         picked = self.predicted(logits, task_id, num_learned, scenario)
         return (picked == self.targets(y, task_id)).sum()
 
     def replay_views(
         self, logits: Tensor, old_logits: Tensor, num_past: int, owners: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Which outputs count on replayed samples, for the network and for the earlier one.
+        """Select the outputs that count on replayed samples, of the network and the earlier one.
 
-        task: each sample's own head where its task is known, else (unconditional replay) every
-        past head, each as a row of its own; domain: the shared head; class: all heads seen, of
-        which the earlier network knows all but the current task's.
+        In the task scenario these are the sample's own head where its task is known, else
+        (unconditional replay) every past head, each as a row of its own. In the domain scenario
+        it is the shared head. In the class scenario they are all heads seen; the earlier network
+        does not have the current task's.
 
         Args:
             logits: (B, num_outputs) of the network being trained.
             old_logits: (B, num_outputs) of the network before the current task.
             num_past: tasks learned before the current one.
-            owners: int64 (B,), the task each sample was generated for; None if unknown.
+            owners: int64 (B,), the task that each sample was generated for; None = not known.
 
         Returns:
             (R, C) and (R, C'), C' <= C.
@@ -128,8 +131,7 @@ class OutputLayout:
 
 @dataclass(frozen=True)
 class RegressionLayout(OutputLayout):
-    """All tasks share the outputs, targets are numbers, the loss and the score their squared
-    error."""
+    """Layout of a regression: shared outputs, targets that are numbers, squared errors."""
 
     score = "mse"
 
@@ -154,11 +156,11 @@ class RegressionLayout(OutputLayout):
     def sum_score(
         self, logits: Tensor, y: Tensor, task_id: int, num_learned: int, scenario: ScenarioName
     ) -> Tensor:
-        """Squared errors on a batch, summed."""
+        """Sum the squared errors on a batch."""
         return (logits - y).square().sum()
 
 
 def make_layout(config: TrialConfig, num_tasks: int, classes_per_task: int) -> OutputLayout:
-    """The layout of a trial's benchmark and scenario."""
+    """Make the layout of a trial's benchmark and scenario."""
     kind = RegressionLayout if config.benchmark.info.is_regression else OutputLayout
     return kind(config.scenario, num_tasks, classes_per_task)

@@ -187,6 +187,30 @@ def test_divergence_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "with --checkpoint-dir a trial can go on"),
+        (("--checkpoint-dir", "c"), "the same command"),
+    ],
+)
+def test_an_interrupted_trial_says_how_to_go_on(
+    options: tuple[str, ...],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hcl.training.learner.run", interrupted)
+    assert main(["--set", "benchmark/name=split_digits", *options]) == 130
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("hcl: interrupted; ") and words in line
+
+
 def test_help_and_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["--help"])

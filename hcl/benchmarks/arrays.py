@@ -1,4 +1,4 @@
-"""Task data as tensors: uint8 on the trial's device, normalised and permuted batch by batch."""
+"""Data of tasks as tensors: uint8 on the device; each batch is normalised and permuted."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 # eq=False: comparing tensors gives tensors, so only identity is a useful equality.
 @dataclass(frozen=True, eq=False)
 class TaskData:
-    """One split of one task: a cheap view, tasks share storage wherever their pixels agree."""
+    """One split of one task. Tasks share storage wherever their pixels are the same."""
 
     x: Tensor  # uint8 (N, *input_shape)
     y: Tensor  # int64 (N,), label within the task: 0 .. classes_per_task - 1
@@ -20,12 +20,12 @@ class TaskData:
         return len(self.y)
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """The samples at `index` (int64, same device): x float32 in [0, 1] and y."""
+        """Return the samples at `index` (int64, same device): x float32 in [0, 1] and y."""
         x = self.x.index_select(0, index)
         if self.permutation is not None:
             # gather, because index_select along the last dimension is several times slower here
             x = x.gather(1, self.permutation.expand(len(x), -1))
-        # A processor convolves images faster whose channels lie together in memory.
+        # A CPU convolves images faster when the channels of a pixel lie together in memory.
         together = x.ndim == 4 and x.device.type == "cpu"
         order = torch.channels_last if together else torch.preserve_format
         x = x.to(torch.float32, memory_format=order).div_(255)
@@ -38,7 +38,7 @@ class TaskData:
 
 @dataclass(frozen=True, eq=False)
 class TaskSplits:
-    """One task. `val` has length 0 where no validation split was asked for."""
+    """Data of one task; `val` is empty where no validation split was asked for."""
 
     task_id: int
     train: TaskData
@@ -48,7 +48,7 @@ class TaskSplits:
 
 @dataclass(frozen=True, eq=False)
 class Benchmark:
-    """A sequence of tasks over one data set."""
+    """A sequence of tasks."""
 
     name: str
     tasks: tuple[TaskSplits, ...]
@@ -57,7 +57,7 @@ class Benchmark:
     digest: str  # 16 hex: raw arrays, settings and what was drawn from them; not the device
 
     def to(self, device: torch.device | str) -> "Benchmark":
-        """The same benchmark on `device`; what tasks share is moved once and stays shared."""
+        """Copy the benchmark to `device`; what tasks share is moved once and stays shared."""
         moved: dict[int, Tensor] = {}
 
         def move(tensor: Tensor) -> Tensor:

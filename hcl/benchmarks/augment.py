@@ -1,4 +1,4 @@
-"""Random crops and flips of a batch of images, on its device and without a loop over images."""
+"""Random crops and flips of a batch of images, on its device, without a loop over images."""
 
 import torch
 import torch.nn.functional as F
@@ -8,15 +8,16 @@ PADDING = 4  # black pixels on each side that a crop can reach into
 
 
 def crop_and_flip(x: Tensor, draws: torch.Generator) -> Tensor:
-    """Each image shifted by up to 4 pixels each way, and mirrored or not: the usual augmentation
-    of CIFAR (He et al., 2016, section 4.2).
+    """Shift each image by up to 4 pixels each way, and mirror it or not.
+
+    This is the usual augmentation of CIFAR (He et al., 2016, section 4.2).
 
     Args:
         x: (B, channels, height, width).
-        draws: CPU generator, so that all devices agree.
+        draws: CPU generator: all devices then draw the same.
 
     Returns:
-        Of x's shape.
+        The changed images, in the shape of x.
     """
     count, channels, height, width = x.shape
     shifts = torch.randint(2 * PADDING + 1, (2, count, 1), generator=draws)

@@ -20,7 +20,7 @@ RawArrays = dict[str, np.ndarray]
 
 
 def read_npz(path: Path, image_shape: tuple[int, ...], num_classes: int) -> RawArrays:
-    """Read a prepared file: KEYS and, if its author likes, `classes`. Pickles are refused.
+    """Read a prepared file, which has KEYS and may have `classes`. Pickles are refused.
 
     Raises:
         DataError: the file cannot be read, or its arrays are not what KEYS should hold.
@@ -116,8 +116,10 @@ FAILURES = (ImportError, RuntimeError, OSError, HTTPException, EOFError, zlib.er
 
 @contextmanager
 def socket_timeout(seconds: float = CONNECT_TIMEOUT) -> Iterator[None]:
-    """Give up on a mirror that does not answer: torchvision sets no limit, and would wait for
-    minutes behind a firewall that drops packets."""
+    """Give up on a mirror that does not answer.
+
+    torchvision sets no limit, and waits for minutes behind a firewall that drops packets.
+    """
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

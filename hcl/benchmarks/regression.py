@@ -33,7 +33,7 @@ class Points(TaskData):
         return Points(move(self.x), move(self.y))
 
 
-def curves(config: BenchmarkConfig, parts: list[Part]) -> Benchmark:
+def curves(config: BenchmarkConfig, _: list[Part]) -> Benchmark:
     """Draw training points uniformly, with noise; space test points evenly, without noise."""
     total = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     draws = np.random.RandomState(config.seed)

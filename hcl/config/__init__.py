@@ -1,4 +1,4 @@
-"""Settings of a trial: typed, bounded and torch-free; every mistake is reported at once."""
+"""Settings of a trial, typed and bounded, without torch; every mistake is reported at once."""
 
 from hcl.config.benchmark import BENCHMARKS, BenchmarkConfig, BenchmarkInfo
 from hcl.config.schema import ConfigError, flatten

@@ -60,14 +60,15 @@ BENCHMARKS: dict[str, BenchmarkInfo] = {
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """Data, split and order of a task sequence. Defaults depend on the benchmark's name."""
+    """Settings of a task sequence; their defaults depend on the benchmark's name."""
 
     name: str = "split_mnist"
     num_tasks: int = setting(5, ge=1)
     classes_per_task: int = setting(2, ge=1)  # a task of regression has 1 output
     padding: int = setting(0, ge=0)  # zero pixels added on each side
-    val_fraction: float = setting(0.0, ge=0, lt=1)  # of each task's training data; 0 = the paper's
-    seed: int = setting(42, ge=0)  # permutations and validation split; the same for all trials
+    # Part of each task's training data that is kept for validation; 0 = the paper's protocol.
+    val_fraction: float = setting(0.0, ge=0, lt=1)
+    seed: int = setting(42, ge=0)  # of permutations and validation split, the same for all trials
 
     @property
     def info(self) -> BenchmarkInfo:

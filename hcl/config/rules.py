@@ -1,4 +1,4 @@
-"""Rules that settings keep, each group by itself and several together: a sentence per problem."""
+"""Rules that the groups of settings must keep, alone and together: a sentence per problem."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

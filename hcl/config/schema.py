@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 _MISSING = dataclasses.MISSING
-LARGEST = 2**63 - 1  # of whole numbers; what torch and databases take
+LARGEST = 2**63 - 1  # whole number that torch and databases take
 
 
 class ConfigError(ValueError):
@@ -57,7 +57,7 @@ def setting(
 
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"method": {"beta": 1}}` -> `{"method/beta": 1}`; flat keys pass through unchanged.
+    """Turn `{"method": {"beta": 1}}` into `{"method/beta": 1}`; flat keys stay as they are.
 
     Raises:
         ConfigError: a key is given twice (once nested, once flat) or is not a string.
@@ -161,7 +161,7 @@ def _suggest_anywhere(key: str, groups: Mapping[str, Group], made: Mapping[str, 
 
 
 def build(cls: type[T], values: Mapping[str, Any], prefix: str, errors: list[str]) -> T | None:
-    """Make `cls` from `values`, appending every problem to `errors`; None if there was one."""
+    """Make a `cls` from `values`, appending every problem to `errors`; None if there was one."""
     hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     before = len(errors)
@@ -185,7 +185,7 @@ def build(cls: type[T], values: Mapping[str, Any], prefix: str, errors: list[str
 def suggest(key: str, known: typing.Iterable[str], listed: str = "") -> str:
     """Give the end of a message: `; did you mean X?`, else `; known: ...` with `listed`."""
     names = sorted(known)
-    # `beta` for `method/beta`: nothing that difflib would find close.
+    # difflib does not find `method/beta` close to `beta`.
     close = [name for name in names if key and name.endswith(f"/{key}")]
     close = close or difflib.get_close_matches(key, names, n=1)
     return (
@@ -201,7 +201,7 @@ class _Problem:
 
 
 def _convert(value: Any, hint: Any) -> Any:
-    """`value` as the type of `hint`, or a _Problem. No lenient casts: "1" is not 1."""
+    """Return `value` as the type of `hint`, or a _Problem. Nothing is cast: "1" is not 1."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         return _convert_union(value, typing.get_args(hint))
@@ -209,7 +209,7 @@ def _convert(value: Any, hint: Any) -> Any:
         choices = typing.get_args(hint)
         if value in choices and isinstance(value, str):
             return value
-        # YAML reads a bare `off` as False; say so instead of a puzzling message.
+        # YAML reads a bare `off` as False, which nobody would guess from "but got False".
         hint_off = '; write it in quotes: "off"' if value is False and "off" in choices else ""
         return _Problem(f"must be one of {', '.join(choices)} but got {value!r}{hint_off}")
     if origin is tuple:

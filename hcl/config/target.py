@@ -6,8 +6,7 @@ from typing import Any, Literal
 from hcl.config.schema import Group, setting
 
 # torchvision's classification models (a test compares with the library's own list).
-TORCHVISION = tuple(
-    """
+_NAMES = """
     alexnet convnext_base convnext_large convnext_small convnext_tiny densenet121 densenet161
     densenet169 densenet201 efficientnet_b0 efficientnet_b1 efficientnet_b2 efficientnet_b3
     efficientnet_b4 efficientnet_b5 efficientnet_b6 efficientnet_b7 efficientnet_v2_l
@@ -20,8 +19,8 @@ TORCHVISION = tuple(
     shufflenet_v2_x2_0 squeezenet1_0 squeezenet1_1 swin_b swin_s swin_t swin_v2_b swin_v2_s
     swin_v2_t vgg11 vgg11_bn vgg13 vgg13_bn vgg16 vgg16_bn vgg19 vgg19_bn vit_b_16 vit_b_32
     vit_h_14 vit_l_16 vit_l_32 wide_resnet101_2 wide_resnet50_2
-    """.split()
-)
+"""
+TORCHVISION = tuple(_NAMES.split())
 # Our own: the settings that each network has, and their defaults.
 NETWORKS: dict[str, dict[str, Any]] = {
     "mlp": {"hidden_sizes": (400, 400), "activation": "relu"},
@@ -40,7 +39,7 @@ ABSENT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class TargetConfig:
-    """The network that solves the tasks. Defaults depend on its name."""
+    """Settings of the target network; their defaults depend on its name."""
 
     network: str = "mlp"
     hidden_sizes: tuple[int, ...] = setting((400, 400), ge=1)  # fully connected, before the output

@@ -9,19 +9,20 @@ from hcl.config.schema import Group, setting
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Optimization, the same for every task of the sequence."""
+    """Settings of the optimization, the same for every task of the sequence."""
 
     iterations: int = setting(2000, ge=1)  # steps per task, unless epochs are given
-    # Passes over a task's data, perhaps a part of one: larger tasks have more steps; 0 =
-    # iterations count.
+    # Passes over a task's data, which may be a fraction: larger tasks have more steps; 0 = each
+    # task has `iterations` steps.
     epochs: float = setting(0.0, ge=0, added_later=True)
     batch_size: int = setting(128, ge=1)
     lr: float = setting(1e-3, gt=0)  # Adam
-    # From each of these parts of a task's training on, lr times the factor in the same place.
+    # Parts of a task's steps (0 to 1) from which on the learning rate is lr times the factor at
+    # the same place in lr_factors.
     lr_steps: tuple[float, ...] = setting((), gt=0, lt=1, added_later=True)
     lr_factors: tuple[float, ...] = setting((), gt=0, added_later=True)
-    # lr times plateau_factor whenever the task's validation score has not risen for more than
-    # plateau_patience epochs, never below plateau_min_lr; 0 = never.
+    # The learning rate is multiplied by plateau_factor whenever the task's validation score has
+    # not risen for more than plateau_patience epochs, but not below plateau_min_lr; 0 = never.
     plateau_patience: int = setting(0, ge=0, added_later=True)
     plateau_factor: float = setting(0.1**0.5, gt=0, lt=1, added_later=True)
     plateau_min_lr: float = setting(5e-7, ge=0, added_later=True)

@@ -1,4 +1,4 @@
-"""A trial: benchmark, scenario, target, method, training, seed. Frozen.
+"""Settings of a trial: benchmark, scenario, target, method, training, seed.
 
 A setting has one name everywhere, from YAML to table: `method/beta`, `train/lr`, `scenario`.
 """
@@ -27,7 +27,7 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """One trial: everything that decides its result, and nothing else (no paths, no device)."""
+    """Settings of one trial: all that decides its result, nothing else (no paths, no device)."""
 
     benchmark: BenchmarkConfig
     scenario: ScenarioName
@@ -44,11 +44,11 @@ class TrialConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
-        """Build from nested, flat (`method/beta`) or mixed keys.
+        """Build a trial from nested, flat (`method/beta`) or mixed keys.
 
         Raises:
-            ConfigError: with every unknown key, wrong type, value out of range and unsupported
-                combination of the dict.
+            ConfigError: names every unknown key, wrong type, value out of range and unsupported
+                combination.
         """
         errors: list[str] = []
         made = build_groups(GROUPS, values, errors)
@@ -64,13 +64,13 @@ class TrialConfig:
         return rules.no_replicas(self.method, self.target, self.train)
 
     def to_dict(self) -> dict[str, Any]:
-        """Flat and JSON-able: `{"benchmark/name": ..., "method/name": "hnet", ..., "seed": 1}`."""
+        """Give the settings flat, as JSON takes them: {"method/name": "hnet", ..., "seed": 1}."""
         nested = asdict(self)
         nested["method"] = {"name": self.method_name, **nested["method"]}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in flatten(nested).items()}
 
     def digest(self, without_seed: bool = False) -> str:
-        """12 hex characters that name this configuration (or, `without_seed`, all its seeds)."""
+        """Name this configuration (or, `without_seed`, all its seeds) with 12 hex characters."""
         left_out = {*SPEED_ONLY, *self._added_later_at_default()}
         if without_seed:
             left_out.add("seed")
@@ -88,7 +88,7 @@ class TrialConfig:
 
 
 def known_keys(method: str) -> list[str]:
-    """Every key of a trial of this method, in its one name.
+    """List the full name of every setting of a trial of this method.
 
     Raises:
         ConfigError: the method is unknown.

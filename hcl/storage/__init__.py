@@ -1,1 +1,1 @@
-"""Files: checkpoints, locks, atomic writes, classifiers that trials share."""
+"""Storage: checkpoints, locks, atomic writes, classifiers that trials share."""

@@ -1,4 +1,4 @@
-"""Checkpoints of a whole trial: written atomically, read safely, the last two kept."""
+"""Checkpoints of a trial: written atomically, read safely; the last two are kept."""
 
 import warnings
 import zipfile
@@ -15,16 +15,16 @@ _SUFFIX = ".pt"
 
 
 def save(folder: Path, number: int, state: dict[str, Any], keep: int | None = KEEP) -> Path:
-    """Write `state` so that a reader sees all of it or nothing, then drop older checkpoints.
+    """Write `state`, whole or not at all, then remove older checkpoints.
 
     Args:
         folder: made if it does not exist.
-        number: rises with training; orders the checkpoints.
+        number: orders the checkpoints; it grows as training goes on.
         state: tensors, numbers, strings, dicts, lists.
         keep: how many stay; None = all.
 
     Raises:
-        OSError: the disk did not take it, e.g. because it is full; the older ones are as before.
+        OSError: the disk did not take it, perhaps because it is full; older ones are left alone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = _path(folder, number)

@@ -1,10 +1,10 @@
-"""The classifier that HNET+TIR shares with HNET: trained by one trial, taken by the other.
+"""Classifiers that HNET and HNET+TIR share: trained by one trial, taken over by the other.
 
-HNET+TIR is HNET and, trained beside it, a replay model and a network that infers tasks. None of
-these reaches the classifier, and each draws from random streams of its own, so at equal seeds and
-settings both methods' classifiers are the same, bit for bit (on the CPU, at equal threads).
+HNET+TIR is HNET with a replay model and a network that infers tasks, trained beside it. Neither
+touches the classifier, and each draws from random streams of its own. At equal seeds and settings
+both methods' classifiers are therefore the same, bit for bit (on the CPU, with equal threads).
 
-Torch-free until a state is read or written.
+torch is imported only when a state is read or written.
 """
 
 import hashlib
@@ -20,15 +20,15 @@ GIVES, TAKES = "hnet", "hnet_tir"
 
 
 def classifier_digest(config: TrialConfig) -> str | None:
-    """16 hex characters, equal for trials whose classifiers are; None where none is shared.
+    """Name the classifier of a trial with 16 hex characters; None where it cannot be shared.
 
-    Only what is known to be independent of the rest is shared: in a network with dropout both
-    would draw from one stream.
+    Trials whose classifiers are equal have equal names. Networks with dropout are not shared:
+    there both methods would draw from one random stream.
     """
     method = config.method
     if config.method_name not in (GIVES, TAKES) or config.target.network != "mlp":
         return None
-    if config.train.plateau_patience:  # each watches its own predictions
+    if config.train.plateau_patience:  # each method watches its own predictions
         return None
     if not isinstance(method, HnetConfig) or method.generate != "all" or method.chunk_groups:
         return None
@@ -40,17 +40,19 @@ def classifier_digest(config: TrialConfig) -> str | None:
         if key.split("/")[0] in ("benchmark", "target", "train", "seed") or key in mine
         if key not in SPEED_ONLY
     }
-    kept["has_one_head"] = config.scenario == "domain"  # CL1 and CL3 are trained alike
+    kept["has_one_head"] = (
+        config.scenario == "domain"
+    )  # the task and class scenarios are trained alike
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class SharedClassifier:
-    """A classifier's state after each task, in files that appear whole or not at all.
+    """States of a classifier after each task, in files that are whole or not there.
 
     Args:
-        folder: of all shared classifiers.
-        config: of the trial that gives or takes it.
-        data_digest: of its data.
+        folder: the folder of all shared classifiers.
+        config: the trial that gives or takes the classifier.
+        data_digest: digest of the trial's data.
     """
 
     def __init__(self, folder: Path, config: TrialConfig, data_digest: str) -> None:
@@ -63,14 +65,14 @@ class SharedClassifier:
         return checkpoint.exists(self.folder, task_id)
 
     def give(self, task_id: int, state: dict[str, Any]) -> None:
-        """Keep the state after a task, unless it is there."""
+        """Store the state after a task, unless it is there."""
         from hcl.storage import checkpoint
 
         if not self.has(task_id):
             checkpoint.save(self.folder, task_id, state, keep=None)
 
     def take(self, task_id: int) -> dict[str, Any]:
-        """The state after a task.
+        """Read the state after a task.
 
         Raises:
             ConfigError: it is not there, or damaged.

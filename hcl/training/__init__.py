@@ -1,1 +1,1 @@
-"""The training loop and what it is made of."""
+"""Training of one trial: the loop is in `learner.py`."""

@@ -76,7 +76,10 @@ def check_device(name: str) -> None:
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"unknown device {name!r}; use cpu, cuda or cuda:NUMBER")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {name} is not available here; use --device cpu")
+        raise ConfigError(
+            f"device {name} is not available here, PyTorch sees {torch.cuda.device_count()} GPUs;"
+            " use --device cpu"
+        )
 
 
 def versions(runtime: Runtime) -> dict[str, str]:

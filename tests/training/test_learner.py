@@ -170,7 +170,7 @@ def test_hnet_remembers_where_finetuning_forgets() -> None:
 @pytest.mark.parametrize(
     ("device", "words"),
     [
-        ("cuda", "device cuda is not available here; use --device cpu"),
+        ("cuda", "device cuda is not available here, PyTorch sees 0 GPUs; use --device cpu"),
         ("cuda:7", "device cuda:7 is not available here"),
         ("gpu", "unknown device 'gpu'; use cpu, cuda or cuda:NUMBER"),
         ("meta", "unknown device 'meta'; use cpu, cuda or cuda:NUMBER"),
