@@ -38,6 +38,7 @@ class Runtime:
     checkpoint_every: int = 0
     classifiers: Path | str | None = None
 
+
 # glibc, malloc.h
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 
