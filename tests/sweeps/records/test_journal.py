@@ -1,4 +1,4 @@
-"""The journal on real files: torn lines, strict JSON, durability of what was appended."""
+"""Journals on real files: torn lines, strict JSON, durable records."""
 
 import json
 import math

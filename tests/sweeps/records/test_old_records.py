@@ -1,4 +1,4 @@
-"""Records that an older version wrote (tests/data/records/README.md) are read by this one."""
+"""Records of an older version (tests/data/records/README.md), which this one still reads."""
 
 import json
 import sqlite3
@@ -40,7 +40,7 @@ def unpack(name: str, storage: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory: pytest.TempPathFactory) -> Request:
-    """The tiny table's request, with its old records in place."""
+    """Make the tiny table's request, with its old records in place."""
     home = tmp_path_factory.mktemp("old")
     storage = unpack("finished_cells", home / "storage")
     database = sqlite3.connect(storage / "mlflow.db")

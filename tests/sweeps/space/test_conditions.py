@@ -1,4 +1,4 @@
-"""Conditional keys: read with every mistake, asked for in order, resumed, on real studies."""
+"""Conditional keys: all mistakes reported, handed out in order, resumed, on real studies."""
 
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def ask(searcher: OptunaSearch, trial_id: str) -> dict[str, Any]:
 
 
 def is_right(params: dict[str, Any]) -> bool:
-    """Whether exactly the keys whose conditions hold are there."""
+    """Say whether a trial has exactly the keys whose conditions hold."""
     wanted = {SIZES, "method/beta"}
     if params[SIZES] != "[]":
         wanted.add(ACTIVATION)
@@ -141,7 +141,7 @@ def test_one_mistake_is_named_with_its_key(old: str, new: str, message: str) -> 
     assert len([e for e in found if not e.startswith("points_to_evaluate")]) == 1, found
 
 
-def test_keys_that_wait_for_one_another_are_named_once() -> None:
+def test_keys_that_depend_on_one_another_are_named_once() -> None:
     when = "method/hidden_sizes: {when: {method/reg_tasks: [0, 1]}, "
     assert errors_of("method/hidden_sizes: {", when)[0] == (
         "search.method/reg_tasks.when: depends on itself (method/reg_tasks -> method/activation ->"
@@ -153,7 +153,7 @@ def test_keys_that_wait_for_one_another_are_named_once() -> None:
     )
 
 
-def test_a_condition_that_never_holds_is_told() -> None:
+def test_a_condition_that_never_holds_is_reported() -> None:
     both = "when: {method/activation: elu, method/hidden_sizes: []}"
     assert errors_of("when: {method/activation: elu}", both)[0] == (
         "search.method/reg_tasks.when: never holds, because no value of method/hidden_sizes meets"
@@ -180,14 +180,14 @@ def test_a_point_gives_what_its_keys_need(point: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["grid", "cmaes"])
-def test_samplers_of_one_shape_are_refused(sampler: str) -> None:
+def test_samplers_that_need_the_same_keys_in_every_trial_are_refused(sampler: str) -> None:
     assert errors_of(sampler=sampler) == [
         f"sweep.sampler: {sampler} searches the same keys in every trial, but method/reg_tasks,"
         " method/activation has a `when`; use tpe or random"
     ]
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     text = TEXT.replace("elu}}", "tanh}}").replace("low: 0.1", "low: 7").replace("16", "0")
     with pytest.raises(ConfigError) as caught:
         space(text)
@@ -259,8 +259,8 @@ def test_a_bound_of_compression_is_checked_in_every_branch(tmp_path: Path) -> No
 
     used = space(max_compression_ratio=1.0)
     searcher = OptunaSearch(used, "small", url(tmp_path), ratio=ratio)
-    told = [searcher.suggest(f"t{number}") for number in range(16)]
-    asked = [suggestion for suggestion in told if isinstance(suggestion, dict)]
+    given = [searcher.suggest(f"t{number}") for number in range(16)]
+    asked = [suggestion for suggestion in given if isinstance(suggestion, dict)]
     assert asked and all(one["params"][SIZES] == "[]" for one in asked)
     assert 1 in searcher.refused and len(searcher.refused) + len(asked) == 16
 

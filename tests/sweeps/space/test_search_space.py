@@ -227,7 +227,7 @@ def test_one_mistake_is_named_with_its_key_and_value(old: str, new: str, message
     assert len(others) <= 1, found
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     text = GOOD.replace("low: 1e-4", "low: -1").replace("name: hnet", "name: hnet, acivation: elu")
     text = text.replace("num_trials: 3", "num_trials: x, mode: up").replace("0.01", "100")
     found = errors_of(text)
@@ -262,7 +262,7 @@ def test_keys_given_twice_are_named_with_their_lines() -> None:
         ("trial: {1: 2}", "trial.1: keys must be strings"),
     ],
 )
-def test_a_file_of_the_wrong_shape_is_told(text: str, message: str) -> None:
+def test_a_file_of_the_wrong_shape_is_reported(text: str, message: str) -> None:
     assert any(message in error for error in errors_of(text)), errors_of(text)
 
 

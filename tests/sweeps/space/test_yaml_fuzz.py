@@ -1,4 +1,4 @@
-"""Whatever a search space file holds, it is a search space or a list of what to correct."""
+"""Fuzzed search space files: each is a search space or a list of what to correct."""
 
 import copy
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_a_changed_search_space_is_one_or_a_mistake(document: Any, data: st.Data
 
 
 def _change(value: Any, data: st.DataObject) -> Any:
-    """Walk down to some place and replace, remove or add something there."""
+    """Replace, remove or add something at some place in the document."""
     if isinstance(value, dict | list) and value and data.draw(st.integers(0, 3)):
         keys = list(value) if isinstance(value, dict) else list(range(len(value)))
         key = data.draw(st.sampled_from(keys))

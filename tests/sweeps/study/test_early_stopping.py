@@ -1,4 +1,4 @@
-"""Trials stopped at task boundaries: by Optuna's pruners, for good, and counted apart."""
+"""Trials stopped at task boundaries by Optuna's pruners: for good, and counted apart."""
 
 from io import StringIO
 from pathlib import Path
@@ -47,7 +47,7 @@ def search(folder: Path, used: SearchSpace) -> OptunaSearch:
 
 
 def learn(searcher: OptunaSearch, trial_id: str, values: list[float]) -> int:
-    """Train a trial on paper, as Ray would; the number of tasks after which it ended."""
+    """Report values as Ray would; return the number of tasks after which the trial ended."""
     assert searcher.suggest(trial_id)
     for learned, value in enumerate(values, start=1):
         row = {"objective": value, "tasks_learned": learned, "num_tasks": 5}
@@ -65,7 +65,7 @@ BETTER = [0.9, 0.9, 0.9, 0.8, 0.8]
 def test_asha_halves_after_the_grace_tasks(tmp_path: Path) -> None:
     searcher = search(tmp_path, space("asha", num_trials=9))
     ends = [learn(searcher, str(n), v) for n, v in enumerate([FALLING, WORSE, BETTER, WORSE])]
-    assert ends == [5, 2, 5, 2]  # after one task WORSE leads: nobody is asked so early
+    assert ends == [5, 2, 5, 2]  # after one task WORSE leads, but the pruner is not asked so early
     trials = searcher.study.trials
     assert [t.state for t in trials[:4]] == [
         TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE, TrialState.PRUNED,
@@ -104,7 +104,7 @@ def test_a_stopped_trial_is_never_handed_out_again(tmp_path: Path) -> None:
     searcher.suggest("b")
     assert not searcher.should_stop("b", {"objective": 1, "tasks_learned": 1, "num_tasks": 5})
     assert searcher.should_stop("b", {"objective": 0.1, "tasks_learned": 2, "num_tasks": 5})
-    again = search(tmp_path, used)  # killed before Ray told that the trial is over
+    again = search(tmp_path, used)  # killed before Ray reports that the trial is over
     assert again.remaining() == 1
     suggestion = again.suggest("c")
     assert suggestion and suggestion["number"] == 2

@@ -1,4 +1,4 @@
-"""A cluster's services for real: PostgreSQL, MLflow's server with its login, the study by URL.
+"""Real services of a cluster: PostgreSQL, MLflow's server with its login, the study by URL.
 
 The server is started by the script that a cluster's head node runs.
 """
@@ -48,7 +48,7 @@ pytestmark = [
 
 @dataclass(frozen=True)
 class Services:
-    """What a head node has."""
+    """Services of a head node."""
 
     postgres: Postgres
     uri: str
@@ -97,7 +97,7 @@ def start_server(postgres: Postgres, home: Path) -> tuple[subprocess.Popen, str]
 
 
 def answer(url: str, **headers: str) -> int:
-    """The status of a request, 0 if nobody answers."""
+    """Return the status of a request, 0 if nobody answers."""
     try:
         request = urllib.request.Request(url, headers=headers)
         with urllib.request.urlopen(request, timeout=10) as response:

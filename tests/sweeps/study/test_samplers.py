@@ -1,4 +1,4 @@
-"""Every sampler by its name: on a real study, resumed, and refused where it does not fit."""
+"""All samplers by name: on a real study, resumed, and refused where they do not fit."""
 
 import itertools
 from pathlib import Path
@@ -48,7 +48,7 @@ def errors_of(text: str = TEXT, **sweep: Any) -> list[str]:
 
 
 def run(folder: Path, used: SearchSpace, kill_every: int = 1000) -> list[dict[str, Any]]:
-    """The values of all trials; the driver starts anew after each `kill_every` of them."""
+    """Return the values of all trials of a driver that is restarted after every `kill_every`."""
     folder.mkdir()
     asked: list[dict[str, Any]] = []
     searcher = None

@@ -1,4 +1,4 @@
-"""The search on a real Optuna study in sqlite: resumed, guarded, told exactly once."""
+"""The search on a real Optuna study in sqlite: resumed, guarded, each end written once."""
 
 import math
 from pathlib import Path
@@ -158,7 +158,7 @@ def test_each_trial_carries_rays_id_and_the_configs_digest(tmp_path: Path) -> No
     assert attrs["config_id"] == config.digest(without_seed=True)
 
 
-def test_the_final_value_is_complete_and_later_tells_change_nothing(tmp_path: Path) -> None:
+def test_the_final_value_is_complete_and_later_calls_change_nothing(tmp_path: Path) -> None:
     searcher = search(tmp_path)
     ask(searcher, "a")
     for learned in range(1, 6):
@@ -201,7 +201,7 @@ def test_a_trial_stopped_early_is_pruned_not_complete(tmp_path: Path) -> None:
         (None, True, "its process died (killed, out of memory or a lost node)"),
     ],
 )
-def test_what_gives_no_value_fails_with_its_reason(
+def test_a_trial_without_a_value_fails_with_its_reason(
     tmp_path: Path, result: dict[str, Any] | None, error: bool, reason: str
 ) -> None:
     searcher = search(tmp_path)
@@ -245,7 +245,7 @@ def test_the_driver_can_explain_an_error(tmp_path: Path) -> None:
     assert trials(tmp_path)[0].user_attrs["reason"] == "disk full in trial 0"
 
 
-def test_values_that_are_no_trial_together_fail_and_the_next_is_tried(tmp_path: Path) -> None:
+def test_values_that_make_no_valid_trial_fail_and_the_next_is_tried(tmp_path: Path) -> None:
     class Refusing(SearchSpace):
         def trial_config(self, params: Any, seed: int) -> Any:
             if params["method/beta"] == 0.01:
