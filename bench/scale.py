@@ -21,7 +21,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweeps.cluster.connection import set_environment
 from sweeps.launch.request import SweepRequest
 from sweeps.launch.run_sweep import run_sweep
 from sweeps.records.folder import SweepFolder
@@ -157,7 +156,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 def run(request: SweepRequest, slots: int, task_seconds: float) -> dict[str, float]:
     """Run the sweep; return the seconds of its end, which delivers all runs."""
-    set_environment()
     import ray
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""The `hcl` command. Starts fast: torch, Ray, MLflow and Optuna are imported by need."""
+"""The `hcl` command, which answers at once: each command imports torch, Ray, MLflow by itself."""
 
 import sys
 from typing import NoReturn
@@ -7,8 +7,15 @@ import typer
 from typer.exceptions import TyperException
 
 from hcl.config import ConfigError
-from sweeps.commands import compare, confirm, data, records, reproduce, run, sweep, validate
-from sweeps.commands.options import STORAGE, Storage, console
+from sweeps.commands.compare import compare
+from sweeps.commands.confirm import confirm
+from sweeps.commands.data import app as data
+from sweeps.commands.demo import demo
+from sweeps.commands.records import report, sync, ui
+from sweeps.commands.reproduce import reproduce
+from sweeps.commands.run import run
+from sweeps.commands.sweep import sweep
+from sweeps.commands.validate import validate
 
 app = typer.Typer(
     name="hcl",
@@ -18,36 +25,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(sweep.sweep)
-app.command()(validate.validate)
-app.command()(confirm.confirm)
-app.command()(reproduce.reproduce)
-app.command()(compare.compare)
-app.command()(run.run)
-app.command()(records.report)
-app.command()(records.ui)
-app.command()(records.sync)
-app.add_typer(data.app)
-
-
-@app.command()
-def demo(storage: Storage = STORAGE) -> None:
-    """Sweep hypernetworks on the bundled digits and compare them with other methods.
-
-    Downloads nothing; takes three minutes on two CPU cores. Interrupted, it goes on.
-
-    \b
-    Example:
-      hcl demo
-      hcl demo --storage /tmp/demo
-    """
-    from sweeps.commands.demo import main as run_demo
-
-    raise typer.Exit(run_demo(storage, console()))
+COMMANDS = (sweep, validate, confirm, reproduce, compare, run, report, ui, sync, demo)
+for command in COMMANDS:
+    app.command()(command)
+app.add_typer(data)
 
 
 def main() -> NoReturn:
-    """Entry point of `hcl`: a user's mistake is told in lines, not in a stack trace.
+    """Run `hcl`; a user's mistake is shown in a line or a few, without a stack trace.
 
     Exit status: 0 ok, 1 some trials failed, 2 something to correct, 130 interrupted.
     """
@@ -62,21 +47,17 @@ def main() -> NoReturn:
 
 
 def _usage(error: TyperException) -> str:
-    """A wrong option in one line, with the value that was given."""
+    """Say in one line what is wrong with an option, with the value that was given."""
     text = error.format_message()
     if "\n" in text:  # the help, where nothing was asked
         return text
-    option = next((name for name in getattr(getattr(error, "param", None), "opts", [])), None)
-    if option in sys.argv[:-1]:
-        text += f", but got {sys.argv[sys.argv.index(option) + 1]!r}"
-    command = " ".join(word for word in sys.argv[1:2] if word in COMMANDS)
-    return f"hcl: {text.rstrip('.')}; see hcl {command + ' ' if command else ''}--help"
-
-
-COMMANDS = tuple(
-    [str(group.name) for group in app.registered_groups]
-    + [str(getattr(command.callback, "__name__", "")) for command in app.registered_commands]
-)
+    if isinstance(error, typer.BadParameter) and error.param and error.param.opts:
+        option = error.param.opts[0]
+        if option in sys.argv[:-1]:
+            text += f", but got {sys.argv[sys.argv.index(option) + 1]!r}"
+    known = {"data", *(command.__name__ for command in COMMANDS)}
+    command = f"{sys.argv[1]} " if known & set(sys.argv[1:2]) else ""
+    return f"hcl: {text.rstrip('.')}; see hcl {command}--help"
 
 
 if __name__ == "__main__":

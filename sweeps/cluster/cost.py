@@ -1,24 +1,23 @@
-"""What trainings would need: sizes from shapes, hours from steps timed on this machine."""
-
-from __future__ import annotations
+"""Cost of trainings: sizes from shapes, hours from steps timed on this machine."""
 
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import torch
+from rich.progress import track
+
+from hcl import Runtime, benchmarks
+from hcl.benchmarks.arrays import Benchmark
 from hcl.config import BenchmarkConfig, ConfigError, TrialConfig
+from hcl.measure.needs import ResourceNeeds, resource_needs
+from hcl.measure.probe import probe
 from sweeps.cluster.resources import GIB
 from sweeps.output.table import Table
 
-if TYPE_CHECKING:
-    from hcl.benchmarks.arrays import Benchmark
-    from hcl.measure.needs import ResourceNeeds
-    from hcl.training.process import Runtime
-
-ROOM = 0.8  # share of the free memory that a probe may be expected to take
+ROOM = 0.8  # share of the free memory up to which a step is tried
 _MIB = 2**20
 
 
@@ -27,9 +26,9 @@ class Planned:
     """Trainings of one configuration, or of several whose steps cost the same.
 
     Attributes:
-        name: for the reader.
-        config: one of them.
-        count: how many.
+        name: what the table calls them.
+        config: one of the configurations.
+        count: how many trainings.
     """
 
     name: str
@@ -39,24 +38,32 @@ class Planned:
 
 @dataclass(frozen=True)
 class Needs:
-    """What one training of a `Planned` needs. `step_seconds` is None where no step was timed."""
+    """Needs of one training.
+
+    Attributes:
+        planned: which training.
+        sizes: parameters and bytes.
+        step_seconds: time of a step; None where none was timed.
+        why_not: why none was timed.
+        num_steps: steps of one training.
+    """
 
     planned: Planned
     sizes: ResourceNeeds
     step_seconds: float | None
     why_not: str = ""
-    num_steps: int = 0  # of one training
+    num_steps: int = 0
 
     @property
     def hours(self) -> float | None:
-        """Of one training, evaluation not counted."""
+        """Hours of one training without evaluation; None where no step was timed."""
         if self.step_seconds is None:
             return None
         return self.step_seconds * self.num_steps / 3600
 
 
 def group(configs: Iterable[tuple[str, TrialConfig, int]]) -> list[Planned]:
-    """Join what costs the same: seeds, and settings that are no sizes (beta, a learning rate).
+    """Join trainings that cost the same: they differ in seeds, beta, a learning rate.
 
     Args:
         configs: name, configuration and number of trainings of each.
@@ -76,21 +83,16 @@ def group(configs: Iterable[tuple[str, TrialConfig, int]]) -> list[Planned]:
 
 
 def measure(planned: Sequence[Planned], runtime: Runtime) -> list[Needs]:
-    """Sizes of each, and a step's time where it is expected to fit into the free memory.
+    """Compute the sizes of each, and time a step where it is expected to fit into memory.
 
     Raises:
-        ConfigError: data missing, or the device is not there.
+        ConfigError: data are missing, or the device is not there.
     """
-    from rich.progress import track
-
     found = track(planned, "timing steps", transient=True)
     return [_measure(one, runtime) for one in found]
 
 
 def _measure(planned: Planned, runtime: Runtime) -> Needs:
-    from hcl.measure.needs import resource_needs
-    from hcl.measure.probe import probe
-
     config = planned.config
     sizes = resource_needs(config, _benchmark(config.benchmark, runtime.data_root))
     free = free_bytes(runtime.device)
@@ -112,30 +114,30 @@ def _measure(planned: Planned, runtime: Runtime) -> Needs:
 
 @lru_cache(maxsize=2)
 def _benchmark(config: BenchmarkConfig, data_root: Path | str | None) -> Benchmark:
-    from hcl import benchmarks
-
     return benchmarks.load(config, data_root)
 
 
 def free_bytes(device: str) -> int:
-    """Memory that a process here may still take on `device`; where that is not told, all of it."""
-    if device != "cpu":
-        import torch
+    """Return the memory that a process may still take on `device`, as far as the system says.
 
+    On a CPU that is what Linux calls available, within the limit of a container; elsewhere all
+    of the machine's memory.
+    """
+    if device != "cpu":
         return int(torch.cuda.mem_get_info(device)[0])
     free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if (told := Path("/proc/meminfo")).is_file():  # Linux
-        lines = told.read_text().splitlines()
+    if (meminfo := Path("/proc/meminfo")).is_file():  # Linux
+        lines = meminfo.read_text().splitlines()
         known = [line.split()[1] for line in lines if line.startswith("MemAvailable")]
         free = int(known[0]) * 1024 if known else free
     bound, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
     if bound.is_file() and (text := bound.read_text().strip()) != "max":
-        free = min(free, int(text) - int(used.read_text()))  # of a container
+        free = min(free, int(text) - int(used.read_text()))  # a container's limit
     return free
 
 
 def table(title: str, needs: Sequence[Needs], device: str, more: Sequence[str] = ()) -> Table:
-    """One line for each; the last one is their sum. `more` are further notes."""
+    """Make a table with a row for each and their sum; `more` are further notes."""
     columns = ("", "target weights", "stored", "ratio", "weights MiB", "optimizer MiB",
                "kept MiB", "peak MiB", "steps/s", "h each", "trainings", "h")  # fmt: skip
     total, rows = sum_hours(needs), [_row(one) for one in needs]
@@ -171,14 +173,14 @@ def _row(one: Needs) -> tuple[str, ...]:
 
 
 def _short(value: float | None) -> str:
-    """Two or three digits that count."""
+    """Write two or three significant digits."""
     if value is None:
         return "?"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}" if value < 1 else f"{value:.1f}"
 
 
 def sum_hours(needs: Sequence[Needs]) -> float | None:
-    """Of all trainings; None where one of them is not known."""
+    """Return the hours of all trainings; None where those of one are not known."""
     hours = [one.hours for one in needs]
     if any(each is None for each in hours):
         return None

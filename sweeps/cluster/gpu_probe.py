@@ -1,37 +1,37 @@
 """`gpus_per_trial: auto`: measure what a trial needs of a GPU, then pack trials accordingly.
 
-The probe trains every task for a few steps, in a process of its own that gives the GPU back at its
-end: `python -m sweeps.cluster.gpu_probe`, reading configurations from standard input.
+The probe trains every task for a few steps in a process of its own
+(`sweeps.workers.measure_gpu`), here or on a node of the cluster.
 """
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayTaskError
 
 from hcl.config import ConfigError, TrialConfig
+from sweeps.cluster.connection import start
 from sweeps.cluster.resources import GIB, GpuNode, pack
 from sweeps.space.search_space import SearchSpace
-
-if TYPE_CHECKING:
-    from hcl import Runtime
 
 STEPS = 3  # per task; memory grows with tasks, not with steps
 PROBE_TIMEOUT = 900  # seconds; on a cluster a GPU node may have to be started first
 
 
-def settle(
+def resolve_gpus(
     space: SearchSpace, address: str | None, data_root: str | None, say: Callable[[str], None]
 ) -> SearchSpace:
-    """`space` with a number for `gpus_per_trial`; unchanged unless it is "auto".
+    """Return `space` with a number for `gpus_per_trial`; unchanged unless it is "auto".
 
     Args:
         space: the sweep's.
-        address: of a Ray cluster; None = this machine.
-        data_root: folder with the data sets.
+        address: address of a Ray cluster; None = this machine.
+        data_root: folder of the data sets.
         say: takes one line for the user.
 
     Raises:
@@ -58,7 +58,7 @@ def settle(
 
 
 def probe_configs(space: SearchSpace) -> list[TrialConfig]:
-    """The lower and the upper end of every range at once, cut short: the largest is among them."""
+    """Return the lower and the upper end of all ranges, cut short; the largest is among them."""
     configs = []
     for params in [*space.corners(0), *space.corners(-1)]:
         try:
@@ -79,7 +79,7 @@ def probe_here(configs: list[dict[str, Any]], data_root: str | None) -> GpuNode 
     request = json.dumps({"configs": configs, "data_root": data_root})
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "sweeps.cluster.gpu_probe"],
+            [sys.executable, "-m", "sweeps.workers.measure_gpu"],
             input=request,
             capture_output=True,
             text=True,
@@ -103,17 +103,13 @@ def probe_here(configs: list[dict[str, Any]], data_root: str | None) -> GpuNode 
 def _probe_on_cluster(
     address: str, configs: list[dict[str, Any]], data_root: str | None
 ) -> GpuNode | None:
-    """As `probe_here`, on a node of the cluster that has a GPU."""
-    import ray
-    from ray.exceptions import GetTimeoutError, RayTaskError
-
-    from sweeps.cluster.connection import start
+    """Do what `probe_here` does on a node of the cluster that has a GPU."""
 
     def probe() -> tuple[GpuNode | None, str]:
         return probe_here(configs, data_root), ray.get_runtime_context().get_node_id()
 
-    mine = not ray.is_initialized()
-    if mine:
+    is_ours = not ray.is_initialized()
+    if is_ours:
         start(address)
     try:
         task = ray.remote(num_gpus=1, num_cpus=1, max_retries=2)(probe).remote()
@@ -127,52 +123,7 @@ def _probe_on_cluster(
     except RayTaskError as error:
         raise ConfigError(str(error.cause or error).strip().splitlines()[-1]) from None
     finally:
-        if mine:
+        if is_ours:
             ray.shutdown()
-    # Inside its task the probe saw one GPU only.
+    # Inside its task the probe saw one GPU only, so that the node's cores seemed all that GPU's.
     return node and dataclasses.replace(node, cpus_per_gpu=has["CPU"] / has["GPU"])
-
-
-def _measure(configs: list[dict[str, Any]], data_root: str | None) -> GpuNode | None:
-    """In the probe's own process."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return None
-    from hcl import Runtime, TrainingDiverged, run
-
-    runtime = Runtime(device="cuda", data_root=data_root)
-    for values in configs:
-        config = TrialConfig.from_dict(values)
-        try:
-            if config.train.num_replicas > 1:
-                _run_lot(config, runtime)
-            else:
-                run(config, runtime=runtime)
-        except TrainingDiverged:
-            pass  # at the ends of the ranges; it has used its memory nevertheless
-        torch.cuda.empty_cache()
-    return GpuNode(
-        peak=torch.cuda.max_memory_reserved(),
-        total=torch.cuda.get_device_properties(0).total_memory,
-        cpus_per_gpu=len(os.sched_getaffinity(0)) / torch.cuda.device_count(),
-        name=torch.cuda.get_device_name(0),
-    )
-
-
-def _run_lot(config: TrialConfig, runtime: "Runtime") -> None:
-    """As many seeds as a trial trains at a time."""
-    from hcl import Replica, run_replicas
-
-    seeds = range(config.train.num_replicas)
-    run_replicas([Replica(dataclasses.replace(config, seed=seed)) for seed in seeds], runtime)
-
-
-def main() -> None:
-    """Answer the request on standard input with one line of JSON: a GpuNode, or null."""
-    node = _measure(**json.load(sys.stdin))
-    print(json.dumps(node and dataclasses.asdict(node)))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first stops the sweep in order, the second at once."""
+"""Handling of Ctrl-C and SIGTERM: the first stops a sweep in order, the second at once."""
 
 import signal
 import threading
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Interrupt:
-    """A context in which signals stop Ray Tune between two of its steps.
+    """A context in which a signal stops Ray Tune between two of its steps.
 
     Attributes:
         requested: whether a signal came.
@@ -24,8 +24,8 @@ class Interrupt:
         return self
 
     def listen(self) -> None:
-        """Take the signals (again: `ray.init` takes SIGTERM for itself)."""
-        # Python lets the main thread alone handle signals.
+        """Take the signals; once more after `ray.init`, which takes SIGTERM for itself."""
+        # Python lets no other thread than the main one handle signals.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._handle)
@@ -46,5 +46,5 @@ class Interrupt:
             self.requested = True
             raise KeyboardInterrupt
         self.requested = True
-        # Ray Tune's own handler of this signal ends its loop and keeps the trials as they are.
+        # Ray Tune handles this signal itself: it ends its loop and keeps the trials as they are.
         signal.raise_signal(signal.SIGUSR1)

@@ -1,4 +1,4 @@
-"""Progress a person can follow: trials done, running and failed, the best so far, time left."""
+"""Progress that a person can follow: trials done, running and failed, the best, time left."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,26 +13,26 @@ from sweeps.output.metric_names import shown
 from sweeps.records.report_keys import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
-LIVE_EVERY = 0.5
-NAMED = 8  # running trials in a line
+LIVE_EVERY = 0.5  # seconds between updates on a terminal
+NAMED = 8  # running trials that a line names; with more it adds them up
 
 
 @dataclass
 class Counts:
-    """Where a sweep is.
+    """Trials of a sweep so far, those of earlier starts included.
 
     Attributes:
         total: trials of the whole sweep.
-        num_tasks: of every trial.
+        num_tasks: tasks of every trial.
         mode: "max" or "min"; "" where no value is better than another.
         objective: name of the value, which says how it is shown.
-        done: trials with a value, of earlier starts too.
+        done: trials with a value.
         failed: trials without one.
         stopped: trials given up early.
         refused: numbers of trials that were not trained; the search's own list, which grows.
         best: objective and trial number.
         running: trial number -> tasks learned.
-        started: when this start began.
+        started: when this start began, in seconds of the monotonic clock.
     """
 
     total: int
@@ -52,16 +52,16 @@ class Counts:
 
     @property
     def ended(self) -> int:
-        """Trials that were trained and are over, one way or another."""
+        """Trials that were trained and have ended, one way or another."""
         return self.done + self.failed + self.stopped
 
     def stop(self, number: int) -> None:
-        """A trial was given up early: its value is not comparable."""
+        """Count a trial that was given up early, whose value is not comparable."""
         self.running.pop(number, None)
         self.stopped += 1
 
     def end(self, number: int, value: float | None) -> None:
-        """A trial ended, with its objective or without."""
+        """Count a trial that ended with this objective, or without one."""
         self.running.pop(number, None)
         if value is None or value != value:
             self.failed += 1
@@ -76,7 +76,7 @@ class Counts:
             self.best = (value, number)
 
     def seconds_left(self, now: float) -> float | None:
-        """By the pace of this start; None before its first task."""
+        """Estimate by the pace of this start; None before its first task."""
         ended = self.ended - self.ended_before
         learned = sum(self.running.values()) / self.num_tasks
         left = self.total - self.ended - len(self.refused) - learned
@@ -84,7 +84,7 @@ class Counts:
         return (now - self.started) / passed * left if passed > 0 else None
 
     def line(self, now: float) -> str:
-        """All of it in one line."""
+        """Say everything in one line."""
         parts = [f"{self.done}/{self.total} trials done"]
         parts.append(f"{len(self.running)} running" + self._tasks())
         parts += [f"{self.stopped} stopped early"] if self.stopped else []
@@ -97,24 +97,24 @@ class Counts:
         return ", ".join(parts)
 
     def _tasks(self) -> str:
-        """What the running trials have learned: of each, or of all where they are many."""
+        """Say what each running trial has learned, or all together where they are many."""
         if not self.running:
             return ""
-        of = self.num_tasks
+        num_tasks = self.num_tasks
         if len(self.running) > NAMED:
             learned = sum(self.running.values())
-            return f" ({learned} of their {len(self.running) * of} tasks learned)"
-        named = (f"trial {number}: {k}/{of} tasks" for number, k in self.running.items())
+            return f" ({learned} of their {len(self.running) * num_tasks} tasks learned)"
+        named = (f"trial {number}: {k}/{num_tasks} tasks" for number, k in self.running.items())
         return f" ({', '.join(named)})"
 
 
 class ProgressCallback(Callback):
-    """Ray tells it what happens; it shows a bar on a terminal and lines elsewhere.
+    """Ray's callback that shows a bar on a terminal and lines elsewhere.
 
     Args:
-        counts: where the sweep is, updated here.
-        console: what is written to.
-        clock: seconds, monotonic.
+        counts: the sweep's, updated here.
+        console: where the progress goes.
+        clock: monotonic, in seconds.
     """
 
     def __init__(
@@ -127,22 +127,22 @@ class ProgressCallback(Callback):
         self._shown = ""
 
     def setup(self, *args: Any, **info: Any) -> None:
-        """The sweep begins."""
+        """Begin."""
         if self._bar:
             self._bar.start()
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        """A trial begins, or goes on after its process died."""
+        """Count a trial that begins, or goes on after its process died."""
         self.counts.running.setdefault(trial.config["number"], 0)
 
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """A task was learned."""
+        """Count a learned task."""
         self.counts.running[trial.config["number"]] = result.get(TASKS_LEARNED, 0)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        """A trial ended, with a value or a failure that it told itself."""
+        """Count a trial that ended with a value, or with a failure that it reported itself."""
         last = trial.last_result or {}
         if FAILURE not in last and last.get(TASKS_LEARNED, 0) < last.get(NUM_TASKS, 0):
             self.counts.stop(trial.config["number"])
@@ -153,24 +153,24 @@ class ProgressCallback(Callback):
             self._say(f"trial {trial.config['number']} failed: {last[FAILURE]}")
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
-        """A trial's process died once too often."""
+        """Count a trial whose process died once too often."""
         self.counts.end(trial.config["number"], None)
         self._say(f"trial {trial.config['number']} failed: see its journal")
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
-        """Ray's loop went round."""
+        """Show progress, not more often than the console deserves."""
         now = self.clock()
         if now >= self._next:
             self._next = now + (LIVE_EVERY if self._bar else PLAIN_EVERY)
             self.show(now)
 
     def on_experiment_end(self, trials: list, **info: Any) -> None:
-        """Ray is done, or was interrupted."""
+        """Show the last line; Ray has ended or was interrupted."""
         self.show(self.clock())
         self.close()
 
     def show(self, now: float) -> None:
-        """Write the current line, unless it stands there already."""
+        """Write the current line, unless it is the last one written."""
         line = self.counts.line(now)
         if self._bar and self._task is not None:
             self._bar.update(
@@ -181,7 +181,7 @@ class ProgressCallback(Callback):
         self._shown = line
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Stop the bar, which leaves the terminal as it was."""
         if self._bar:
             self._bar.stop()
             self._bar = None
@@ -196,7 +196,7 @@ class ProgressCallback(Callback):
 
 
 def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`."""
+    """Write seconds as `45 s`, `12 min` or `3 h 20 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,6 +1,6 @@
-"""What a trial is given: CPUs, a share of a GPU, memory; how many trials then fit.
+"""Resources of a trial (CPUs, a share of a GPU, memory), and how many trials then fit.
 
-Pure arithmetic; `sweeps.cluster.gpu_probe` measures.
+This is arithmetic alone; `sweeps.cluster.gpu_probe` measures.
 """
 
 import math
@@ -11,20 +11,20 @@ from hcl.config import ConfigError
 from sweeps.space.settings import SweepSettings
 
 GIB = 2**30
-CONTEXT = 0.75 * GIB  # of a GPU's memory, per process, that torch's allocator does not count
+CONTEXT = 0.75 * GIB  # GPU memory of each process that torch's allocator does not count
 MARGIN = 1.15  # the probe is short; a later task or another seed may need a little more
 STEP = 1e-4  # Ray keeps shares of a GPU to this precision
 
 
 @dataclass(frozen=True)
 class GpuNode:
-    """What a probe found on a node.
+    """A node's GPUs, and what a trial took of one.
 
     Attributes:
         peak: bytes that torch reserved for one trial.
         total: bytes of one GPU.
         cpus_per_gpu: CPU cores for each GPU of the node.
-        name: of the GPU.
+        name: the GPU's name.
     """
 
     peak: int
@@ -34,7 +34,7 @@ class GpuNode:
 
 
 def needs(sweep: SweepSettings) -> dict[str, float]:
-    """A trial's request, as `tune.with_resources` takes it."""
+    """Return what a trial asks of Ray, as `tune.with_resources` takes it."""
     wanted = {"cpu": float(sweep.cpus_per_trial), "gpu": gpus(sweep)}
     if sweep.memory_per_trial:
         wanted["memory"] = float(math.ceil(sweep.memory_per_trial * GIB))
@@ -42,16 +42,18 @@ def needs(sweep: SweepSettings) -> dict[str, float]:
 
 
 def gpus(sweep: SweepSettings) -> float:
-    """GPUs per trial as a number; "auto" must have been measured before."""
+    """Return the GPUs of a trial as a number.
+
+    Raises:
+        ValueError: it is "auto" still, which `gpu_probe.resolve_gpus` replaces.
+    """
     if sweep.gpus_per_trial == "auto":
-        raise ValueError(
-            "gpus_per_trial is still auto; sweeps.cluster.gpu_probe.settle comes first"
-        )
+        raise ValueError("gpus_per_trial is auto; resolve_gpus must replace it first")
     return sweep.gpus_per_trial
 
 
 def trials_that_fit(available: Mapping[str, float], sweep: SweepSettings) -> int:
-    """How many trials run at a time on `available` (Ray's CPU, GPU, memory)."""
+    """Return how many trials run at a time on `available` (Ray's CPU, GPU, memory)."""
     wanted = needs(sweep)
     fit = [available.get("CPU", 0) / wanted["cpu"]]
     if share := wanted["gpu"]:
@@ -64,7 +66,7 @@ def trials_that_fit(available: Mapping[str, float], sweep: SweepSettings) -> int
 
 
 def check_fits(available: Mapping[str, float], sweep: SweepSettings) -> None:
-    """Refuse a trial that never gets a place.
+    """Refuse a trial that never fits.
 
     Raises:
         ConfigError: not even one fits.
@@ -82,10 +84,10 @@ def check_fits(available: Mapping[str, float], sweep: SweepSettings) -> None:
 
 
 def pack(node: GpuNode, cpus_per_trial: int) -> float:
-    """The share of a GPU for a trial, such that as many as possible fit beside each other.
+    """Return the share of a GPU with which as many trials as possible run side by side.
 
-    Bounded by the GPU's memory and by the cores that feed it: more trials than cores can serve
-    would hold memory and wait.
+    The GPU's memory bounds their number, and so do the cores that feed it: more trials than
+    cores can serve would hold memory and wait.
 
     Raises:
         ConfigError: not even one fits.

@@ -1,9 +1,9 @@
 """`--ship-code`: this project's code for a cluster whose nodes have its dependencies alone.
 
-Only source files of the two packages travel (Python and C++), copied aside first: no data, no
-environment, no records can be among them, wherever they are kept. It is Ray's `working_dir`,
-not `py_modules`: with the latter, Ray puts the driver's own folders first in the workers' search
-path, where an old copy of the code may be.
+Source files of the two packages (Python and C++) travel and nothing else. They are copied aside
+first, so that no data, environment or records can be among them, wherever those are kept. They
+are Ray's `working_dir` and not its `py_modules`: with the latter, Ray puts the driver's own
+folders first in the workers' search path, where an old copy of the code may be.
 """
 
 import shutil
@@ -18,11 +18,11 @@ from hcl.config import ConfigError
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("hcl", "sweeps")
 SUFFIXES = (".py", ".typed", ".cpp")  # C++ is compiled on the nodes
-LIMIT = 10 * 2**20  # bytes; the code has a few hundred thousand, so that more is a mistake
+LIMIT = 10 * 2**20  # bytes; the code has a few hundred thousand, so more is a mistake
 
 
 def code_files(root: Path = ROOT) -> list[Path]:
-    """What would be shipped, relative to `root`.
+    """List what would be shipped, relative to `root`.
 
     Raises:
         ConfigError: it is too much.
@@ -47,7 +47,7 @@ def code_files(root: Path = ROOT) -> list[Path]:
 
 @contextmanager
 def shipped(root: Path = ROOT) -> Iterator[dict[str, Any]]:
-    """Ray's runtime environment with the code, for `ray.init`, which uploads it.
+    """Yield Ray's runtime environment with the code, for `ray.init`, which uploads it.
 
     Raises:
         ConfigError: the code is too large.
@@ -62,10 +62,10 @@ def shipped(root: Path = ROOT) -> Iterator[dict[str, Any]]:
 
 
 def check_option(ship_code: bool, address: str | None) -> None:
-    """Refuse to ship to this machine, and too much, before anything starts.
+    """Refuse to ship to this machine, or too much, before anything starts.
 
     Raises:
-        ConfigError: says which.
+        ConfigError: says which of the two.
     """
     if not ship_code:
         return

@@ -1,43 +1,41 @@
-"""The one call of Ray Tune: what all runs share, whoever chooses their trials."""
+"""The one call of Ray Tune, shared by sweeps and fixed trials."""
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ray import tune
+
+from sweeps.cluster.progress import ProgressCallback
 from sweeps.cluster.resources import needs
 from sweeps.records.folder import SweepFolder
 from sweeps.space.settings import SweepSettings
-
-if TYPE_CHECKING:
-    from sweeps.cluster.progress import ProgressCallback
 
 
 def run_trials(
     trainable: Callable[[dict[str, Any]], None],
     settings: SweepSettings,
     folder: SweepFolder,
-    progress: "ProgressCallback",
+    progress: ProgressCallback,
     param_space: dict[str, Any] | None = None,
     **choice: Any,
 ) -> None:
-    """Run every trial; returns when they have ended or were interrupted.
+    """Run every trial; return when all have ended or were interrupted.
 
     Args:
         trainable: what a trial does.
         settings: resources and retries of each.
-        folder: where Ray keeps its own state, never reused.
-        progress: told of every event, closed at the end.
+        folder: the sweep's, in which Ray keeps its own state; no later start reads it.
+        progress: shows every event; closed at the end.
         param_space: values of the trials, where no search algorithm gives them.
-        choice: of `tune.TuneConfig`: who chooses trials, how many, how many at a time.
+        choice: arguments of `tune.TuneConfig`: who chooses trials, how many, how many at a time.
     """
-    from ray import tune
-
     tuner = tune.Tuner(
         tune.with_resources(trainable, needs(settings)),
         param_space=param_space,
         tune_config=tune.TuneConfig(reuse_actors=True, **choice),
         run_config=tune.RunConfig(
-            name=f"{time.time():.0f}",  # a new one per start
+            name=f"{time.time():.0f}",  # a new one for each start
             storage_path=str(folder.path / "ray"),
             failure_config=tune.FailureConfig(max_failures=settings.max_failures),
             callbacks=[progress],

@@ -1,1 +1,5 @@
-"""The commands of `hcl`, one small file per group. Heavy imports happen inside the functions."""
+"""The commands of `hcl`. Their functions import torch, Ray, Optuna and MLflow themselves.
+
+Nowhere else are imports lazy: `hcl --help`, `hcl validate` and mistakes in arguments must answer
+at once.
+"""

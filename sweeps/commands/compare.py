@@ -1,27 +1,35 @@
-"""`hcl compare`: a user's own runs beside each other."""
+"""`hcl compare`: a user's own sweeps and methods side by side."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sweeps.commands.options import STORAGE, Storage, TrackingUri, find_store, say
+from sweeps.commands.options import (
+    STORAGE,
+    Storage,
+    TrackingUri,
+    find_store,
+    parse_names,
+    say,
+)
 from sweeps.records.folder import SweepFolder, write_atomically
+
+Sweeps = Annotated[list[str] | None, typer.Argument(show_default="all", help="Names of sweeps.")]
+Methods = Annotated[str | None, typer.Option(help="Keep these alone, e.g. hnet,si,online_ewc.")]
+Metric = Annotated[
+    str, typer.Option(help="Also learning_accuracy, forgetting, backward_transfer.")
+]
+Out = Annotated[
+    Path | None, typer.Option(show_default="STORAGE/compare", help="Folder of the files.")
+]
 
 
 def compare(
-    sweeps: Annotated[
-        list[str] | None, typer.Argument(show_default="all", help="Names of sweeps.")
-    ] = None,
-    methods: Annotated[
-        str | None, typer.Option(help="Keep these alone, e.g. hnet,si,online_ewc.")
-    ] = None,
-    metric: Annotated[
-        str, typer.Option(help="Also learning_accuracy, forgetting, backward_transfer.")
-    ] = "average_accuracy",
-    out: Annotated[
-        Path | None, typer.Option(show_default="STORAGE/compare", help="Folder of the files.")
-    ] = None,
+    sweeps: Sweeps = None,
+    methods: Methods = None,
+    metric: Metric = "average_accuracy",
+    out: Out = None,
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -38,9 +46,8 @@ def compare(
     from sweeps.reports.importance import describe_study
 
     names = sweeps or []
-    store = find_store(storage, tracking_uri, names[0] if names else "any")
-    chosen = methods.split(",") if methods else []
-    entries = comparing.find_entries(store, names, chosen, metric)
+    store = find_store(SweepFolder(storage, names[0] if names else "any"), tracking_uri)
+    entries = comparing.find_entries(store, names, parse_names(methods), metric)
     tables = [comparing.ablation_table(entries, metric), comparing.pairs_table(entries, metric)]
     tables = [table for table in tables if table.rows]
     folder = (out or storage / "compare").expanduser().absolute()

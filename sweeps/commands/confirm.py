@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from hcl.config import ConfigError
 from sweeps.commands.options import (
     STORAGE,
     Address,
@@ -12,24 +11,26 @@ from sweeps.commands.options import (
     ShipCode,
     Storage,
     StudyUrl,
+    SweepName,
     TrackingUri,
-    absolute,
     console,
-    find_store,
-    numbers,
+    find_tracking_uri,
+    parse_seeds,
     say,
 )
 from sweeps.records.folder import SweepFolder
+from sweeps.workers.warm_imports import importing
 
-MOST = 1000  # seeds: a slip of the finger asks for more
+Top = Annotated[int, typer.Option(help="How many configurations.", min=1)]
+Seeds = Annotated[
+    str, typer.Option(help="Seeds that the search did not use: 101..105 or 101,102.")
+]
 
 
 def confirm(
-    sweep: Annotated[str, typer.Argument(help="Name of the sweep.")],
-    top: Annotated[int, typer.Option(help="How many configurations.", min=1)] = 1,
-    seeds: Annotated[
-        str, typer.Option(help="Seeds that the search did not use: 101..105 or 101,102.")
-    ] = "101..105",
+    sweep: SweepName,
+    top: Top = 1,
+    seeds: Seeds = "101..105",
     address: Address = None,
     ship_code: ShipCode = False,
     storage: Storage = STORAGE,
@@ -50,36 +51,22 @@ def confirm(
     \b
     Exit status: 0 all trained, 1 some failed, 2 something to correct, 130 interrupted.
     """
-    from sweeps.cluster.connection import connected
-    from sweeps.launch import confirm as confirming
-    from sweeps.launch.preflight import check_start
+    fresh = parse_seeds(seeds) or []
+    with importing():
+        from sweeps.cluster.connection import connected
+        from sweeps.launch import confirm as confirming
+        from sweeps.launch.preflight import check_start
+        from sweeps.launch.request import SweepRequest
 
-    folder, data = SweepFolder(storage, sweep), absolute(data_root)
+    folder = SweepFolder(storage, sweep)
     space = confirming.read_space(folder)
-    chosen_seeds = parse_seeds(seeds)
-    confirming.check_seeds(space, chosen_seeds)
-    chosen = confirming.best_of(folder, space, top, study_url)
-    store = find_store(storage, tracking_uri, sweep)
-    check_start(space, folder, store, study_url, data, is_local=address is None)
+    confirming.check_seeds(space, fresh)
+    url = confirming.searched_in(folder, study_url)
+    chosen = confirming.best_of(folder, space, top, url)
+    uri = find_tracking_uri(folder, tracking_uri)
+    request = SweepRequest(space, folder, address, uri, url, data_root)
+    check_start(request, url)
     with connected(address, ship_code):
-        table, failed = confirming.confirm(
-            folder, space, chosen, chosen_seeds, store, console(), address, data
-        )
+        table, failed = confirming.confirm(request, chosen, fresh, console())
     say(table.terminal())
     raise typer.Exit(1 if failed else 0)
-
-
-def parse_seeds(text: str) -> list[int]:
-    """`101..105` (both ends) or `101,102` as numbers.
-
-    Raises:
-        ConfigError: it is something else.
-    """
-    first, dots, last = text.partition("..")
-    if not dots:
-        return numbers(text, "--seeds") or []
-    if not (first.isdecimal() and last.isdecimal() and 0 <= int(last) - int(first) < MOST):
-        raise ConfigError(
-            f"--seeds {text!r}: give a range from low to high, e.g. 101..105, at most {MOST} seeds"
-        )
-    return list(range(int(first), int(last) + 1))

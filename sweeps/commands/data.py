@@ -1,5 +1,6 @@
 """`hcl data prepare` and `hcl data check`: data sets, made ready once per node."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -7,8 +8,6 @@ import typer
 from sweeps.commands.options import DataRoot, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hcl.benchmarks.prepared import Prepared
 
 app = typer.Typer(
@@ -26,7 +25,7 @@ Benchmarks = Annotated[
 def prepare(benchmarks: Benchmarks, data_root: DataRoot = None) -> None:
     """Download, check, and write one read-only file that all trials of this node share.
 
-    Safe to call from many processes at once; what is there is checked and left as it is.
+    Many processes may call it at once; what is there is checked and left as it is.
 
     \b
     Examples:
@@ -43,6 +42,10 @@ def prepare(benchmarks: Benchmarks, data_root: DataRoot = None) -> None:
 @app.command()
 def check(benchmarks: Benchmarks, data_root: DataRoot = None) -> None:
     """Check that the prepared files are there and are still what was prepared.
+
+    \b
+    Example:
+      hcl data check split_mnist permuted_mnist
 
     \b
     Exit status: 0 they are, 2 one is missing, damaged or was changed.

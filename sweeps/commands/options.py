@@ -1,5 +1,8 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share, and how their values are read."""
 
+import os
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +15,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from sweeps.tracking import Store
+
+STORAGE = Path("storage")
+MOST_SEEDS = 1000  # a slip of the finger asks for more
+
+
+def absolute(path: str | None) -> str | None:
+    """Return a user's path, relative to where `hcl` was called, as an absolute one."""
+    return None if path is None else str(Path(path).expanduser().absolute())
+
 
 Storage = Annotated[
     Path,
@@ -31,10 +43,12 @@ TrackingUri = Annotated[
     ),
 ]
 DataRoot = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--data-root",
         envvar="HCL_DATA",
+        metavar="PATH",
+        callback=absolute,
         show_default="~/.cache/hcl/data",
         help="Folder with the data sets; missing files are downloaded there.",
     ),
@@ -52,7 +66,7 @@ ShipCode = Annotated[
     bool,
     typer.Option(
         "--ship-code",
-        help="Send this code to the cluster's workers, which need its dependencies alone.",
+        help="Send this code to the cluster's workers, which then need its dependencies alone.",
     ),
 ]
 StudyUrl = Annotated[
@@ -64,37 +78,61 @@ StudyUrl = Annotated[
         help="Database of the Optuna study.",
     ),
 ]
-STORAGE = Path("storage")
+SweepName = Annotated[str, typer.Argument(help="Name of the sweep.")]
 
 
-def console(stderr: bool = False) -> "Console":
-    """Where commands write."""
+def console() -> "Console":
+    """Make the console that commands write to."""
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    return Console()
 
 
 def say(text: str, stderr: bool = False) -> None:
-    """One line, as it is: no wrapping, no markup, so that it can be copied and searched."""
+    """Print text as it is, neither wrapped nor marked up, for copying and searching."""
     typer.echo(text, err=stderr)
 
 
-def numbers(text: str | None, option: str) -> list[int] | None:
-    """`1,2,3` as numbers.
+def parse_seeds(text: str | None) -> list[int] | None:
+    """Read `--seeds`: `1,2,3`, or `101..105` with both ends.
 
     Raises:
         ConfigError: it is something else.
     """
     if text is None:
         return None
+    first, dots, last = text.partition("..")
+    if dots:
+        if not (
+            first.isdecimal() and last.isdecimal() and 0 <= int(last) - int(first) < MOST_SEEDS
+        ):
+            raise ConfigError(
+                f"--seeds {text!r}: give a range from low to high, e.g. 101..105, at most"
+                f" {MOST_SEEDS} seeds"
+            )
+        return list(range(int(first), int(last) + 1))
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise ConfigError(f"{option} {text!r}: give whole numbers, e.g. {option} 1,2,3") from None
+        raise ConfigError(f"--seeds {text!r}: give whole numbers, e.g. --seeds 1,2,3") from None
 
 
-def gpu_share(text: str | None) -> float | str | None:
-    """`--gpus-per-trial` as a number or "auto".
+def parse_seeds_or_count(text: str | None, default: int) -> list[int]:
+    """Read `--seeds` of a table: `5` is 1..5; the rest like `parse_seeds`.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    count = str(default) if text is None else text
+    if not count.isdecimal():
+        return parse_seeds(text) or []
+    if not 0 < int(count) <= MOST_SEEDS:
+        raise ConfigError(f"--seeds {count}: give 1 to {MOST_SEEDS}")
+    return list(range(1, int(count) + 1))
+
+
+def parse_gpus(text: str | None) -> float | str | None:
+    """Read `--gpus-per-trial`: a number or "auto".
 
     Raises:
         ConfigError: it is something else.
@@ -109,25 +147,60 @@ def gpu_share(text: str | None) -> float | str | None:
         ) from None
 
 
-def absolute(path: Path | None) -> str | None:
-    """Paths are the user's: relative to where `hcl` was called."""
-    return None if path is None else str(path.expanduser().absolute())
+def parse_names(text: str | None) -> list[str]:
+    """Read `a,b` as its names; none where the option was not given."""
+    return text.split(",") if text else []
 
 
-def find_store(storage: Path, tracking_uri: str | None, sweep: str) -> "Store":
-    """The MLflow store that a sweep was recorded in.
+def find_tracking_uri(folder: SweepFolder, tracking_uri: str | None) -> str | None:
+    """Return the user's tracking URI, else the one that the sweep was recorded with.
+
+    Raises:
+        ConfigError: that one has credentials, which must be given again.
+    """
+    if tracking_uri is not None:
+        return tracking_uri
+    recorded = folder.read_info().get("tracking_uri")
+    if recorded and "***@" in recorded:
+        raise ConfigError(
+            f"sweep {folder.name!r} was recorded at {recorded}; give its --tracking-uri,"
+            " for passwords are not kept"
+        )
+    return recorded
+
+
+def find_store(folder: SweepFolder, tracking_uri: str | None) -> "Store":
+    """Return the MLflow store that a sweep was recorded in.
 
     Raises:
         ConfigError: it is a server whose credentials must be given again.
     """
     from sweeps.launch.request import store_of
 
-    folder = SweepFolder(storage, sweep)
-    if tracking_uri is None:
-        tracking_uri = folder.read_info().get("tracking_uri")
-        if tracking_uri and "***@" in tracking_uri:
-            raise ConfigError(
-                f"sweep {sweep!r} was recorded at {tracking_uri}; give its --tracking-uri,"
-                " for passwords are not kept"
-            )
-    return store_of(folder, tracking_uri)
+    return store_of(folder, find_tracking_uri(folder, tracking_uri))
+
+
+def command_line() -> str:
+    """Return this command as it was typed."""
+    return shlex.join(["hcl", *sys.argv[1:]])
+
+
+def portable_command_line() -> str:
+    """Return this command for others: `--storage` relative, or none where it is the default."""
+    words, kept = iter(sys.argv[1:]), ["hcl"]
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option != "--storage":
+            kept.append(word)
+            continue
+        path = Path(value if equals else next(words)).expanduser().absolute()
+        if path != STORAGE.absolute():
+            kept += ["--storage", os.path.relpath(path)]
+    return shlex.join(kept)
+
+
+def storage_option(folder: SweepFolder) -> str:
+    """Return the `--storage` that a suggested command needs, with a space before it."""
+    if "HCL_STORAGE" in os.environ or folder.storage == STORAGE.absolute():
+        return ""
+    return f" --storage {shlex.quote(str(folder.storage))}"

@@ -1,4 +1,4 @@
-"""`hcl ui`, `hcl report` and `hcl sync`: what was recorded."""
+"""`hcl report`, `hcl sync` and `hcl ui`: show or deliver what was recorded."""
 
 import os
 import socket
@@ -9,12 +9,19 @@ from typing import Annotated
 import typer
 
 from hcl.config import ConfigError
-from sweeps.commands.options import STORAGE, Storage, TrackingUri, find_store, say
+from sweeps.commands.options import (
+    STORAGE,
+    Storage,
+    SweepName,
+    TrackingUri,
+    find_store,
+    say,
+)
 from sweeps.records.folder import SweepFolder
 
 
 def report(
-    sweep: Annotated[str, typer.Argument(help="Name of the sweep.")],
+    sweep: SweepName,
     form: Annotated[
         str, typer.Option("--format", help="markdown, latex, csv or terminal.")
     ] = "terminal",
@@ -30,7 +37,7 @@ def report(
     """
     from sweeps.reports.report import report as tables
 
-    say(tables(sweep, find_store(storage, tracking_uri, sweep), form))
+    say(tables(sweep, find_store(SweepFolder(storage, sweep), tracking_uri), form))
 
 
 def sync(
@@ -61,7 +68,7 @@ def sync(
         folder = SweepFolder(storage, name)
         if not folder.path.is_dir():
             raise ConfigError(f"there is no sweep {name!r} in {folder.storage}")
-        sent, failed = sync_sweep(folder, find_store(storage, tracking_uri, name))
+        sent, failed = sync_sweep(folder, find_store(folder, tracking_uri))
         missing += failed
         say(f"{name}: MLflow has {sent} of {sent + failed} runs")
     if not names:
@@ -74,7 +81,7 @@ def ui(
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Open the MLflow UI on the recorded runs; for this machine alone (127.0.0.1).
+    """Open the MLflow UI on the recorded runs, for this machine alone (127.0.0.1).
 
     Select runs of a sweep and press Compare; their accuracy matrices stand side by side under
     the picture accuracy_matrix.
@@ -110,7 +117,7 @@ def ui(
 
 
 def _check_port(port: int) -> None:
-    """MLflow ends with status 0 where it cannot have the port."""
+    """Refuse a port in use; MLflow itself would end with status 0 and no message."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
@@ -118,7 +125,7 @@ def _check_port(port: int) -> None:
 
 
 def _serve(command: list[str], environment: dict[str, str]) -> int:
-    """Run until it ends or Ctrl-C; its workers are in its process group and end with it."""
+    """Run the server until it ends or Ctrl-C; its workers end with its process group."""
     process = subprocess.Popen(command, env=environment)
     try:
         return process.wait()

@@ -1,13 +1,9 @@
 """`hcl reproduce`: a table of the paper with one command."""
 
-import shlex
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hcl.config import ConfigError
-from sweeps.commands.confirm import parse_seeds
 from sweeps.commands.options import (
     STORAGE,
     Address,
@@ -15,59 +11,79 @@ from sweeps.commands.options import (
     ShipCode,
     Storage,
     TrackingUri,
-    absolute,
     console,
     find_store,
+    parse_names,
+    parse_seeds_or_count,
+    portable_command_line,
     say,
 )
 from sweeps.records.folder import SweepFolder, git_tags
+from sweeps.reproduction.table_file import load_table, names
+from sweeps.space.settings import SweepSettings
+from sweeps.workers.warm_imports import importing
 
 if TYPE_CHECKING:
     from sweeps.reproduction.run import Request
 
+TableName = Annotated[
+    str, typer.Argument(help="Name of a table (see --list), or a table file of your own.")
+]
+List = Annotated[bool, typer.Option("--list", help="List the tables.")]
+Seeds = Annotated[
+    str | None,
+    typer.Option(show_default="the paper's", help="How many (20 = 1..20), or which: 3..5."),
+]
+Budget = Annotated[
+    str,
+    typer.Option(
+        help="Part of the iterations: paper, quick (0.1), smoke (0.01), or a fraction: 0.02."
+    ),
+]
+Only = Annotated[
+    str | None, typer.Option(metavar="ROW,COL", help="Rows and columns, e.g. S-CL3,hnet_ent.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Cells, trainings and hours; trains nothing.")
+]
+Show = Annotated[
+    bool, typer.Option("--show", help="Make the table from what is there; trains nothing.")
+]
+RunsFrom = Annotated[
+    str | None, typer.Option(metavar="NAME,...", help="Other sweeps whose runs count too.")
+]
+AnyVersion = Annotated[
+    bool,
+    typer.Option(
+        "--any-version", help="Count runs of other versions of the numbers, or on other data."
+    ),
+]
+AnyCode = Annotated[bool, typer.Option("--any-code", hidden=True)]  # its name until version 1
+Cpus = Annotated[int, typer.Option(help="CPU cores of each training.", min=1)]
+Gpus = Annotated[float, typer.Option(help="GPUs, or a share.", min=0)]
+MaxConcurrent = Annotated[
+    int, typer.Option(help="Trainings at a time; 0 = as many as fit.", min=0)
+]
+NumReplicas = Annotated[
+    int, typer.Option(help="Seeds to train together as replicas, where the method can.", min=1)
+]
+
 
 def reproduce(
-    table: Annotated[
-        str, typer.Argument(help="Name of a table (see --list), or a table file of your own.")
-    ] = "",
-    show_list: Annotated[bool, typer.Option("--list", help="List the tables.")] = False,
-    seeds: Annotated[
-        str | None,
-        typer.Option(show_default="the paper's", help="How many (20 = 1..20), or which: 3..5."),
-    ] = None,
-    budget: Annotated[
-        str,
-        typer.Option(
-            help="Part of the iterations: paper, quick (0.1), smoke (0.01), or a fraction: 0.02."
-        ),
-    ] = "paper",
-    only: Annotated[
-        str | None, typer.Option(metavar="ROW,COL", help="Rows and columns, e.g. S-CL3,hnet_ent.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Cells, trainings and hours; trains nothing.")
-    ] = False,
-    show: Annotated[
-        bool, typer.Option("--show", help="Make the table from what is there; trains nothing.")
-    ] = False,
-    runs_from: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="Other sweeps whose runs count too.")
-    ] = None,
-    any_version: Annotated[
-        bool,
-        typer.Option(
-            "--any-version", help="Count runs of other versions of the numbers, or on other data."
-        ),
-    ] = False,
-    any_code: Annotated[bool, typer.Option("--any-code", hidden=True)] = False,
-    cpus_per_trial: Annotated[int, typer.Option(help="CPU cores of each training.", min=1)] = 1,
-    gpus_per_trial: Annotated[float, typer.Option(help="GPUs, or a share.", min=0)] = 0.0,
-    max_concurrent: Annotated[
-        int, typer.Option(help="Trainings at a time; 0 = as many as fit.", min=0)
-    ] = 0,
-    num_replicas: Annotated[
-        int, typer.Option(help="Seeds at a time, as a batch, where the method can.", min=1)
-    ] = 1,
+    table: TableName = "",
+    show_list: List = False,
+    seeds: Seeds = None,
+    budget: Budget = "paper",
+    only: Only = None,
+    dry_run: DryRun = False,
+    show: Show = False,
+    runs_from: RunsFrom = None,
+    any_version: AnyVersion = False,
+    any_code: AnyCode = False,
+    cpus_per_trial: Cpus = 1,
+    gpus_per_trial: Gpus = 0.0,
+    max_concurrent: MaxConcurrent = 0,
+    num_replicas: NumReplicas = 1,
     address: Address = None,
     ship_code: ShipCode = False,
     storage: Storage = STORAGE,
@@ -89,78 +105,65 @@ def reproduce(
     \b
     Exit status: 0 complete, 1 cells are missing, 2 something to correct, 130 interrupted.
     """
-    from sweeps.reproduction import table_file as specs
-
     if show_list or not table:
-        for name in specs.names():
-            say(f"{name:18} {specs.load_table(name).head.title}")
+        _show_names()
         raise typer.Exit(0 if show_list else 2)
-    spec = specs.load_table(table).at_budget(budget)
-    spec = spec.only(only.split(",")) if only else spec
     if any_code:
         say("--any-code is called --any-version now")
-    chosen = _seeds(seeds, spec.head.seeds)
+    spec = load_table(table).at_budget(budget)
+    spec = spec.only(parse_names(only)) if only else spec
+    chosen = parse_seeds_or_count(seeds, spec.head.seeds)
+    settings = SweepSettings(
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        max_concurrent_trials=max_concurrent,
+    )
     from sweeps.reproduction.run import Request, folder_name
-    from sweeps.space.settings import SweepSettings
 
     folder = SweepFolder(storage, folder_name(spec))
+    store, sources = find_store(folder, tracking_uri), tuple(parse_names(runs_from))
+    any_version = any_version or any_code
     request = Request(
-        spec,
-        tuple(chosen),
-        folder,
-        find_store(storage, tracking_uri, folder.name),
-        tuple(runs_from.split(",")) if runs_from else (),
-        any_version or any_code,
-        absolute(data_root),
-        address,
-        SweepSettings(
-            cpus_per_trial=cpus_per_trial,
-            gpus_per_trial=gpus_per_trial,
-            max_concurrent_trials=max_concurrent,
-        ),
+        spec, tuple(chosen), folder, store, sources, any_version, data_root, address, settings,
         num_replicas,
-    )
+    )  # fmt: skip
     if dry_run:
-        raise typer.Exit(_plan(request))
-    from sweeps.cluster.connection import connected
-
-    with connected(None if show else address, ship_code and not show):
-        code = _make(request, train=not show)
-    raise typer.Exit(code)
+        _show_plan(request)
+    else:
+        _make(request, ship_code, train=not show)
 
 
-def _seeds(text: str | None, default: int) -> list[int]:
-    """`5` is 1..5; `3..5` and `1,4` are those."""
-    if text is None:
-        return list(range(1, default + 1))
-    if text.isdecimal():
-        if not 0 < int(text) <= 1000:
-            raise ConfigError(f"--seeds {text}: give 1 to 1000")
-        return list(range(1, int(text) + 1))
-    return parse_seeds(text)
+def _show_names() -> None:
+    for name in names():
+        say(f"{name:18} {load_table(name).head.title}")
 
 
-def _make(request: "Request", train: bool) -> int:
-    from sweeps.reproduction.run import read_cells, train_missing
-    from sweeps.reproduction.tables import Provenance
-    from sweeps.reproduction.transfer import transfer_tables
-    from sweeps.reproduction.write import write_all
+def _make(request: "Request", ship_code: bool, train: bool) -> None:
+    with importing():
+        from sweeps.cluster.connection import connected
+        from sweeps.reproduction.run import read_cells, train_missing
+        from sweeps.reproduction.tables import Provenance
+        from sweeps.reproduction.transfer import transfer_tables
+        from sweeps.reproduction.write import write_all
 
-    if train:
-        train_missing(request, console())
-    found = read_cells(request)
-    command = shlex.join(["hcl", *sys.argv[1:]])
-    tables = write_all(request, found, Provenance(command, str(git_tags().get("git_commit", "?"))))
-    transfer = request.spec.head.figure == "transfer"
-    for table in [tables[0], *(transfer_tables(request, found) if transfer else [])]:
-        say(table.terminal(width=160))
-    drawn = ", ".join(sorted(path.name for path in request.output.glob("*.png")))
-    say(f"every cell and tests in {request.output}; figures there: {drawn or 'none'}")
-    return 0 if all(result.is_complete for result in found.cells.values()) else 1
+    with connected(request.address if train else None, ship_code and train):
+        if train:
+            train_missing(request, console())
+        found = read_cells(request)
+        commit = str(git_tags().get("git_commit", "?"))
+        tables = write_all(request, found, Provenance(portable_command_line(), commit))
+        transfer = request.spec.head.figure == "transfer"
+        for table in [tables[0], *(transfer_tables(request, found) if transfer else [])]:
+            say(table.terminal(width=160))
+        drawn = ", ".join(sorted(path.name for path in request.output.glob("*.png")))
+        say(f"every cell and tests in {request.output}; figures there: {drawn or 'none'}")
+    is_complete = all(result.is_complete for result in found.cells.values())
+    raise typer.Exit(0 if is_complete else 1)
 
 
-def _plan(request: "Request") -> int:
-    """What would be trained, and for how long."""
+def _show_plan(request: "Request") -> None:
+    """Print what would be trained, and for how long."""
+    from hcl import Runtime
     from sweeps.cluster import cost
     from sweeps.reproduction.run import check_data, missing, read_cells
 
@@ -173,10 +176,8 @@ def _plan(request: "Request") -> int:
         f" {numbers} numbers, {there} are there; the others need {len(todo)} trainings"
     )
     if not todo:
-        return 0
+        return
     check_data(request, todo)
-    from hcl.training.process import Runtime
-
     device = "cuda" if request.settings.gpus_per_trial else "cpu"
     runtime = Runtime(
         device=device, threads=request.settings.cpus_per_trial, data_root=request.data_root
@@ -186,4 +187,3 @@ def _plan(request: "Request") -> int:
     say(cost.table("Trainings, estimated", needs, device).terminal(width=170))
     if (total := cost.sum_hours(needs)) is not None:
         say(f"about {total:.1f} hours one after the other; shared classifiers count twice")
-    return 0

@@ -1,43 +1,47 @@
 """`hcl run`: one configuration, without a search."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hcl.config import ConfigError, TrialConfig, flatten
-from hcl.results import config_of
-from sweeps.commands.options import (
-    STORAGE,
-    DataRoot,
-    Storage,
-    TrackingUri,
-    absolute,
-    numbers,
-    say,
-)
+from hcl.results import Progress, Result, config_of
+from sweeps.commands.options import STORAGE, DataRoot, Storage, TrackingUri, parse_seeds, say
 from sweeps.output.metric_names import shown
-from sweeps.records.folder import SweepFolder, git_tags
+from sweeps.records.folder import SweepFolder
+from sweeps.records.journal import Journal, JournalError
+from sweeps.records.trial_ends import ENDS, readable_records
+from sweeps.space.settings import SweepSettings
 from sweeps.space.yaml_file import load_yaml, parse_yaml, read_text
+from sweeps.workers.warm_imports import importing
 
 if TYPE_CHECKING:
-    from hcl.results import Progress, Result
-    from sweeps.workers.seed import Place
-    from sweeps.workers.seed_batch import Seed
+    from sweeps.tracking import Store
+    from sweeps.workers.context import RunContext
+    from sweeps.workers.seed_records import Seed
+
+Config = Annotated[Path, typer.Argument(help="Settings of one trial, .json or .yaml.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated."),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(show_default="the file's", help="Seeds to train, e.g. 1,2,3 or 1..3."),
+]
+Name = Annotated[str, typer.Option(help="MLflow experiment of these runs.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")]
 
 
 def run(
-    config: Annotated[Path, typer.Argument(help="Settings of one trial, .json or .yaml.")],
-    change: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated."),
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(show_default="the file's", help="Seeds to train, e.g. 1,2,3.")
-    ] = None,
-    name: Annotated[str, typer.Option(help="MLflow experiment of these runs.")] = "single",
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")] = "cpu",
+    config: Config,
+    change: Changes = None,
+    seeds: Seeds = None,
+    name: Name = "single",
+    device: Device = "cpu",
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
     data_root: DataRoot = None,
@@ -56,29 +60,23 @@ def run(
     Exit status: 0 trained, 1 training failed, 2 something to correct, 130 interrupted.
     """
     values = _changed(_read(config), change or [])
-    chosen = numbers(seeds, "--seeds") or [values.get("seed", 1)]
+    chosen = parse_seeds(seeds) or [values.get("seed", 1)]
     configs = [TrialConfig.from_dict({**values, "seed": seed}) for seed in chosen]
     _check_device(device)
-    from sweeps.launch.request import store_of
-    from sweeps.tracking import prepare
-    from sweeps.workers.seed import Place
-    from sweeps.workers.seed_batch import Seed, in_lots
+    with importing():
+        from sweeps.launch.request import make_context, store_of
+        from sweeps.tracking import prepare
+        from sweeps.workers.seed_batch import group_replicas
+        from sweeps.workers.seed_records import single_seed
 
     folder = SweepFolder(storage, name)
     store = store_of(folder, tracking_uri)
-    place = Place(
-        name,
-        store,
-        tags=git_tags(),
-        phase="single",
-        device=device,
-        data_root=absolute(data_root),
-        checkpoint_every=1000,
-    )
-    _check_start(configs, folder, place)
+    trainings = [single_seed(one, folder) for one in configs]
+    _check_start(trainings, folder, store, data_root)
     prepare(store)
-    todo = [Seed(c, _seed_folder(folder, c), c.digest(without_seed=True)) for c in configs]
-    ended_well = [_train(lot, place) for lot in in_lots(todo)]
+    context = make_context(store, SweepSettings(), "single", data_root)
+    context = replace(context, device=device, threads=None)  # the machine is this training's
+    ended_well = [_train(group, context) for group in group_replicas(trainings)]
     if not all(ended_well):
         raise typer.Exit(1)
 
@@ -92,49 +90,38 @@ def _check_device(device: str) -> None:
         check_device(device)
 
 
-def _check_start(configs: list[TrialConfig], folder: SweepFolder, place: "Place") -> None:
-    """Look at everything that a user can fix, before anything is made."""
+def _check_start(
+    trainings: list["Seed"], folder: SweepFolder, store: "Store", data_root: str | None
+) -> None:
+    """Look at everything that a user can mend, before anything is made."""
     from hcl import benchmarks
     from sweeps.launch.preflight import check_writable
-    from sweeps.records.journal import Journal, JournalError
     from sweeps.tracking.store import check_store
-    from sweeps.workers.seed import read_result
+    from sweeps.workers.seed_records import read_result
 
     check_writable(folder)
-    for one in configs:
-        path = _seed_folder(folder, one)
+    for seed in trainings:
         try:
-            is_done = read_result(path, one) is not None
-            Journal(path).records()
+            is_done = read_result(seed.folder, seed.config) is not None
+            Journal(seed.folder).records()
         except JournalError as error:
-            raise ConfigError(f"{error}; remove {path} to train this seed again") from None
+            raise ConfigError(f"{error}; remove {seed.folder} to train this seed again") from None
         if not is_done:
-            benchmarks.load(one.benchmark, place.data_root)
-    check_store(place.store)
+            benchmarks.load(seed.config.benchmark, data_root)
+    check_store(store)
 
 
-def _seed_folder(folder: SweepFolder, config: TrialConfig) -> Path:
-    return folder.seed_folder(config.digest(without_seed=True), config.seed)
-
-
-def _train(lot: list["Seed"], place: "Place") -> bool:
-    """Train seeds and show their results, or why there is none; whether all have one."""
-    from sweeps.records.journal import Journal
-    from sweeps.records.trial_ends import ENDS, readable_records
-    from sweeps.tracking import deliver
+def _train(group: list["Seed"], context: "RunContext") -> bool:
+    """Train seeds and show their results, or why there is none; return whether all have one."""
     from sweeps.workers.seed import TrialFailed
-    from sweeps.workers.seed_batch import train_lot
+    from sweeps.workers.seed_batch import train_replicas
 
     try:
-        ends = train_lot(lot, place, progress=_show_progress)
+        ends = train_replicas(group, context, progress=_show_progress)
     except KeyboardInterrupt:
-        for seed in lot:
-            records = readable_records(seed.folder)
-            if records and records[-1]["kind"] not in ENDS:
-                Journal(seed.folder).append("failed", reason="interrupted", status="KILLED")
-                deliver(place.store, seed.folder, None)
+        _note_interrupt(group, context)
         raise
-    for seed, end in zip(lot, ends, strict=True):
+    for seed, end in zip(group, ends, strict=True):
         if isinstance(end, TrialFailed):
             say(f"seed {seed.config.seed} failed: {end}", stderr=True)
         else:
@@ -142,8 +129,19 @@ def _train(lot: list["Seed"], place: "Place") -> bool:
     return not any(isinstance(end, TrialFailed) for end in ends)
 
 
+def _note_interrupt(group: list["Seed"], context: "RunContext") -> None:
+    """Write the ends of interrupted trainings, so that none of their runs stays RUNNING."""
+    from sweeps.tracking import deliver
+
+    for seed in group:
+        records = readable_records(seed.folder)
+        if records and records[-1]["kind"] not in ENDS:
+            Journal(seed.folder).append("failed", reason="interrupted", status="KILLED")
+            deliver(context.store, seed.folder, None)
+
+
 def _read(path: Path) -> dict[str, Any]:
-    """A trial's settings, flat; a result.json is taken for the configuration it holds."""
+    """Read a trial's settings, flat; a result.json stands for the configuration it holds."""
     if path.suffix != ".json":
         return flatten(load_yaml(path))
     try:
@@ -170,14 +168,14 @@ def _changed(values: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     return values
 
 
-def _show_progress(progress: "Progress") -> None:
+def _show_progress(progress: Progress) -> None:
     if progress.step == progress.iterations:
         losses = ", ".join(f"{name} {value:.4g}" for name, value in progress.losses.items())
         task = f"task {progress.task_id + 1}/{progress.num_tasks}"
         say(f"{task} trained, {progress.seconds:.0f} s, loss: {losses}", stderr=True)
 
 
-def _show_result(seed: int, result: "Result", folder: Path) -> None:
+def _show_result(seed: int, result: Result, folder: Path) -> None:
     say(f"seed {seed}:")
     for key, value in sorted(result.metrics.items()):
         say(f"  {key} {shown(key, value)}")

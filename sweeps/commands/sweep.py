@@ -1,6 +1,5 @@
-"""`hcl sweep` and `hcl validate`."""
+"""`hcl sweep`: search hyperparameters."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -17,54 +16,61 @@ from sweeps.commands.options import (
     Storage,
     StudyUrl,
     TrackingUri,
-    absolute,
+    command_line,
     console,
-    gpu_share,
-    numbers,
+    parse_gpus,
+    parse_seeds,
     say,
+    storage_option,
 )
 from sweeps.output.metric_names import shown
 from sweeps.records.folder import SweepFolder
 from sweeps.space.search_space import SearchSpace, load
+from sweeps.workers.warm_imports import importing
 
 if TYPE_CHECKING:
     from sweeps.launch.outcome import Outcome
+    from sweeps.launch.request import SweepRequest
 
 SHOWN = 5  # best configurations in the final table
 
+File = Annotated[Path, typer.Argument(help="Search space, e.g. search_spaces/NAME.yaml.")]
+NumTrials = Annotated[
+    int | None, typer.Option(help="Trials of the whole sweep, earlier starts included.")
+]
+Seeds = Annotated[
+    str | None, typer.Option(help="Seeds trained in every trial, e.g. 1,2,3 or 1..3.")
+]
+MaxConcurrent = Annotated[int | None, typer.Option(help="Trials at a time; 0 = as many as fit.")]
+Cpus = Annotated[int | None, typer.Option(help="CPU cores, and threads of torch, for each trial.")]
+Gpus = Annotated[
+    str | None, typer.Option(help="GPUs, a share such as 0.25, or auto to measure and pack.")
+]
+Memory = Annotated[float | None, typer.Option(help="GiB of memory set aside for each trial.")]
+MaxFailures = Annotated[
+    int | None, typer.Option(help="Retries of a trial whose process or node died.")
+]
+Name = Annotated[
+    str | None, typer.Option(show_default="the file's name", help="Name of the sweep.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Only go on with a sweep that is there.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything, show the first trials, stop.")
+]
+
 
 def sweep(
-    file: Annotated[Path, typer.Argument(help="Search space, e.g. search_spaces/NAME.yaml.")],
-    num_trials: Annotated[
-        int | None, typer.Option(help="Trials of the whole sweep, earlier starts included.")
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(help="Seeds trained in every trial, e.g. 1,2,3.")
-    ] = None,
-    max_concurrent: Annotated[
-        int | None, typer.Option(help="Trials at a time; 0 = as many as fit.")
-    ] = None,
-    cpus_per_trial: Annotated[
-        int | None, typer.Option(help="CPU cores, and threads of torch, for each trial.")
-    ] = None,
-    gpus_per_trial: Annotated[
-        str | None, typer.Option(help="GPUs, a share such as 0.25, or auto to measure and pack.")
-    ] = None,
-    memory_per_trial: Annotated[
-        float | None, typer.Option(help="GiB of memory set aside for each trial.")
-    ] = None,
-    max_failures: Annotated[
-        int | None, typer.Option(help="Retries of a trial whose process or node died.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(show_default="the file's name", help="Name of the sweep.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Only go on with a sweep that is there.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, show the first trials, stop.")
-    ] = False,
+    file: File,
+    num_trials: NumTrials = None,
+    seeds: Seeds = None,
+    max_concurrent: MaxConcurrent = None,
+    cpus_per_trial: Cpus = None,
+    gpus_per_trial: Gpus = None,
+    memory_per_trial: Memory = None,
+    max_failures: MaxFailures = None,
+    name: Name = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
     address: Address = None,
     ship_code: ShipCode = False,
     storage: Storage = STORAGE,
@@ -90,10 +96,10 @@ def sweep(
     """
     space = load(file).with_sweep(
         num_trials=num_trials,
-        seeds=numbers(seeds, "--seeds"),
+        seeds=parse_seeds(seeds),
         max_concurrent_trials=max_concurrent,
         cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpu_share(gpus_per_trial),
+        gpus_per_trial=parse_gpus(gpus_per_trial),
         memory_per_trial=memory_per_trial,
         max_failures=max_failures,
     )
@@ -101,45 +107,49 @@ def sweep(
     if resume and not folder.space_file.exists():
         raise ConfigError(f"there is no sweep {folder.name!r} in {folder.storage} to resume")
     from sweeps.launch.request import SweepRequest
-    from sweeps.launch.run_sweep import check_start, run_sweep
 
     request = SweepRequest(
-        space=space,
-        folder=folder,
-        address=address,
-        tracking_uri=tracking_uri,
-        study_url=study_url,
-        data_root=absolute(data_root),
-        command=shlex.join(["hcl", *sys.argv[1:]]),
-        ship_code=ship_code,
+        space, folder, address, tracking_uri, study_url, data_root, command_line(), ship_code
     )
     if dry_run:
-        from sweeps.cluster.connection import connected
+        _check_and_show(request)
+    else:
+        _run(request)
 
-        check_start(request)
-        with connected(address, ship_code):
-            _show_plan(space, folder)
-        return
+
+def _run(request: "SweepRequest") -> None:
+    with importing():
+        from sweeps.launch.run_sweep import run_sweep
+
     outcome = run_sweep(request, console())
-    show_outcome(request.folder, space, outcome)
+    show_outcome(request.folder, request.space, outcome)
     raise typer.Exit(outcome.exit_code)
 
 
+def _check_and_show(request: "SweepRequest") -> None:
+    from sweeps.cluster.connection import connected
+    from sweeps.launch.preflight import check_start
+    from sweeps.launch.resume import find_study_url
+
+    check_start(request, find_study_url(request))
+    with connected(request.address, request.ship_code):
+        _show_plan(request.space, request.folder)
+
+
 def show_outcome(folder: SweepFolder, space: SearchSpace, outcome: "Outcome") -> None:
-    """The best configurations, what failed, and what can be done next."""
-    sweep = space.sweep
+    """Print the best configurations, what failed, and what to do next."""
     if outcome.best:
         _show_best(space, outcome)
-    where = _storage_option(folder)
+    storage = storage_option(folder)
     if outcome.undelivered:
         say(
             f"MLflow did not take {outcome.undelivered} runs yet; nothing is lost:"
-            f" hcl sync {folder.name}{where}"
+            f" hcl sync {folder.name}{storage}"
         )
-    say(f"compare the runs: hcl ui{where}    tables: hcl report {folder.name}{where}")
+    say(f"compare the runs: hcl ui{storage}    tables: hcl report {folder.name}{storage}")
     for number, reason in outcome.failed.items():
         say(f"trial {number} failed: {reason}")
-    ended = f"{outcome.num_trials} of {sweep.num_trials} trials ended"
+    ended = f"{outcome.num_trials} of {space.sweep.num_trials} trials ended"
     if outcome.status == "KILLED":
         say(f"interrupted, {ended}; go on with: {_resume_command()}")
         return
@@ -163,7 +173,7 @@ def _show_best(space: SearchSpace, outcome: "Outcome") -> None:
 
 
 def _show_plan(space: SearchSpace, folder: SweepFolder) -> None:
-    """What would be run: the points that are tried first, and the ranges."""
+    """Print what would be run: the points that are tried first, and the ranges."""
     sweep, config = space.sweep, space.example()
     kept = "exists, would go on" if folder.space_file.exists() else "new"
     say(f"sweep {folder.name} ({kept}) in {folder.path}")
@@ -172,8 +182,8 @@ def _show_plan(space: SearchSpace, folder: SweepFolder) -> None:
     for mode, objective in zip(sweep.modes, sweep.objectives, strict=True):
         say(f"objective: {mode} {objective}, sampler {sweep.sampler}")
     for index, point in enumerate(space.points[: sweep.num_trials]):
-        shown = ", ".join(f"{key} {_short(value)}" for key, value in point.items())
-        say(f"trial {index} is given: {shown}")
+        values = ", ".join(f"{key} {_short(value)}" for key, value in point.items())
+        say(f"trial {index} is given: {values}")
     for key, parameter in space.parameters.items():
         when = space.conditions.describe(key)
         say(f"{key}: {parameter.describe()}" + (f" when {when}" if when else ""))
@@ -185,12 +195,6 @@ def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _storage_option(folder: SweepFolder) -> str:
-    if "HCL_STORAGE" in os.environ or folder.storage == STORAGE.absolute():
-        return ""
-    return f" --storage {shlex.quote(str(folder.storage))}"
-
-
 def _resume_command() -> str:
-    arguments = [*sys.argv[1:], *([] if "--resume" in sys.argv else ["--resume"])]
-    return shlex.join(["hcl", *arguments])
+    is_said = "--resume" in sys.argv
+    return shlex.join(["hcl", *sys.argv[1:], *([] if is_said else ["--resume"])])

@@ -1,4 +1,4 @@
-"""`hcl validate --estimate`: what the trainings of a file would need."""
+"""`hcl validate`: check search spaces, tables and trials, and estimate what they need."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,82 +7,24 @@ from typing import Annotated, Any
 import typer
 
 from hcl.config import ConfigError, TrialConfig, flatten
-from sweeps.commands.options import DataRoot, absolute, say
+from sweeps.commands.options import DataRoot, say
+from sweeps.reproduction.table_file import load_table
 from sweeps.space.search_space import load
 from sweeps.space.yaml_file import load_yaml
 
-Named = tuple[str, TrialConfig, int]  # name, configuration, trainings
+Named = tuple[str, TrialConfig, int]  # name, configuration, number of trainings
 
-
-def show_estimate(path: Path, device: str, data_root: Path | None) -> None:
-    """Print the table of one valid file: a trial, a search space or a table of the paper.
-
-    Raises:
-        ConfigError: it is not valid, or its data are missing.
-    """
-    from hcl.training.process import Runtime, check_device
-    from sweeps.cluster import cost
-
-    document = load_yaml(path)
-    threads, notes = 1, []
-    if "rows" in document:
-        named = list(_table(path))
-    elif is_trial(document):
-        named = [(path.stem, TrialConfig.from_dict(flatten(document)), 1)]
-    else:
-        threads = load(path).sweep.cpus_per_trial
-        named = list(_search_space(path))
-        notes = [
-            "what Optuna will choose is not known: the trials are shared evenly between these"
-        ]
-    check_device(device)
-    runtime = Runtime(device=device, threads=threads, data_root=absolute(data_root))
-    needs = cost.measure(cost.group(named), runtime)
-    say(cost.table(f"{path.name}, estimated", needs, device, notes).terminal(width=170))
-
-
-def is_trial(document: Mapping[str, Any]) -> bool:
-    """Whether a file holds one trial's settings: `benchmark: ...`, `method/beta: 1`."""
-    groups = {str(key).split("/")[0] for key in document}
-    return bool(groups & {"benchmark", "method", "target", "train"})
-
-
-def _table(path: Path) -> Iterator[Named]:
-    """Every training once, for each seed of the table."""
-    from sweeps.reproduction.table_file import load_table
-
-    spec = load_table(str(path))
-    first: dict[str, tuple[str, TrialConfig]] = {}
-    for cell in spec.cells:
-        first.setdefault(cell.config.digest(), (f"{cell.row} {cell.column}", cell.config))
-    for name, config in first.values():
-        yield name, config, spec.head.seeds
-
-
-def _search_space(path: Path) -> Iterator[Named]:
-    """Both ends of the ranges and the points given, that share the sweep's trials evenly.
-
-    What Optuna will choose is not known; the ends bound it.
-    """
-    space = load(path)
-    seeds, seed = len(space.sweep.seeds), space.sweep.seeds[0]
-    found = [("lower ends", params) for params in space.corners(0)]
-    found += [("upper ends", params) for params in space.corners(-1)]
-    found += [(f"point {i}", params) for i, params in enumerate(space.stored_points())]
-    share, rest = divmod(space.sweep.num_trials, len(found))
-    for i, (name, params) in enumerate(found):
-        yield name, space.trial_config(params, seed), (share + (i < rest)) * seeds
+Files = Annotated[
+    list[Path], typer.Argument(help="Search spaces, tables, trials, or folders of them.")
+]
+Estimate = Annotated[
+    bool, typer.Option("--estimate", help="Sizes, memory, steps per second and hours.")
+]
+Device = Annotated[str, typer.Option(help="Where --estimate times steps: cpu, cuda.")]
 
 
 def validate(
-    files: Annotated[
-        list[Path], typer.Argument(help="Search spaces, tables, trials, or folders of them.")
-    ],
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Sizes, memory, steps per second and hours.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="Where --estimate times steps: cpu, cuda.")] = "cpu",
-    data_root: DataRoot = None,
+    files: Files, estimate: Estimate = False, device: Device = "cpu", data_root: DataRoot = None
 ) -> None:
     """Check search spaces, tables and trials, and show every mistake of each.
 
@@ -108,33 +50,10 @@ def validate(
         else:
             say(f"{path}: ok, {about}")
             if estimate:
-                from sweeps.commands.validate import show_estimate
-
-                show_estimate(path, device, data_root)
+                _show_estimate(path, device, data_root)
     if wrong:
         say(f"{wrong} of {len(found)} files are not valid", stderr=True)
         raise typer.Exit(2)
-
-
-def _about(path: Path) -> str:
-    """What a valid search space, table or trial file holds.
-
-    Raises:
-        ConfigError: it is not valid.
-    """
-    document = load_yaml(path)
-    if is_trial(document):
-        config = TrialConfig.from_dict(flatten(document))
-        return f"a trial, {config.method_name} on {config.benchmark.name}"
-    if "rows" in document:
-        from sweeps.reproduction.table_file import load_table
-
-        table = load_table(str(path))
-        return f"a table of {len(table.cells)} cells, {len(table.trainings([1]))} trainings a seed"
-    space = load(path)
-    config = space.example()
-    what = f"{config.method_name} on {config.benchmark.name}, {config.scenario} scenario"
-    return f"{what}, {len(space.parameters)} searched, {len(space.points)} given"
 
 
 def _yaml_files(path: Path) -> list[Path]:
@@ -144,3 +63,81 @@ def _yaml_files(path: Path) -> list[Path]:
     if not found:
         raise ConfigError(f"there is no .yaml file in {path}")
     return found
+
+
+def _about(path: Path) -> str:
+    """Say what a valid search space, table or trial file holds.
+
+    Raises:
+        ConfigError: it is not valid.
+    """
+    document = load_yaml(path)
+    if _is_trial(document):
+        config = TrialConfig.from_dict(flatten(document))
+        return f"a trial, {config.method_name} on {config.benchmark.name}"
+    if "rows" in document:
+        table = load_table(str(path))
+        return f"a table of {len(table.cells)} cells, {len(table.trainings([1]))} trainings a seed"
+    space = load(path)
+    config = space.example()
+    what = f"{config.method_name} on {config.benchmark.name}, {config.scenario} scenario"
+    return f"{what}, {len(space.parameters)} searched, {len(space.points)} given"
+
+
+def _is_trial(document: Mapping[str, Any]) -> bool:
+    """Tell whether a file holds one trial's settings: `benchmark: ...`, `method/beta: 1`."""
+    groups = {str(key).split("/")[0] for key in document}
+    return bool(groups & {"benchmark", "method", "target", "train"})
+
+
+def _show_estimate(path: Path, device: str, data_root: str | None) -> None:
+    """Print what the trainings of a valid file would need.
+
+    Raises:
+        ConfigError: its data are missing, or the device is not there.
+    """
+    from hcl import Runtime
+    from hcl.training.process import check_device
+    from sweeps.cluster import cost
+
+    document = load_yaml(path)
+    threads, notes = 1, []
+    if "rows" in document:
+        named = list(_trainings_of_table(path))
+    elif _is_trial(document):
+        named = [(path.stem, TrialConfig.from_dict(flatten(document)), 1)]
+    else:
+        threads = load(path).sweep.cpus_per_trial
+        named = list(_trainings_of_space(path))
+        notes = [
+            "what Optuna will choose is not known: the trials are shared evenly between these"
+        ]
+    check_device(device)
+    runtime = Runtime(device=device, threads=threads, data_root=data_root)
+    needs = cost.measure(cost.group(named), runtime)
+    say(cost.table(f"{path.name}, estimated", needs, device, notes).terminal(width=170))
+
+
+def _trainings_of_table(path: Path) -> Iterator[Named]:
+    """Yield every training once, for each seed of the table."""
+    spec = load_table(str(path))
+    first: dict[str, tuple[str, TrialConfig]] = {}
+    for cell in spec.cells:
+        first.setdefault(cell.config.digest(), (f"{cell.row} {cell.column}", cell.config))
+    for name, config in first.values():
+        yield name, config, spec.head.seeds
+
+
+def _trainings_of_space(path: Path) -> Iterator[Named]:
+    """Yield both ends of the ranges and the points given, sharing the sweep's trials evenly.
+
+    What Optuna will choose is not known; the ends bound it.
+    """
+    space = load(path)
+    seeds, seed = len(space.sweep.seeds), space.sweep.seeds[0]
+    found = [("lower ends", params) for params in space.corners(0)]
+    found += [("upper ends", params) for params in space.corners(-1)]
+    found += [(f"point {i}", params) for i, params in enumerate(space.stored_points())]
+    share, rest = divmod(space.sweep.num_trials, len(found))
+    for i, (name, params) in enumerate(found):
+        yield name, space.trial_config(params, seed), (share + (i < rest)) * seeds

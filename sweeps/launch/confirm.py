@@ -1,26 +1,29 @@
-"""The best configurations of a sweep on seeds that did not choose them.
+"""A sweep's best configurations, trained on seeds that did not choose them.
 
-The best of many values is partly luck. Fresh seeds, same split of the data: what they give is the
-number to report, beside the one that selected.
+The best of many values is partly luck. Fresh seeds on the same split of the data give the number
+to report, beside the value that selected.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import optuna
+from rich.console import Console
 
 from hcl.config import ConfigError, TrialConfig
 from hcl.results import Result
-from sweeps.cluster.resources import gpus
-from sweeps.launch.fixed_trials import run_cells
+from sweeps.launch.fixed_trials import train_fixed
+from sweeps.launch.outcome import best_trials
 from sweeps.launch.preflight import check_study
+from sweeps.launch.request import SweepRequest, make_context
+from sweeps.output.metric_names import heading, is_fraction
 from sweeps.output.table import Cell, Estimate, Table
-from sweeps.records.folder import SweepFolder, git_tags
+from sweeps.records.folder import SweepFolder
 from sweeps.space.search_space import SearchSpace, load
-from sweeps.tracking import Store, prepare, redact
-from sweeps.workers.seed import Place
-
-if TYPE_CHECKING:
-    from rich.console import Console
+from sweeps.study.storage import open_storage
+from sweeps.tracking import prepare, redact
+from sweeps.workers.seed_records import single_seed
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,9 @@ class Chosen:
     """A configuration that the search found.
 
     Attributes:
-        number: of its trial.
-        values: that the search gave it, one for each objective.
-        params: as Optuna keeps them.
+        number: number of its trial.
+        values: what the search measured, one value for each objective.
+        params: searched values, as Optuna stores them.
     """
 
     number: int
@@ -39,7 +42,7 @@ class Chosen:
 
 
 def read_space(folder: SweepFolder) -> SearchSpace:
-    """The search space of a sweep, as launched.
+    """Read the search space of a sweep, as launched.
 
     Raises:
         ConfigError: there is no such sweep.
@@ -65,27 +68,36 @@ def check_seeds(space: SearchSpace, seeds: Sequence[int]) -> None:
         raise ConfigError(f"--seeds: must be different numbers >= 0 but got {list(seeds)}")
 
 
-def best_of(folder: SweepFolder, space: SearchSpace, top: int, url: str | None) -> list[Chosen]:
-    """The `top` configurations by the value of the search, of trials that learned all tasks.
+def searched_in(folder: SweepFolder, url: str | None) -> str:
+    """Return the URL of the study that a sweep searched.
 
     Args:
-        folder: of the sweep.
+        folder: the sweep's.
+        url: the user's; None = what sweep.json says, else the file in the folder.
+
+    Raises:
+        ConfigError: sweep.json names a database whose password must be given again.
+    """
+    recorded = folder.read_info().get("study_url")
+    if url is None and recorded and "***" in recorded:
+        raise ConfigError(
+            f"the study is in {recorded}; give its --study-url, passwords are not kept"
+        )
+    return url or recorded or folder.study_url
+
+
+def best_of(folder: SweepFolder, space: SearchSpace, top: int, url: str) -> list[Chosen]:
+    """Return the `top` best configurations by the search, among trials that learned all tasks.
+
+    Args:
+        folder: the sweep's.
         space: its search space.
-        top: how many; of several objectives, of the Pareto front.
-        url: of the study; None = where sweep.json says.
+        top: how many; with several objectives, how many of the Pareto front.
+        url: the study's database.
 
     Raises:
         ConfigError: the study cannot be read, or no trial is complete.
     """
-    import optuna
-
-    from sweeps.launch.outcome import best_trials
-    from sweeps.study.storage import open_storage
-
-    known = folder.read_info().get("study_url")
-    if url is None and known and "***" in known:
-        raise ConfigError(f"the study is in {known}; give its --study-url, passwords are not kept")
-    url = url or known or folder.study_url
     check_study(url, must_exist=True)
     try:
         study = optuna.load_study(study_name=folder.name, storage=open_storage(url))
@@ -104,57 +116,51 @@ def best_of(folder: SweepFolder, space: SearchSpace, top: int, url: str | None) 
 
 
 def confirm(
-    folder: SweepFolder,
-    space: SearchSpace,
-    chosen: Sequence[Chosen],
-    seeds: Sequence[int],
-    store: Store,
-    console: "Console",
-    address: str | None = None,
-    data_root: str | None = None,
+    request: SweepRequest, chosen: Sequence[Chosen], seeds: Sequence[int], console: Console
 ) -> tuple[Table, int]:
-    """Train what is missing; the table, and how many runs failed."""
-    configs = [space.trial_config(one.params, seed) for one in chosen for seed in seeds]
+    """Train what is missing; return the table, and how many trainings failed.
+
+    Args:
+        request: the sweep's.
+        chosen: configurations, best first.
+        seeds: fresh seeds, each of which trains every configuration.
+        console: where progress goes.
+    """
+    space, folder, store = request.space, request.folder, request.store
     prepare(store)
-    place = _place(folder, space, store, data_root)
-    results = run_cells(configs, folder, place, console, address, space.sweep)
+    parent = folder.read_info().get("parent_run_id")
+    context = make_context(store, request.settings, "confirm", request.data_root, parent)
+    trainings = [
+        single_seed(space.trial_config(one.params, seed), folder)
+        for one in chosen
+        for seed in seeds
+    ]
+    results = train_fixed(folder, trainings, context, request.settings, console, request.address)
     rows = []
     for rank, one in enumerate(chosen, start=1):
         mine = [r for r in results[(rank - 1) * len(seeds) : rank * len(seeds)] if r]
         rows.append(_row(rank, one, space, mine))
-    names = space.sweep.objectives
-    columns = ["rank", "trial", "configuration"]
-    columns += [f"{_heading(name)}, search" for name in names]
-    columns += [f"{_heading(name)}, fresh seeds" for name in (*names, *_tested(configs[0]))]
-    notes = ["mean ± SEM (n seeds); n = 1 has no SEM", "ranked by the search; tests rank nothing"]
     failed = sum(result is None for result in results)
+    notes = ["mean ± SEM (n seeds); n = 1 has no SEM", "ranked by the search; tests rank nothing"]
     notes += [f"left out: {failed} runs that failed, see their journals"] if failed else []
     title = f"Best of {folder.name} on seeds {', '.join(map(str, seeds))}"
-    return Table(title, tuple(columns), tuple(rows), tuple(notes)), failed
+    return Table(title, _columns(space), tuple(rows), tuple(notes)), failed
 
 
-def _place(folder: SweepFolder, space: SearchSpace, store: Store, data_root: str | None) -> Place:
-    sweep = space.sweep
-    return Place(
-        folder.name,
-        store,
-        parent_run_id=folder.read_info().get("parent_run_id"),
-        tags=git_tags(),
-        phase="confirm",
-        device="cuda" if gpus(sweep) else "cpu",
-        gpu_share=gpus(sweep),
-        threads=sweep.cpus_per_trial,
-        data_root=data_root,
-        checkpoint_every=sweep.checkpoint_every,
-    )
+def _columns(space: SearchSpace) -> tuple[str, ...]:
+    names = space.sweep.objectives
+    columns = ["rank", "trial", "configuration"]
+    columns += [f"{heading(name)}, search" for name in names]
+    columns += [f"{heading(name)}, fresh seeds" for name in (*names, *_tested(space.example()))]
+    return tuple(columns)
 
 
 def _row(
     rank: int, one: Chosen, space: SearchSpace, results: Sequence[Result]
 ) -> tuple[Cell, ...]:
     names = space.sweep.objectives
-    spelled = " ".join(f"{key}={_short(value)}" for key, value in one.params.items())
-    row: list[Cell] = [str(rank), str(one.number), spelled]
+    settings = " ".join(f"{key}={_short(value)}" for key, value in one.params.items())
+    row: list[Cell] = [str(rank), str(one.number), settings]
     for name, value in zip(names, one.values, strict=True):
         row.append(Estimate(_scale(name) * value, None, len(space.sweep.seeds)))
     for name in (*names, *_tested(space.example())):
@@ -167,15 +173,7 @@ def _tested(config: TrialConfig) -> list[str]:
     return [f"test/{scenario}/average_accuracy" for scenario in config.eval_scenarios]
 
 
-def _heading(name: str) -> str:
-    from sweeps.output.metric_names import heading
-
-    return heading(name)
-
-
 def _scale(name: str) -> int:
-    from sweeps.output.metric_names import is_fraction
-
     return 100 if is_fraction(name) else 1
 
 

@@ -1,56 +1,76 @@
-"""The end of a sweep: what is left is delivered, its runs are closed, and how it went is said."""
+"""What happens at the end of a sweep: deliver what is left, close its runs, summarise."""
 
 import shutil
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from hcl.config import ConfigError
-from sweeps.launch.outcome import Outcome, finished_trials
+from sweeps.launch.outcome import Outcome, TrialEnds, trial_ends
+from sweeps.launch.request import SweepRequest
+from sweeps.output.plots import pareto_front, png
+from sweeps.records.disk_full import causes, is_full, no_space
 from sweeps.records.trial_ends import note_death, note_stop
+from sweeps.study.searcher import OptunaSearch
 from sweeps.tracking import deliver_all
 from sweeps.tracking.sweep_run import FRONT, close_sweep
 
-if TYPE_CHECKING:
-    from sweeps.launch.request import SweepRequest
-    from sweeps.study.searcher import OptunaSearch
 
-
-def end(
-    request: "SweepRequest", search: "OptunaSearch", parent_run_id: str, interrupted: bool
+def finish(
+    request: SweepRequest, search: OptunaSearch, parent_run_id: str, interrupted: bool
 ) -> Outcome:
-    """Deliver what is left, close the sweep's runs, say how it went."""
-    folder, store = request.folder, request.store
-    ended = finished_trials(search)
-    for number, reason in ended["failed"].items():
+    """Write the ends that trials could not write, deliver, close the sweep's runs.
+
+    Args:
+        request: the sweep's.
+        search: knows the study.
+        parent_run_id: the sweep's own MLflow run.
+        interrupted: whether trials are left to run.
+    """
+    folder, ends = request.folder, trial_ends(search)
+    # A process that was killed or stopped early could not write its journal's end.
+    for number, reason in ends.failed.items():
         note_death(folder, number, reason)
-    for number in ended["stopped"]:
+    for number in ends.stopped:
         note_stop(folder, number)
-    status = "KILLED" if interrupted else "FINISHED"
-    undelivered = deliver_all(store, folder.journals(), parent_run_id).count(False)
-    best, failed, stopped = ended["best"], ended["failed"], len(ended["stopped"])
-    refused = len(ended["refused"])
-    done = ended["done"]
-    num_trials = len(done) + stopped + refused + len(failed)
-    outcome = Outcome(status, best, failed, num_trials, undelivered, stopped, refused)
-    metrics = {"trials_done": float(len(done)), "trials_failed": float(len(failed))}
-    metrics |= {"trials_stopped_early": float(stopped)} if stopped else {}
-    metrics |= {"trials_refused": float(refused)} if refused else {}
-    if best and len(request.space.sweep.modes) > 1:
-        _draw_front(request, done, [trial["number"] for trial in best])
-    elif best:
-        metrics["best_objective"] = best[0]["value"]
-    folder.write_info(status=status, metrics=metrics)
-    with suppress(ConfigError):  # an outage at the end: `hcl sync` does it then
-        close_sweep(folder, store, parent_run_id)
-    if not failed and not interrupted:
+    outcome = Outcome(
+        status="KILLED" if interrupted else "FINISHED",
+        best=ends.best,
+        failed=ends.failed,
+        num_trials=sum(map(len, (ends.done, ends.stopped, ends.refused, ends.failed))),
+        undelivered=deliver_all(request.store, folder.journals(), parent_run_id).count(False),
+        stopped=len(ends.stopped),
+        refused=len(ends.refused),
+    )
+    if ends.best and len(request.settings.modes) > 1:
+        _draw_front(request, ends)
+    folder.write_info(status=outcome.status, metrics=_metrics(request, ends))
+    with suppress(ConfigError):  # during an outage; `hcl sync` closes it later
+        close_sweep(folder, request.store, parent_run_id)
+    if not ends.failed and not interrupted:
         shutil.rmtree(folder.path / "ray", ignore_errors=True)  # kept where it may explain
     return outcome
 
 
-def _draw_front(
-    request: "SweepRequest", values: dict[int, tuple[float, ...]], front: list[int]
-) -> None:
-    from sweeps.output.plots import pareto_front, png
+def explain_error(request: SweepRequest, error: Exception) -> BaseException | None:
+    """Return what ended a sweep where a person can mend it, without what Ray wraps it in."""
+    if is_full(error):
+        return ConfigError(
+            f"{no_space(request.folder.path)}; nothing is lost: free some, then go on with the"
+            " same command"
+        )
+    return next((cause for cause in causes(error) if isinstance(cause, ConfigError)), None)
 
-    picture = png(pareto_front(values, front, request.space.sweep.objectives))
+
+def _metrics(request: SweepRequest, ends: TrialEnds) -> dict[str, float]:
+    """Return the metrics of the sweep's own MLflow run."""
+    metrics = {"trials_done": float(len(ends.done)), "trials_failed": float(len(ends.failed))}
+    metrics |= {"trials_stopped_early": float(len(ends.stopped))} if ends.stopped else {}
+    metrics |= {"trials_refused": float(len(ends.refused))} if ends.refused else {}
+    if ends.best and len(request.settings.modes) == 1:
+        metrics["best_objective"] = ends.best[0]["value"]
+    return metrics
+
+
+def _draw_front(request: SweepRequest, ends: TrialEnds) -> None:
+    front = [trial["number"] for trial in ends.best]
+    picture = png(pareto_front(ends.done, front, request.settings.objectives))
     (request.folder.path / FRONT).write_bytes(picture)

@@ -1,183 +1,161 @@
-"""Fixed configurations, each trained once: no search, Ray Tune only schedules them.
+"""Fixed configurations, each trained once: without a search, Ray Tune only schedules them.
 
-A cell lives in a folder named by its configuration's digest, so asking again, for more seeds or
-after an interruption trains what is missing and nothing else. Ray is given lots of cells, of one
-each unless `train/num_replicas` asks for more.
+A fixed trial's folder is named by its configuration's digest, so that asking again, for more
+seeds or after an interruption trains what is missing and nothing else. A Ray trial trains one of
+them, or up to `train/num_replicas` that are alike.
 """
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hcl.config import TrialConfig
-from hcl.replicas.groups import group_replicas
+from ray import tune
+from rich.console import Console
+
 from hcl.results import NUMERICS_VERSION, Result, TaskReport
 from hcl.storage.shared_classifier import TAKES, classifier_digest
-from sweeps.cluster.connection import cluster, set_environment
+from sweeps.cluster.connection import cluster
 from sweeps.cluster.interrupt import Interrupt
+from sweeps.cluster.progress import Counts, ProgressCallback
 from sweeps.cluster.tuner import run_trials
 from sweeps.records.folder import SweepFolder
+from sweeps.records.report_keys import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
 from sweeps.space.settings import SweepSettings
-from sweeps.workers.seed import Place, TrialFailed, read_result
-from sweeps.workers.seed_batch import Seed, train_lot
+from sweeps.workers.context import RunContext
+from sweeps.workers.ray_function import Report, ray_function
+from sweeps.workers.seed import TrialFailed
+from sweeps.workers.seed_batch import group_seeds, train_replicas
+from sweeps.workers.seed_records import Seed, read_result
+from sweeps.workers.trainable import clean_process, import_once
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-
-CLASSIFIERS = "classifiers"  # folder of states that cells share, removed once all are done
-
-
-def config_label(config: TrialConfig) -> str:
-    """Name of a cell in its sweep: its settings, all seeds alike. `hcl run` uses the same."""
-    return config.digest(without_seed=True)
-
-
-def cell_folder(folder: SweepFolder, config: TrialConfig) -> Path:
-    """Where a cell's journal, checkpoints and result are."""
-    return Cell(config, config_label(config), folder).path
+CLASSIFIERS = "classifiers"  # folder of shared classifiers, removed once all trials are done
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A configuration, the name of its records and the sweep they are in."""
+class FixedTrial:
+    """A training, and the folder of classifiers where it shares one with others."""
 
-    config: TrialConfig
-    label: str
-    folder: SweepFolder
-    classifiers: Path | None = None  # where it shares one with another cell
-
-    @property
-    def path(self) -> Path:
-        """Of its journal, checkpoints and result."""
-        return self.folder.seed_folder(self.label, self.config.seed)
+    seed: Seed
+    classifiers: Path | None = None
 
 
-def run_cells(
-    configs: Sequence[TrialConfig],
+@dataclass(frozen=True)
+class FixedPlan:
+    """What all Ray trials share; travels to the workers. `groups[number]` is one Ray trial's."""
+
+    groups: list[list[FixedTrial]]
+    context: RunContext
+
+
+def train_fixed(
     folder: SweepFolder,
-    place: Place,
-    console: "Console",
+    seeds: Sequence[Seed],
+    context: RunContext,
+    settings: SweepSettings,
+    console: Console,
     address: str | None = None,
-    settings: SweepSettings | None = None,
-    label: Callable[[TrialConfig], str] = config_label,
 ) -> list[Result | None]:
     """Train every configuration that has no result yet.
 
     Args:
-        configs: seeds included; the same one twice is trained once.
-        folder: where their records are kept.
-        place: device, MLflow store and tags.
+        folder: the sweep's, which is locked meanwhile.
+        seeds: what to train; the same one twice is trained once.
+        context: the run's.
+        settings: resources and retries of each training.
         console: where progress goes.
-        address: of a Ray cluster; None = this machine.
-        settings: resources and retries of each.
-        label: names a configuration's cell, the same for all its seeds.
+        address: address of a Ray cluster; None = this machine.
 
     Returns:
-        A result for each configuration, None where it failed or was interrupted.
+        A result for each of `seeds`, None where it failed.
 
     Raises:
-        KeyboardInterrupt: after everything was stopped in order.
+        KeyboardInterrupt: interrupted, after everything was stopped in order.
     """
-    set_environment()
-    settings = settings or SweepSettings()
-    cells = [Cell(config, label(config), folder) for config in configs]
     with folder.lock():
         waiting = {
-            cell.path: cell for cell in cells if read_result(cell.path, cell.config) is None
+            seed.folder: seed for seed in seeds if read_result(seed.folder, seed.config) is None
         }
         if waiting:
             with Interrupt() as interrupt:
-                todo = share_classifiers(list(waiting.values()))
-                together = [
-                    [todo[i] for i in lot] for lot in group_replicas([c.config for c in todo])
-                ]
-                _schedule(together, folder, place, console, address, settings)
+                trials = share_classifiers(list(waiting.values()), folder.path / CLASSIFIERS)
+                plan = FixedPlan(_grouped(trials), context)
+                _schedule(plan, folder, settings, console, address)
             if interrupt.requested:
                 raise KeyboardInterrupt
-        results = [read_result(cell.path, cell.config) for cell in cells]
+        results = [read_result(seed.folder, seed.config) for seed in seeds]
         if all(result is not None for result in results):
             shutil.rmtree(folder.path / CLASSIFIERS, ignore_errors=True)
     return results
 
 
-def share_classifiers(cells: Sequence[Cell]) -> list[Cell]:
-    """Let cells take classifiers that others train; those come first.
+def share_classifiers(seeds: Sequence[Seed], folder: Path) -> list[FixedTrial]:
+    """Let trainings take classifiers that others train; the takers come last.
 
-    Which of them give states costs disk and time, so only those do that some other cell takes.
-    Whoever finds none trains its own, with the same result.
+    Writing a classifier's states costs disk and time, so those trainings alone do it whose
+    classifier some other one takes. A taker that finds none trains its own, with the same result.
     """
-    digests = [classifier_digest(cell.config) for cell in cells]
-    takes = [cell.config.method_name == TAKES for cell in cells]
+    digests = [classifier_digest(seed.config) for seed in seeds]
+    takes = [seed.config.method_name == TAKES for seed in seeds]
     wanted = {digest for digest, taker in zip(digests, takes, strict=True) if taker and digest}
-    version = f"v{NUMERICS_VERSION}"
+    states = folder / f"v{NUMERICS_VERSION}"
     shared = [
-        replace(cell, classifiers=cell.folder.path / CLASSIFIERS / version)
-        if digest in wanted
-        else cell
-        for cell, digest in zip(cells, digests, strict=True)
+        FixedTrial(seed, states if digest in wanted else None)
+        for seed, digest in zip(seeds, digests, strict=True)
     ]
-    order = sorted(range(len(cells)), key=lambda i: takes[i] and digests[i] is not None)
+    order = sorted(range(len(seeds)), key=lambda i: takes[i] and digests[i] is not None)
     return [shared[i] for i in order]
 
 
+def _grouped(trials: Sequence[FixedTrial]) -> list[list[FixedTrial]]:
+    by_folder = {trial.seed.folder: trial for trial in trials}
+    groups = group_seeds([trial.seed for trial in trials])
+    return [[by_folder[seed.folder] for seed in group] for group in groups]
+
+
 def _schedule(
-    together: list[list[Cell]],
+    plan: FixedPlan,
     folder: SweepFolder,
-    place: Place,
-    console: "Console",
-    address: str | None,
     settings: SweepSettings,
+    console: Console,
+    address: str | None,
 ) -> None:
-    with cluster(address, settings) as at_a_time:
-        from ray import tune
-
-        from sweeps.cluster.progress import Counts, ProgressCallback
-
-        num_tasks = max(lot[0].config.benchmark.num_tasks for lot in together)
-        progress = ProgressCallback(Counts(len(together), num_tasks, mode=""), console)
+    with cluster(address, settings) as num_at_a_time:
+        count = len(plan.groups)
+        num_tasks = max(group[0].seed.config.benchmark.num_tasks for group in plan.groups)
         run_trials(
-            _make_trainable(together, place),
+            ray_function(run_group, plan),
             settings,
             folder,
-            progress,
-            param_space={"number": tune.grid_search(list(range(len(together))))},
-            max_concurrent_trials=at_a_time,
+            ProgressCallback(Counts(count, num_tasks, mode=""), console),
+            param_space={"number": tune.grid_search(list(range(count)))},
+            max_concurrent_trials=num_at_a_time,
         )
 
 
-def _make_trainable(together: list[list[Cell]], place: Place) -> Callable[[dict[str, Any]], None]:
-    def trainable(choice: dict[str, Any]) -> None:
-        from ray import tune
+def run_group(plan: FixedPlan, choice: dict[str, Any], report: Report) -> None:
+    """Train one group in a Ray worker and report how it went."""
+    import_once(plan.context.store)
+    group = plan.groups[choice["number"]]
+    num_tasks = group[0].seed.config.benchmark.num_tasks
 
-        from sweeps.records.report_keys import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
-        from sweeps.workers.trainable import clean_process, import_once
+    def on_task(row: TaskReport) -> None:
+        if row.tasks_learned < row.num_tasks:
+            report({TASKS_LEARNED: row.tasks_learned, NUM_TASKS: num_tasks})
 
-        import_once(place.store)
-        lot = together[choice["number"]]
-        num_tasks = lot[0].config.benchmark.num_tasks
-        of = {NUM_TASKS: num_tasks}
-
-        def on_task(row: TaskReport) -> None:
-            if row.tasks_learned < row.num_tasks:
-                tune.report({TASKS_LEARNED: row.tasks_learned, **of})
-
-        try:
-            seeds = [Seed(cell.config, cell.path, cell.label) for cell in lot]
-            shared = next((cell.classifiers for cell in lot if cell.classifiers), None)
-            ends = train_lot(seeds, replace(place, classifiers=shared), on_task=on_task)
-            failures = [
-                f"seed {cell.config.seed}: {end}"
-                for cell, end in zip(lot, ends, strict=True)
-                if isinstance(end, TrialFailed)
-            ]
-            if failures:
-                tune.report({FAILURE: "; ".join(failures), TASKS_LEARNED: 0, **of})
-            else:
-                tune.report({OBJECTIVE: 1.0, TASKS_LEARNED: num_tasks, **of})
-        finally:
-            clean_process()
-
-    return trainable
+    try:
+        shared = next((trial.classifiers for trial in group if trial.classifiers), None)
+        context = replace(plan.context, classifiers=shared)
+        ends = train_replicas([trial.seed for trial in group], context, on_task=on_task)
+        failures = [
+            f"seed {trial.seed.config.seed}: {end}"
+            for trial, end in zip(group, ends, strict=True)
+            if isinstance(end, TrialFailed)
+        ]
+        if failures:
+            report({FAILURE: "; ".join(failures), TASKS_LEARNED: 0, NUM_TASKS: num_tasks})
+        else:
+            report({OBJECTIVE: 1.0, TASKS_LEARNED: num_tasks, NUM_TASKS: num_tasks})
+    finally:
+        clean_process()

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
-    from sweeps.study.searcher import OptunaSearch
+from sweeps.study.searcher import OptunaSearch
+from sweeps.study.study import is_refused
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,12 @@ class Outcome:
 
     Attributes:
         status: "FINISHED" or "KILLED" (interrupted).
-        best: completed trials, best first; of several objectives the Pareto front.
+        best: completed trials, best first; with several objectives the Pareto front.
         failed: trial number -> reason.
         num_trials: trials that ended, one way or another.
-        undelivered: seeds of which MLflow has not everything.
+        undelivered: seeds whose records MLflow has not completely.
         stopped: trials that were given up early.
-        refused: trials above the bound of compression, which were not trained.
+        refused: trials above the bound on compression, which were not trained.
     """
 
     status: str
@@ -41,44 +41,54 @@ class Outcome:
         return 1 if self.failed else 0
 
 
-def finished_trials(search: "OptunaSearch") -> dict[str, Any]:
-    """How the trials ended.
+@dataclass(frozen=True)
+class TrialEnds:
+    """How the trials of a study ended.
 
-    Returns:
-        "best": completed trials, best first; of several objectives the Pareto front alone.
-        "done": number and values of all completed ones. "stopped", "refused": numbers.
-        "failed": number and reason.
+    Attributes:
+        best: completed trials (number, value, values, params), best first; with several
+            objectives the Pareto front alone.
+        done: number -> values of every completed trial.
+        stopped: numbers of the trials given up early.
+        refused: numbers of the trials above the bound on compression.
+        failed: number -> reason.
     """
-    from optuna.trial import TrialState
 
-    from sweeps.study.study import is_refused
+    best: list[dict[str, Any]]
+    done: dict[int, tuple[float, ...]]
+    stopped: list[int]
+    refused: list[int]
+    failed: dict[int, str]
 
+
+def trial_ends(search: OptunaSearch) -> TrialEnds:
+    """Read from the study how the trials ended."""
     trials = search.study.get_trials(deepcopy=False)
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.values]
-    modes = search.space.sweep.modes
-    best = best_trials(search.study, modes)
-    return {
-        "best": [
+    best = best_trials(search.study, search.space.sweep.modes)
+    refused = [t.number for t in trials if is_refused(t)]
+    pruned = [t.number for t in trials if t.state == TrialState.PRUNED]
+    return TrialEnds(
+        best=[
             {"number": t.number, "value": t.values[0], "values": t.values, "params": t.params}
             for t in best
         ],
-        "done": {t.number: tuple(t.values) for t in complete},
-        "stopped": [
-            t.number for t in trials if t.state == TrialState.PRUNED and not is_refused(t)
-        ],
-        "refused": [t.number for t in trials if is_refused(t)],
-        "failed": {
+        done={
+            t.number: tuple(t.values)
+            for t in trials
+            if t.state == TrialState.COMPLETE and t.values
+        },
+        stopped=[number for number in pruned if number not in refused],
+        refused=refused,
+        failed={
             t.number: str(t.user_attrs.get("reason", "unknown"))
             for t in trials
             if t.state == TrialState.FAIL
         },
-    }
+    )
 
 
-def best_trials(study: "Study", modes: Sequence[str]) -> list["FrozenTrial"]:
-    """Completed trials, best first; of several objectives the Pareto front alone."""
-    from optuna.trial import TrialState
-
+def best_trials(study: Study, modes: Sequence[str]) -> list[FrozenTrial]:
+    """Return completed trials, best first; with several objectives the Pareto front alone."""
     if len(modes) > 1:
         best = study.best_trials
     else:

@@ -1,4 +1,4 @@
-"""What can be wrong before a sweep's first trial, looked at without leaving anything behind."""
+"""Checks before a sweep's first trial: what a user can mend, found without leaving anything."""
 
 import os
 import sys
@@ -6,71 +6,65 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from sqlalchemy import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from hcl import benchmarks
 from hcl.config import ConfigError
 from sweeps.cluster.resources import check_fits
+from sweeps.launch.request import SweepRequest
 from sweeps.records.folder import SweepFolder
-from sweeps.space.search_space import SearchSpace
 from sweeps.space.settings import SweepSettings
-from sweeps.tracking import Store, redact
+from sweeps.tracking import redact
 from sweeps.tracking.store import check_answers, check_sqlite, check_store, why
 
 
-def check_start(
-    space: SearchSpace,
-    folder: SweepFolder,
-    store: Store,
-    study_url: str | None,
-    data_root: str | None,
-    is_local: bool,
-) -> tuple[int, ...]:
-    """Data, storage, databases and, on this machine, resources.
+def check_start(request: SweepRequest, study_url: str) -> tuple[int, ...]:
+    """Check data, storage, databases and, on this machine, resources.
 
     Args:
-        space: what is to be run.
-        folder: where everything will be kept.
-        store: of MLflow.
-        study_url: database of the study; None = a file in the folder.
-        data_root: folder with the data sets.
-        is_local: whether trials run on this machine.
+        request: what is to be run.
+        study_url: database of its study, which need not be there yet.
 
     Returns:
         The shape of one sample.
 
     Raises:
-        ConfigError: anything a user can fix.
+        ConfigError: the first thing to mend.
     """
-    from hcl import benchmarks
-
-    benchmark = benchmarks.load(space.example().benchmark, data_root)
-    if is_local:
-        check_here(space.sweep)
-    check_writable(folder)
-    folder.read_info()
-    check_study(study_url or folder.study_url)
-    check_store(store)
+    benchmark = benchmarks.load(request.space.example().benchmark, request.data_root)
+    if request.address is None:
+        check_here(request.settings)
+    check_writable(request.folder)
+    request.folder.read_info()
+    check_study(study_url)
+    check_store(request.store)
     return benchmark.input_shape
 
 
-def check_here(sweep: SweepSettings) -> None:
-    """Refuse a trial that never gets a place on this machine, roughly: Ray counts for itself.
+def check_here(settings: SweepSettings) -> None:
+    """Refuse a trial that never fits on this machine, roughly: Ray counts for itself later.
 
     Raises:
         ConfigError: it needs more CPUs, GPUs or memory than there are.
     """
-    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
-        return  # a program's own Ray may have been told other numbers
-    wanted = replace(sweep, gpus_per_trial=0.0) if sweep.gpus_per_trial == "auto" else sweep
-    here = {"CPU": float(os.cpu_count() or 1)}
+    ray = sys.modules.get("ray")  # not imported here: `hcl run` does without
+    if ray and ray.is_initialized():
+        return  # a program's own Ray may have been given other numbers
+    is_auto = settings.gpus_per_trial == "auto"
+    wanted = replace(settings, gpus_per_trial=0.0) if is_auto else settings
+    here = {
+        "CPU": float(os.cpu_count() or 1),
+        "memory": float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
+    }
     if wanted.gpus_per_trial:
-        import torch
-
         here["GPU"] = float(torch.cuda.device_count())
-    here["memory"] = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     check_fits(here, wanted)
 
 
 def check_writable(folder: SweepFolder) -> None:
-    """Refuse a storage folder that cannot be written, or made.
+    """Refuse a storage folder that cannot be written or made.
 
     Raises:
         ConfigError: it cannot.
@@ -87,14 +81,11 @@ def check_writable(folder: SweepFolder) -> None:
 
 
 def check_study(url: str, must_exist: bool = False) -> None:
-    """Refuse a database that does not answer, is something else, or is not there yet.
+    """Refuse a study's database that does not answer or is something else.
 
     Raises:
         ConfigError: names it without its password.
     """
-    from sqlalchemy import make_url
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":

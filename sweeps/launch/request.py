@@ -1,10 +1,13 @@
-"""What a sweep is asked to do, and where its records go."""
+"""What a sweep is asked to do, and the context that all trainings of a run share."""
 
 from dataclasses import dataclass
 
-from sweeps.records.folder import SweepFolder
+from sweeps.cluster.resources import gpus
+from sweeps.records.folder import SweepFolder, git_tags
 from sweeps.space.search_space import SearchSpace
+from sweeps.space.settings import SweepSettings
 from sweeps.tracking import Store, local_store
+from sweeps.workers.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -14,10 +17,10 @@ class SweepRequest:
     Attributes:
         space: what is searched and how.
         folder: where everything is kept.
-        address: of a Ray cluster; None = this machine.
-        tracking_uri: of an MLflow server; None = a file in the storage folder.
+        address: address of a Ray cluster; None = this machine.
+        tracking_uri: MLflow server or database; None = a file in the storage folder.
         study_url: database of the study; None = a file in the sweep's folder.
-        data_root: folder with the data sets.
+        data_root: folder of the data sets.
         command: how a person started it.
         ship_code: whether this code is sent to the cluster's workers.
     """
@@ -33,12 +36,48 @@ class SweepRequest:
 
     @property
     def store(self) -> Store:
-        """Where its MLflow runs go."""
+        """The MLflow store of its runs."""
         return store_of(self.folder, self.tracking_uri)
+
+    @property
+    def settings(self) -> SweepSettings:
+        """The section `sweep` of its search space."""
+        return self.space.sweep
 
 
 def store_of(folder: SweepFolder, tracking_uri: str | None) -> Store:
-    """The MLflow store of a sweep: a server, or files in the storage folder."""
+    """Return the MLflow store of a sweep: a server, or files in the storage folder."""
     if tracking_uri is None:
         return local_store(folder.storage, folder.name)
     return Store(tracking_uri, None, folder.name)
+
+
+def make_context(
+    store: Store,
+    settings: SweepSettings,
+    phase: str,
+    data_root: str | None = None,
+    parent_run_id: str | None = None,
+) -> RunContext:
+    """Make the one context of a run: a search, its confirmation, a table or single trainings.
+
+    Args:
+        store: MLflow store; its experiment is the sweep's name.
+        settings: resources and checkpoints of each training; `gpus_per_trial` is a number.
+        phase: "search", "confirm", "table" or "single".
+        data_root: folder of the data sets.
+        parent_run_id: the sweep's own MLflow run.
+    """
+    share = gpus(settings)
+    return RunContext(
+        sweep=store.experiment,
+        store=store,
+        parent_run_id=parent_run_id,
+        tags=git_tags(),
+        phase=phase,
+        device="cuda" if share else "cpu",
+        gpu_share=share,
+        threads=settings.cpus_per_trial,
+        data_root=data_root,
+        checkpoint_every=settings.checkpoint_every,
+    )

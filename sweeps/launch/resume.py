@@ -1,25 +1,103 @@
-"""Trials that failed through no fault of their own are tried again by the next start."""
+"""What a start finds of earlier ones and takes up again; all decisions to resume are here.
+
+The study is the truth of what was tried (`sweeps.study`), a trial's journal of what was trained
+(`sweeps.workers`). A start goes on with the same study only, tries again what failed through no
+fault of its own, and hands out again what was running when the driver died.
+"""
 
 import math
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hcl.config import ConfigError, TrialConfig
+from hcl.measure.needs import compression_ratio
 from sweeps.launch.request import SweepRequest
-from sweeps.records.trial_ends import explain
-from sweeps.tracking import redact
-from sweeps.workers.seed import TOO_LARGE
-
-if TYPE_CHECKING:
-    from sweeps.study.searcher import OptunaSearch
-
-from typing import TYPE_CHECKING
-
-from sweeps.records.folder import SweepFolder
-from sweeps.records.trial_ends import readable_records, seed_folders
+from sweeps.records.folder import SweepFolder, git_tags
+from sweeps.records.trial_ends import explain, readable_records, seed_folders
+from sweeps.study.searcher import OptunaSearch
+from sweeps.study.study import open_study
+from sweeps.tracking import prepare, redact, space_params, start_sweep
+from sweeps.workers.seed_records import TOO_LARGE
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+
+
+def find_study_url(request: SweepRequest) -> str:
+    """Return the URL of the study's database, which is the same at every start.
+
+    In another database the study would begin at trial 0 again, whose folder, checkpoints and
+    MLflow run are another trial's.
+
+    Raises:
+        ConfigError: earlier starts used another one.
+    """
+    info, url = request.folder.read_info(), request.study_url
+    shown = None if url is None else redact(url)
+    if info and info.get("study_url") != shown:
+        was = info.get("study_url") or "a file in the sweep's folder (no --study-url)"
+        raise ConfigError(
+            f"the study of sweep {request.folder.name!r} is in {was}, not in"
+            f" {shown or 'its folder'}; use the same --study-url or another --name"
+        )
+    return url or request.folder.study_url
+
+
+def make_search(request: SweepRequest, input_shape: tuple[int, ...]) -> OptunaSearch:
+    """Open the study and what is left of it, failed trials included where a retry may help.
+
+    Raises:
+        ConfigError: the study searches something else.
+    """
+    folder, url = request.folder, find_study_url(request)
+    if folder.space_file.exists():
+        # First of all refuse another search space: a refused start must change nothing.
+        open_study(request.space, folder.name, url)
+        reopen_failed(folder, url)
+    ratio = ratio_of(input_shape)
+    return OptunaSearch(request.space, folder.name, url, explain(folder), ratio)
+
+
+def record_start(request: SweepRequest) -> str:
+    """Write sweep.json, the search space and the sweep's MLflow run; return the run's id.
+
+    A later start finds the run by its name and goes on with it. It keeps the time of the first
+    start and replaces the rest: the search space may ask for more trials now.
+    """
+    folder, space, store = request.folder, request.space, request.store
+    prepare(store)
+    git, document, command = git_tags(), space.to_dict(), redact(request.command)
+    tags = {**git, "description": space.description, "command": command}
+    parent_run_id = start_sweep(store, folder.name, space_params(document), tags)
+    folder.write_space(document)
+    folder.write_info(
+        created=folder.read_info().get("created") or time.strftime("%F %T%z"),
+        **git,
+        parent_run_id=parent_run_id,
+        command=command,
+        tracking_uri=None if request.tracking_uri is None else store.shown_uri,
+        study_url=None if request.study_url is None else redact(request.study_url),
+        status="RUNNING",
+    )
+    return parent_run_id
+
+
+def ratio_of(input_shape: tuple[int, ...]) -> Callable[[TrialConfig], float]:
+    """Make the function that gives a configuration's compression ratio.
+
+    The ratio is infinite where the network is too large for torch to count.
+    """
+
+    def ratio(config: TrialConfig) -> float:
+        try:
+            return compression_ratio(config, input_shape)
+        except RuntimeError as error:
+            if TOO_LARGE not in str(error):
+                raise
+            return math.inf
+
+    return ratio
 
 
 def reopen_failed(folder: SweepFolder, study_url: str) -> list[int]:
@@ -56,48 +134,3 @@ def _may_end_otherwise(folder: SweepFolder, trial: "FrozenTrial") -> bool:
     ends = [readable_records(path)[-1:] for path in seed_folders(folder, trial.number)]
     failed = [end[0] for end in ends if end and end[0]["kind"] == "failed"]
     return all(record.get("again", False) for record in failed)
-
-
-def make_search(request: SweepRequest, input_shape: tuple[int, ...]) -> "OptunaSearch":
-    """The study and what is left of it: failed trials too, where the cause may be mended.
-
-    Raises:
-        ConfigError: the study searches something else.
-    """
-    from sweeps.study.searcher import OptunaSearch
-    from sweeps.study.study import open_study
-
-    folder, url = request.folder, _study_url(request)
-    if folder.space_file.exists():
-        open_study(request.space, folder.name, url)  # another search changes nothing of it
-        reopen_failed(folder, url)
-    ratio = ratio_of(input_shape)
-    return OptunaSearch(request.space, folder.name, url, explain(folder), ratio)
-
-
-def _study_url(request: SweepRequest) -> str:
-    """The study's database; another one than at the start would number its trials anew."""
-    info, url = request.folder.read_info(), request.study_url
-    shown = None if url is None else redact(url)
-    if info and info.get("study_url") != shown:
-        was = info.get("study_url") or "a file in the sweep's folder (no --study-url)"
-        raise ConfigError(
-            f"the study of sweep {request.folder.name!r} is in {was}, not in"
-            f" {shown or 'its folder'}; use the same --study-url or another --name"
-        )
-    return url or request.folder.study_url
-
-
-def ratio_of(input_shape: tuple[int, ...]) -> Callable[[TrialConfig], float]:
-    """The compression ratio of a configuration; infinite where no computer can count it."""
-    from hcl.measure.needs import compression_ratio  # imports torch
-
-    def ratio(config: TrialConfig) -> float:
-        try:
-            return compression_ratio(config, input_shape)
-        except RuntimeError as error:
-            if TOO_LARGE not in str(error):
-                raise
-            return math.inf
-
-    return ratio

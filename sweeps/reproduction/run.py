@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcl.config import ConfigError, TrialConfig
-from sweeps.cluster.resources import gpus
-from sweeps.launch.fixed_trials import run_cells
-from sweeps.records.folder import SweepFolder, git_tags
+from sweeps.launch.fixed_trials import train_fixed
+from sweeps.launch.request import make_context
+from sweeps.records.folder import SweepFolder
 from sweeps.reproduction.results import Collected, cell_label, collect
 from sweeps.reproduction.table_file import TableSpec
 from sweeps.space.settings import SweepSettings
 from sweeps.tracking import Store, prepare
-from sweeps.workers.seed import Place
+from sweeps.workers.context import RunContext
+from sweeps.workers.seed_records import single_seed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -91,14 +92,10 @@ def train_missing(request: Request, console: "Console") -> int:
     if not todo:
         return 0
     digests = check_data(request, todo)
-    results = run_cells(
-        [_in_batches(config, request.num_replicas) for config in todo],
-        request.folder,
-        _place(request),
-        console,
-        request.address,
-        request.settings,
-        label=lambda config: cell_label(config, digests),
+    batched = [_in_batches(config, request.num_replicas) for config in todo]
+    seeds = [single_seed(c, request.folder, cell_label(c, digests)) for c in batched]
+    results = train_fixed(
+        request.folder, seeds, _context(request), request.settings, console, request.address
     )
     return sum(result is None for result in results)
 
@@ -132,18 +129,10 @@ def check_data(request: Request, configs: Sequence[TrialConfig]) -> dict[str, st
     return digests
 
 
-def _place(request: Request) -> Place:
+def _context(request: Request) -> RunContext:
     settings = request.settings
     if settings.gpus_per_trial == "auto":
         raise ConfigError("--gpus-per-trial auto: give a number, cells differ in what they need")
-    return Place(
-        request.folder.name,
-        request.store,
-        tags={**git_tags(), "table": request.spec.name, "budget": request.spec.budget},
-        phase="table",
-        device="cuda" if gpus(settings) else "cpu",
-        gpu_share=gpus(settings),
-        threads=settings.cpus_per_trial,
-        data_root=request.data_root,
-        checkpoint_every=settings.checkpoint_every,
-    )
+    context = make_context(request.store, settings, "table", request.data_root)
+    table = {"table": request.spec.name, "budget": request.spec.budget}
+    return replace(context, tags={**context.tags, **table})

@@ -1,90 +1,61 @@
-"""Several seeds of one configuration trained at a time, each recorded as if it were alone."""
+"""Train several seeds of one configuration as replicas, each recorded as if it were alone."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from hcl.config import TrialConfig
+from hcl import Replica, TrainingDiverged, run_replicas
 from hcl.replicas.groups import group_replicas
 from hcl.results import Progress, Result, TaskReport
 from sweeps.records.disk_full import is_full, no_space
 from sweeps.records.folder import only_process
-from sweeps.records.journal import Journal
-from sweeps.workers.seed import (
-    WAIT,
-    Courier,
-    Place,
-    TrialFailed,
-    keep_last_state,
-    note_failure,
-    open_journal,
-    read_result,
-    reason_of,
-    reporter,
-    runtime_at,
-    train_locked,
-    write_result,
-)
+from sweeps.workers.context import RunContext
+from sweeps.workers.seed import WAIT, TrialFailed, runtime_of, train_locked
+from sweeps.workers.seed_records import Seed, SeedRecords, read_result, reason_of
 
-if TYPE_CHECKING:
-    from hcl import Replica, TrainingDiverged
+OnTask = Callable[[TaskReport], None] | None
+OnProgress = Callable[[Progress], None] | None
 
 
-@dataclass(frozen=True)
-class Seed:
-    """What to train and where its records are.
-
-    Attributes:
-        config: seed included.
-        folder: of its journal, checkpoints and result.
-        trial: number or name in the sweep.
-    """
-
-    config: TrialConfig
-    folder: Path
-    trial: int | str
+def group_seeds(seeds: Sequence[Seed]) -> list[list[Seed]]:
+    """Group the seeds to train at a time: up to `train/num_replicas` alike, else one."""
+    return [[seeds[i] for i in group] for group in group_replicas([seed.config for seed in seeds])]
 
 
-def in_lots(seeds: Sequence[Seed]) -> list[list[Seed]]:
-    """Those to train at a time: up to `train/num_replicas` that are alike."""
-    return [[seeds[i] for i in lot] for lot in group_replicas([seed.config for seed in seeds])]
-
-
-def train_lot(
+def train_replicas(
     seeds: Sequence[Seed],
-    place: Place,
-    on_task: Callable[[TaskReport], None] | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    context: RunContext,
+    on_task: OnTask = None,
+    progress: OnProgress = None,
 ) -> list[Result | TrialFailed]:
-    """Train the seeds that have no result yet, as one batch; each goes on where it stopped.
+    """Train the seeds that have no result yet, together; each goes on where it stopped.
 
-    One that diverges does not end the others; what ends all is each one's failure.
+    A seed that diverges does not end the others; what ends them all is each one's failure.
 
     Args:
-        seeds: as `in_lots` puts them together.
-        place: where.
+        seeds: one group of `group_seeds`.
+        context: the run's.
         on_task: called after each task that the first seed has newly learned, once it is in
             every seed's journal.
-        progress: of the first seed, as `hcl.run`'s.
+        progress: called while the first seed trains, like `hcl.run`'s.
 
     Returns:
-        For each seed its result, or why it has none.
+        Each seed's result, or why it has none.
     """
     try:
         with ExitStack() as locks:
             found: dict[Path, Result | TrialFailed] = {}
             todo = []
-            for seed in {seed.folder: seed for seed in seeds}.values():  # one may be asked twice
+            for seed in {seed.folder: seed for seed in seeds}.values():  # each seed once
                 locks.enter_context(only_process(seed.folder, timeout=WAIT))
                 result = read_result(seed.folder, seed.config)
                 if result is None:
                     todo.append(seed)
                 else:
                     found[seed.folder] = result
-            is_told = bool(todo) and todo[0].folder == seeds[0].folder
-            trained = _train(todo, place, *((on_task, progress) if is_told else (None, None)))
+            if not todo or todo[0].folder != seeds[0].folder:
+                on_task = progress = None  # they are the first seed's, which has its result
+            trained = _train(todo, context, on_task, progress)
             found |= {seed.folder: end for seed, end in zip(todo, trained, strict=True)}
             return [found[seed.folder] for seed in seeds]
     except OSError as error:
@@ -94,80 +65,63 @@ def train_lot(
 
 
 def _train(
-    todo: list[Seed],
-    place: Place,
-    on_task: Callable[[TaskReport], None] | None,
-    progress: Callable[[Progress], None] | None,
+    todo: list[Seed], context: RunContext, on_task: OnTask, progress: OnProgress
 ) -> list[Result | TrialFailed]:
     if len(todo) != 1:
-        return _Lot(todo, place).train(on_task, progress) if todo else []
-    seed = todo[0]
+        return _Replicas(todo, context).train(on_task, progress) if todo else []
     try:
-        return [train_locked(seed.config, place, seed.folder, seed.trial, on_task, progress)]
+        return [train_locked(todo[0], context, on_task, progress)]
     except TrialFailed as failure:
         return [failure]
 
 
-class _Lot:
-    """The records of seeds under way."""
+class _Replicas:
+    """Replicas under way: their records, and how each of them ended."""
 
-    def __init__(self, seeds: list[Seed], place: Place) -> None:
-        self.seeds, self.place = seeds, place
-        self.journals = [Journal(seed.folder) for seed in seeds]
-        self.couriers = [Courier(place, seed.folder) for seed in seeds]
+    def __init__(self, seeds: list[Seed], context: RunContext) -> None:
+        self.seeds, self.context = seeds, context
+        self.records = [SeedRecords(seed, context) for seed in seeds]
         self.ends: list[Result | TrialFailed | None] = [None] * len(seeds)
-        for seed, journal, courier in zip(seeds, self.journals, self.couriers, strict=True):
-            open_journal(journal, seed.config, place, seed.trial)
-            courier.send(now=True)
 
-    def train(
-        self,
-        on_task: Callable[[TaskReport], None] | None,
-        progress: Callable[[Progress], None] | None,
-    ) -> list[Result | TrialFailed]:
-        from hcl import Result, run_replicas  # imports torch
-
+    def train(self, on_task: OnTask, progress: OnProgress) -> list[Result | TrialFailed]:
         replicas = [self._replica(i, on_task, progress) for i in range(len(self.seeds))]
         try:
-            for i, result in enumerate(run_replicas(replicas, runtime_at(self.place))):
+            for i, result in enumerate(run_replicas(replicas, runtime_of(self.context))):
                 if isinstance(result, Result):
-                    write_result(self.journals[i], result)
+                    self.records[i].write_result(result)
                     self.ends[i] = result
         except Exception as error:  # whatever it was, it is each unfinished seed's failure
             self._fail_the_rest(error)
-        for i, end in enumerate(self.ends):
+        for records, end in zip(self.records, self.ends, strict=True):
             if isinstance(end, Result):
-                keep_last_state(self.seeds[i].folder)
-                self.couriers[i].send(now=True)
+                records.close()
         return [end for end in self.ends if end is not None]
 
-    def _replica(
-        self,
-        i: int,
-        on_task: Callable[[TaskReport], None] | None,
-        progress: Callable[[Progress], None] | None,
-    ) -> "Replica":
-        from hcl import Replica
+    def _replica(self, i: int, on_task: OnTask, progress: OnProgress) -> Replica:
+        is_first = i == 0
 
-        def diverged(error: "TrainingDiverged") -> None:
+        def report(row: TaskReport) -> None:
+            self.records[i].write_task(row)
+            if is_first and on_task:
+                on_task(row)
+
+        def diverged(error: TrainingDiverged) -> None:
             self._fail(i, error, str(error))
 
-        seed, is_first = self.seeds[i], i == 0
         return Replica(
-            seed.config,
-            reporter(self.journals[i], self.couriers[i], on_task if is_first else None),
+            self.seeds[i].config,
+            report,
             progress if is_first else None,
             diverged,
-            seed.folder / "checkpoints",
+            self.seeds[i].folder / "checkpoints",
         )
 
     def _fail(self, i: int, error: Exception, reason: str | None) -> None:
-        note_failure(self.journals[i], error, reason)
-        self.couriers[i].send(now=True)
+        self.records[i].write_failure(error, reason)
         self.ends[i] = TrialFailed(reason or str(error))
 
     def _fail_the_rest(self, error: Exception) -> None:
-        """What ended the batch, in the journal of each that has no end yet."""
+        """Record what ended the replicas in the journal of each that has no end yet."""
         reason = reason_of(error, self.seeds[0].folder)
         if reason and reason.startswith("out of memory"):
             reason += "; try a smaller train/num_replicas"

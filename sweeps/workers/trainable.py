@@ -1,12 +1,12 @@
-"""The Ray trainable: a trial's number and values in, its seeds trained, its objective out.
+"""One trial of a sweep: from its number and values, through its seeds, to its objective.
 
-What Ray is told, per trial:
-- after each task of the first seed but the last: `tasks_learned` and the objective of that seed
-  so far (NaN where it is only known at the end);
-- once all seeds are done: `tasks_learned == num_tasks` and the mean of the seeds' objectives
+A trial reports to Ray:
+- after each task of its first seed but the last: `tasks_learned`, and that seed's objective so
+  far (NaN where only the end knows it);
+- once all seeds are trained: `tasks_learned == num_tasks` and the mean of the seeds' objectives
   (`values` has all of several objectives, `objective` the first);
-- or `failure` with its reason, when trying again at once would end the same way.
-Only a died process and unexpected errors are raised, which Ray then retries.
+- or `failure` with its reason, where a retry would end the same way.
+A dead process and unexpected errors alone are raised, and Ray retries those.
 """
 
 import gc
@@ -17,6 +17,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+import torch
+
 from hcl.config import ConfigError, TrialConfig
 from hcl.results import Result, TaskReport
 from sweeps.records.folder import SweepFolder
@@ -24,8 +26,11 @@ from sweeps.records.journal import JournalError
 from sweeps.records.report_keys import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED, VALUES
 from sweeps.space.search_space import SearchSpace
 from sweeps.tracking import Store
-from sweeps.workers.seed import Place, TrialFailed
-from sweeps.workers.seed_batch import Seed, in_lots, train_lot
+from sweeps.workers.context import RunContext
+from sweeps.workers.ray_function import Report
+from sweeps.workers.seed import TrialFailed
+from sweeps.workers.seed_batch import group_replicas, train_replicas
+from sweeps.workers.seed_records import Seed
 from sweeps.workers.warm_imports import importing
 
 
@@ -35,36 +40,25 @@ class TrialPlan:
 
     space: SearchSpace
     folder: SweepFolder
-    place: Place
+    context: RunContext
 
 
-def make_trainable(plan: TrialPlan) -> Callable[[dict[str, Any]], None]:
-    """The function that Ray runs for each suggestion of `sweeps.study.searcher.OptunaSearch`."""
-
-    def trainable(suggestion: dict[str, Any]) -> None:
-        from ray import tune
-
-        import_once(plan.place.store)
-        try:
-            run_trial(plan, suggestion["number"], suggestion["params"], tune.report)
-        finally:
-            clean_process()
-
-    return trainable
+def run_suggestion(plan: TrialPlan, suggestion: dict[str, Any], report: Report) -> None:
+    """Run what `sweeps.study.searcher.OptunaSearch` suggests, in a Ray worker."""
+    import_once(plan.context.store)
+    try:
+        run_trial(plan, suggestion["number"], suggestion["params"], report)
+    finally:
+        clean_process()
 
 
-def run_trial(
-    plan: TrialPlan,
-    number: int,
-    params: dict[str, Any],
-    report: Callable[[dict[str, Any]], None],
-) -> None:
-    """Train every seed of a trial and report as the module's docstring says.
+def run_trial(plan: TrialPlan, number: int, params: dict[str, Any], report: Report) -> None:
+    """Train every seed of a trial, and report what the module's docstring lists.
 
     Args:
         plan: the sweep's.
         number: Optuna's trial number.
-        params: searched values, as Optuna keeps them.
+        params: searched values, as Optuna stores them.
         report: takes one dict of metrics at a time.
     """
     objectives, seeds = plan.space.sweep.objectives, plan.space.sweep.seeds
@@ -81,8 +75,8 @@ def run_trial(
     num_tasks = configs[0].benchmark.num_tasks
     results, failure = _train(plan, number, configs, on_task)
     if failure:
-        report({OBJECTIVE: math.nan, TASKS_LEARNED: learned, NUM_TASKS: num_tasks,
-                FAILURE: failure})  # fmt: skip
+        last = {TASKS_LEARNED: learned, NUM_TASKS: num_tasks}
+        report({OBJECTIVE: math.nan, **last, FAILURE: failure})
         return
     means = [sum(r.metrics[name] for r in results) / len(results) for name in objectives]
     report({OBJECTIVE: means[0], VALUES: means, TASKS_LEARNED: num_tasks, NUM_TASKS: num_tasks})
@@ -94,16 +88,16 @@ def _train(
     configs: list[TrialConfig],
     on_task: Callable[[TaskReport], None],
 ) -> tuple[list[Result], str]:
-    """Results of all seeds, or the first failure, after which no more are begun."""
+    """Train all seeds; return their results, or the first failure, after which none begins."""
     results: list[Result] = []
     seeds = [Seed(c, plan.folder.seed_folder(number, c.seed), number) for c in configs]
-    for lot in in_lots(seeds):
-        rows = on_task if lot[0] is seeds[0] else None
+    for group in group_replicas(seeds):
+        rows = on_task if group[0] is seeds[0] else None
         try:
-            ends = train_lot(lot, plan.place, on_task=rows)
+            ends = train_replicas(group, plan.context, on_task=rows)
         except (ConfigError, JournalError) as error:  # its records are damaged
             ends = [TrialFailed(str(error))]
-        for seed, end in zip(lot, ends, strict=False):
+        for seed, end in zip(group, ends, strict=False):
             if isinstance(end, TrialFailed):
                 return [], f"seed {seed.config.seed}: {end}"
             results.append(end)
@@ -112,8 +106,8 @@ def _train(
 
 @cache
 def import_once(store: Store) -> None:
-    """What every trial imports, before the first one of a process."""
-    names = ["hcl.training.learner", "mlflow", "matplotlib.figure"]
+    """Import what deliveries to MLflow need late, before the first training of a process."""
+    names = ["mlflow", "matplotlib.figure"]
     if not store.tracking_uri.startswith("http"):
         names.append("mlflow.store.tracking.sqlalchemy_store")
     with importing():
@@ -121,17 +115,15 @@ def import_once(store: Store) -> None:
             import_module(name)
 
 
-@cache
-def _set_imports_aside() -> None:
-    """Once, after a first trial: what it imported stays, and to look at it takes 0.1 s."""
-    gc.freeze()
-
-
 def clean_process() -> None:
-    """Ray reuses the process: give back what the trial held. (`hcl.run` seeds itself anew.)"""
-    import torch
-
+    """Give back what a trial held, since Ray reuses the process; `hcl.run` seeds itself anew."""
     gc.collect()
-    _set_imports_aside()
+    _freeze_imports()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+@cache
+def _freeze_imports() -> None:
+    """Exempt what the first trial imported from further collections, 0.1 s each."""
+    gc.freeze()

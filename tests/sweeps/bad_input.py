@@ -16,10 +16,10 @@ import numpy as np
 from hcl.benchmarks.mnist import FILES
 from hcl.config import TrialConfig
 from hcl.results import Result
-from sweeps.launch.fixed_trials import cell_folder
 from sweeps.records.folder import SweepFolder
 from sweeps.space.search_space import parse
 from sweeps.space.yaml_file import parse_yaml
+from sweeps.workers.seed_records import single_seed
 
 SPACE = """
 trial:
@@ -200,7 +200,7 @@ def single(text: str | None = None, journal: str | None = None, **config: Any) -
     """What `hcl run trial.yaml` would have left: a result, or a journal."""
 
     def make(folder: Path) -> None:
-        path = cell_folder(SweepFolder(folder / "storage", "single"), trial_config())
+        path = single_seed(trial_config(), SweepFolder(folder / "storage", "single")).folder
         path.mkdir(parents=True)
         if text is not None:
             (path / "result.json").write_text(text)

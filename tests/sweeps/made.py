@@ -11,7 +11,8 @@ from sweeps.reproduction.run import Request, check_data, folder_name, missing, r
 from sweeps.reproduction.table_file import TableSpec, parse_table
 from sweeps.space.yaml_file import parse_yaml
 from sweeps.tracking import prepare
-from sweeps.workers.seed import Place, train_seed
+from sweeps.workers.context import RunContext
+from sweeps.workers.seed import train_seed
 
 TINY = """
 title: A tiny table
@@ -58,14 +59,14 @@ def request(storage: Path, spec: TableSpec, seeds: tuple[int, ...]) -> Request:
     return made
 
 
-def train(request: Request, config: TrialConfig, **place: object) -> None:
-    made = replace(request, data_root=place.get("data_root"))  # type: ignore[arg-type]
+def train(request: Request, config: TrialConfig, **changes: object) -> None:
+    made = replace(request, data_root=changes.get("data_root"))  # type: ignore[arg-type]
     label = cell_label(config, check_data(made, [config]))
-    where = Place(request.folder.name, request.store, phase="table", threads=1)
+    context = RunContext(request.folder.name, request.store, phase="table", threads=1)
     folder = request.folder.seed_folder(label, config.seed)
-    train_seed(config, replace(where, **place), folder, label)  # type: ignore[arg-type]
+    train_seed(config, replace(context, **changes), folder, label)  # type: ignore[arg-type]
 
 
-def train_all(request: Request, **place: object) -> None:
+def train_all(request: Request, **changes: object) -> None:
     for config in missing(request, read_cells(request)):
-        train(request, config, **place)
+        train(request, config, **changes)

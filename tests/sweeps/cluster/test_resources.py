@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from hypothesis import given
 from hypothesis import strategies as st
+from ray import tune
 
 from hcl.config import ConfigError
 from sweeps.cluster import gpu_probe
-from sweeps.cluster.gpu_probe import probe_configs, settle
+from sweeps.cluster.gpu_probe import probe_configs, resolve_gpus
 from sweeps.cluster.resources import GIB, GpuNode, check_fits, needs, pack, trials_that_fit
 from sweeps.space.search_space import SearchSpace, load, parse
 from sweeps.space.settings import SweepSettings
@@ -149,13 +151,13 @@ def test_auto_becomes_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
     found = GpuNode(peak=2 * GIB, total=24 * GIB, cpus_per_gpu=16, name="A10G")
     monkeypatch.setattr(gpu_probe, "probe_here", lambda configs, data_root: found)
     lines: list[str] = []
-    settled = settle(space(gpus_per_trial="auto"), None, None, lines.append)
-    assert settled.sweep.gpus_per_trial == 0.1428  # 7 of them: (2 * 1.15 + 0.75) * 7 = 21.35
+    resolved = resolve_gpus(space(gpus_per_trial="auto"), None, None, lines.append)
+    assert resolved.sweep.gpus_per_trial == 0.1428  # 7 of them: (2 * 1.15 + 0.75) * 7 = 21.35
     assert lines == [
         "gpus_per_trial auto: a trial reserves 2.00 of 24.0 GiB of A10G, 7 at a time on each:"
         " 0.1428"
     ]
-    assert settle(settled, None, None, lines.append) is settled and len(lines) == 1
+    assert resolve_gpus(resolved, None, None, lines.append) is resolved and len(lines) == 1
 
 
 @pytest.mark.slow
@@ -163,8 +165,8 @@ def test_auto_becomes_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_auto_without_a_gpu_means_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     lines: list[str] = []
-    settled = settle(space(gpus_per_trial="auto"), None, None, lines.append)
-    assert settled.sweep.gpus_per_trial == 0
+    resolved = resolve_gpus(space(gpus_per_trial="auto"), None, None, lines.append)
+    assert resolved.sweep.gpus_per_trial == 0
     assert lines == ["gpus_per_trial auto: there is no GPU that torch can use, trials run on CPUs"]
 
 
@@ -176,7 +178,7 @@ def test_a_probe_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     broken.chmod(0o755)
     monkeypatch.setattr(gpu_probe.sys, "executable", str(broken))
     with pytest.raises(ConfigError) as caught:
-        settle(space(gpus_per_trial="auto"), None, None, print)
+        resolve_gpus(space(gpus_per_trial="auto"), None, None, print)
     assert caught.value.errors == [
         "gpus_per_trial auto: the probe failed (RuntimeError: no driver); give a number,"
         " e.g. --gpus-per-trial 0.25"
@@ -189,12 +191,6 @@ def test_a_probe_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
 def test_on_a_cluster_trials_see_their_own_devices_and_memory_is_counted(
     tmp_path: Path,
 ) -> None:
-    from sweeps.cluster.connection import set_environment
-
-    set_environment()
-    import ray
-    from ray import tune
-
     def trainable(config: dict[str, Any]) -> None:
         devices = os.environ.get("CUDA_VISIBLE_DEVICES")
         held = ray.get_runtime_context().get_assigned_resources()
@@ -213,8 +209,8 @@ def test_on_a_cluster_trials_see_their_own_devices_and_memory_is_counted(
     lines: list[str] = []
     try:
         # The probe is a task that asks for a GPU; here torch may find none behind it.
-        settled = settle(space(gpus_per_trial="auto"), "auto", None, lines.append)
-        assert settled.sweep.gpus_per_trial != "auto"
+        resolved = resolve_gpus(space(gpus_per_trial="auto"), "auto", None, lines.append)
+        assert resolved.sweep.gpus_per_trial != "auto"
         assert lines[0].startswith("gpus_per_trial auto: ")
         assert trials_that_fit(ray.cluster_resources(), settings) == 2
         results = tune.Tuner(

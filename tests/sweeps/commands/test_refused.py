@@ -10,7 +10,7 @@ from rich.console import Console
 
 from hcl.config import ConfigError, TrialConfig
 from sweeps.cluster.progress import Counts
-from sweeps.launch.outcome import finished_trials
+from sweeps.launch.outcome import trial_ends
 from sweeps.launch.request import SweepRequest
 from sweeps.launch.run_sweep import run_sweep
 from sweeps.records.folder import SweepFolder
@@ -54,8 +54,8 @@ def test_a_trial_above_the_bound_is_refused_and_the_next_is_tried(tmp_path: Path
     assert refused.user_attrs["refused"] == "its compression ratio 2 is above 1"
     assert refused.constraints == {"compression_ratio": 1.0}
     assert trained.constraints == {"compression_ratio": -0.875}
-    ended = finished_trials(searcher)
-    assert (ended["refused"], ended["stopped"], ended["failed"]) == ([0], [], {})
+    ended = trial_ends(searcher)
+    assert (ended.refused, ended.stopped, ended.failed) == ([0], [], {})
     assert search(tmp_path).refused == [0] and search(tmp_path).remaining() == 0
 
 

@@ -84,11 +84,10 @@ LOCAL_RAY = """
 import os, re
 from pathlib import Path
 
-from sweeps.cluster.connection import set_environment, start
-
-set_environment()
-start(None)
+from sweeps.cluster.connection import start
 import ray
+
+start(None)
 
 session = Path(ray._private.worker._global_node.get_session_dir_path()).name
 listening = {}

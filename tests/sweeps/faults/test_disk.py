@@ -29,7 +29,8 @@ from sweeps.records.disk_full import is_full
 from sweeps.records.folder import SweepFolder, write_atomically
 from sweeps.records.journal import Journal
 from sweeps.tracking import Store, runs_frame
-from sweeps.workers.seed import Place, TrialFailed, train_seed
+from sweeps.workers.context import RunContext
+from sweeps.workers.seed import TrialFailed, train_seed
 
 pytestmark = [
     pytest.mark.timeout(60),  # the first one imports MLflow
@@ -90,13 +91,13 @@ def config() -> TrialConfig:
 def test_wherever_the_space_ends_the_seed_fails_and_later_goes_on(
     disk: SmallDisk, store: Store, size: str
 ) -> None:
-    folder, place = disk.path / "seed_1", Place(f"full-{size}", store, threads=1)
+    folder, context = disk.path / "seed_1", RunContext(f"full-{size}", store, threads=1)
     disk.resize(size)
     with pytest.raises(TrialFailed, match=f"^no space left on device: {folder}$"):
-        train_seed(config(), place, folder, 0)
+        train_seed(config(), context, folder, 0)
     assert not (folder / "result.json").exists()
     disk.resize("1m")
-    result = train_seed(config(), place, folder, 0)
+    result = train_seed(config(), context, folder, 0)
     assert result.accuracy == run(config()).accuracy
     frame = runs_frame(store, f"full-{size}")
     assert list(frame["status"]) == ["FINISHED"]

@@ -35,7 +35,8 @@ from sweeps.space.search_space import parse
 from sweeps.space.yaml_file import parse_yaml
 from sweeps.study.searcher import OptunaSearch
 from sweeps.tracking import Store
-from sweeps.workers.seed import Place, TrialFailed, train_seed
+from sweeps.workers.context import RunContext
+from sweeps.workers.seed import TrialFailed, train_seed
 from sweeps.workers.trainable import TrialPlan, run_trial
 
 pytestmark = [
@@ -59,7 +60,7 @@ def test_a_network_that_no_memory_holds_is_a_failure_with_its_reason(
 ) -> None:
     huge = config(target__hidden_sizes=[10**11])
     with pytest.raises(TrialFailed, match="^out of memory: "):
-        train_seed(huge, Place("huge", store), tmp_path / "seed_1", 0)
+        train_seed(huge, RunContext("huge", store), tmp_path / "seed_1", 0)
     assert Journal(tmp_path / "seed_1").records()[-1]["kind"] == "failed"
 
 
@@ -79,7 +80,7 @@ def test_a_network_too_large_to_count_is_refused_or_fails(tmp_path: Path, store:
 
     huge = space.trial_config(given[0] | {"method/hidden_sizes": f"{10**10},{10**10}"}, seed=1)
     with pytest.raises(TrialFailed, match="^out of memory: "):
-        train_seed(huge, Place("uncountable", store), tmp_path / "seed_1", 0)
+        train_seed(huge, RunContext("uncountable", store), tmp_path / "seed_1", 0)
 
 
 LIMITED = """
@@ -87,18 +88,19 @@ import resource, sys
 from pathlib import Path
 import hcl
 from hcl.config import TrialConfig
-from sweeps.workers.seed import Place, TrialFailed, train_seed
+from sweeps.workers.context import RunContext
+from sweeps.workers.seed import TrialFailed, train_seed
 from sweeps.tracking import Store, deliver
 values = {"benchmark/name": "split_digits", "benchmark/num_tasks": 2, "method/name": "si"}
 config = TrialConfig.from_dict(values | {"target/hidden_sizes": [1000, 30000]})
-place = Place("limited", Store("http://127.0.0.1:9", None, "limited"), threads=1)
+context = RunContext("limited", Store("http://127.0.0.1:9", None, "limited"), threads=1)
 folder = Path(sys.argv[1])
-deliver(place.store, folder, None)
+deliver(context.store, folder, None)
 hcl.run(TrialConfig.from_dict(values | {"train/iterations": 1}))  # imports what it needs
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20, resource.RLIM_INFINITY))
 try:
-    train_seed(config, place, folder, 0)
+    train_seed(config, context, folder, 0)
 except TrialFailed as error:
     print(error)
 """
@@ -138,7 +140,7 @@ def test_damaged_records_fail_their_trial_and_nothing_else(
     name: str, tmp_path: Path, store: Store
 ) -> None:
     space = parse(parse_yaml(text_of(["{train/lr: 0.01}"])), NAME)
-    plan = TrialPlan(space, SweepFolder(tmp_path, NAME), Place("damaged", store, threads=1))
+    plan = TrialPlan(space, SweepFolder(tmp_path, NAME), RunContext("damaged", store, threads=1))
     params = {"method/beta": 0.01, "method/chunk_embedding_size": 2, "train/lr": 0.01}
     run_trial(plan, 0, params, lambda report: None)
     path = plan.folder.seed_folder(0, 1) / name

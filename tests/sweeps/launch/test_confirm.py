@@ -11,7 +11,7 @@ from rich.console import Console
 
 from hcl.config import ConfigError
 from sweeps import tracking
-from sweeps.commands.confirm import parse_seeds
+from sweeps.commands.options import parse_seeds
 from sweeps.launch import confirm
 from sweeps.launch.request import SweepRequest, store_of
 from sweeps.launch.run_sweep import run_sweep
@@ -61,10 +61,14 @@ def test_the_best_complete_trials_are_chosen_each_configuration_once(tmp_path: P
     trials = [(0.1, 0.7, done), (0.2, 0.99, pruned), (0.3, 0.9, done), (0.3, 0.9, done),
               (0.4, 0.0, failed), (0.5, 0.8, done)]  # fmt: skip
     folder = sweep_of(tmp_path, trials)
-    chosen = confirm.best_of(folder, confirm.read_space(folder), 2, None)
+    chosen = confirm.best_of(folder, confirm.read_space(folder), 2, folder.study_url)
     assert [(one.number, one.values) for one in chosen] == [(2, (0.9,)), (5, (0.8,))]
     lowest = space(mode="min", objective="val/task/forgetting")
-    assert [one.number for one in confirm.best_of(folder, lowest, 9, None)] == [0, 5, 2]
+    assert [one.number for one in confirm.best_of(folder, lowest, 9, folder.study_url)] == [
+        0,
+        5,
+        2,
+    ]
 
 
 def test_nothing_to_confirm_is_one_sentence(tmp_path: Path) -> None:
@@ -72,10 +76,10 @@ def test_nothing_to_confirm_is_one_sentence(tmp_path: Path) -> None:
         confirm.read_space(SweepFolder(tmp_path, "none"))
     folder = sweep_of(tmp_path, [(0.1, 0.9, TrialState.PRUNED)])
     with pytest.raises(ConfigError, match="no trial of sweep 'tiny' has learned all its tasks"):
-        confirm.best_of(folder, space(), 1, None)
+        confirm.best_of(folder, space(), 1, folder.study_url)
     folder.write_info(study_url="postgresql://me:***@db/hcl")
     with pytest.raises(ConfigError, match="give its --study-url, passwords are not kept"):
-        confirm.best_of(folder, space(), 1, None)
+        confirm.searched_in(folder, None)
 
 
 def test_seeds_of_the_search_are_refused() -> None:
@@ -102,11 +106,12 @@ def test_seeds_as_a_range_or_a_list() -> None:
 def test_a_sweep_is_confirmed_end_to_end(tmp_path: Path) -> None:
     folder, used = SweepFolder(tmp_path, "tiny"), space()
     quiet = Console(file=StringIO())
-    outcome = run_sweep(SweepRequest(used, folder), quiet)
+    request = SweepRequest(used, folder)
+    outcome = run_sweep(request, quiet)
     store = store_of(folder, None)
-    chosen = confirm.best_of(folder, confirm.read_space(folder), 1, None)
+    chosen = confirm.best_of(folder, confirm.read_space(folder), 1, folder.study_url)
     assert chosen[0].number == outcome.best[0]["number"]
-    table, failed = confirm.confirm(folder, used, chosen, [101, 102], store, quiet)
+    table, failed = confirm.confirm(request, chosen, [101, 102], quiet)
     assert failed == 0 and len(table.rows) == 1
     assert "search" in table.columns[3] and "fresh seeds" in table.columns[4]
 

@@ -1,4 +1,4 @@
-"""Fixed configurations through real Ray: trained once, in parallel, failures told apart."""
+"""Fixed configurations on real Ray: trained once, in parallel; failures are told apart."""
 
 import json
 from pathlib import Path
@@ -7,13 +7,14 @@ import pytest
 from rich.console import Console
 
 from hcl.config import TrialConfig
-from sweeps.launch.fixed_trials import CLASSIFIERS, Cell, cell_folder, run_cells, share_classifiers
+from sweeps.launch.fixed_trials import CLASSIFIERS, share_classifiers, train_fixed
 from sweeps.launch.request import store_of
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
 from sweeps.space.settings import SweepSettings
 from sweeps.tracking import prepare, runs_frame
-from sweeps.workers.seed import Place
+from sweeps.workers.context import RunContext
+from sweeps.workers.seed_records import Seed, single_seed
 
 # Ray leaves sockets and files to the garbage collector, and pandas warns about its own use.
 pytestmark = [
@@ -32,7 +33,11 @@ TINY = {
 }
 
 
-def cell(method: str, seed: int, **more: object) -> TrialConfig:
+def seeds_of(configs: list[TrialConfig], folder: SweepFolder) -> list[Seed]:
+    return [single_seed(config, folder) for config in configs]
+
+
+def config(method: str, seed: int, **more: object) -> TrialConfig:
     values = {**TINY, "method/name": method, "seed": seed}
     values |= {key.replace("__", "/"): value for key, value in more.items()}
     return TrialConfig.from_dict(values)
@@ -40,30 +45,31 @@ def cell(method: str, seed: int, **more: object) -> TrialConfig:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_cells_are_trained_once_and_failures_told_apart(tmp_path: Path) -> None:
-    folder = SweepFolder(tmp_path, "cells")
+def test_configurations_are_trained_once_and_failures_told_apart(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path, "fixed")
     store = store_of(folder, None)
     prepare(store)
-    place = Place("cells", store, phase="confirm", threads=1)
+    context = RunContext("fixed", store, phase="confirm", threads=1)
     console = Console(quiet=True)
     # 1e30 overflows at once: the loss is not finite when it is first read.
-    broken = cell("finetune", 1, train__lr=1e30, train__iterations=100)
-    cells = [cell("finetune", 1), cell("si", 1), cell("finetune", 1), broken]
+    broken = config("finetune", 1, train__lr=1e30, train__iterations=100)
+    configs = [config("finetune", 1), config("si", 1), config("finetune", 1), broken]
 
-    results = run_cells(cells, folder, place, console)
+    results = train_fixed(folder, seeds_of(configs, folder), context, SweepSettings(), console)
 
     assert results[3] is None
     assert results[0] is not None and results[0] == results[2]
     assert results[1] is not None and results[1].config["method/name"] == "si"
-    path = cell_folder(folder, cells[0]) / "result.json"
+    path = single_seed(configs[0], folder).folder / "result.json"
     first = path.stat().st_mtime_ns
-    more = run_cells([cells[0], cell("finetune", 2)], folder, place, console)
+    seeds = seeds_of([configs[0], config("finetune", 2)], folder)
+    more = train_fixed(folder, seeds, context, SweepSettings(), console)
     assert path.stat().st_mtime_ns == first
     assert json.loads(path.read_text())["config"]["seed"] == 1
     assert more[0] == results[0] and more[1] is not None and more[1] != results[0]
 
-    frame = runs_frame(store, "cells")
-    assert len(frame) == 4  # one run per cell, the doubled one once
+    frame = runs_frame(store, "fixed")
+    assert len(frame) == 4  # one run for each, the doubled one once
     failed = frame[frame["tags.failure"].notna()]
     assert len(failed) == 1 and "smaller train/lr" in failed["tags.failure"].iloc[0]
 
@@ -79,20 +85,20 @@ VAE = {
 
 def hnet(seed: int, **more: object) -> TrialConfig:
     scored = {"eval_scenarios": ["task", "class"], **more}
-    return cell("hnet", seed, **HYPERNET, **scored)
+    return config("hnet", seed, **HYPERNET, **scored)
 
 
 def tir(seed: int) -> TrialConfig:
-    return cell("hnet_tir", seed, scenario="class", **HYPERNET, **VAE)
+    return config("hnet_tir", seed, scenario="class", **HYPERNET, **VAE)
 
 
 def test_who_takes_a_classifier_comes_last_and_only_what_is_taken_is_given(
     tmp_path: Path,
 ) -> None:
-    folder = SweepFolder(tmp_path, "cells")
-    configs = [tir(1), hnet(1), tir(2), hnet(3), cell("si", 1), hnet(1, method__beta=1.0)]
-    shared = share_classifiers([Cell(config, "label", folder) for config in configs])
-    assert [c.config for c in shared] == [configs[i] for i in (1, 3, 4, 5, 0, 2)]
+    folder = SweepFolder(tmp_path, "fixed")
+    configs = [tir(1), hnet(1), tir(2), hnet(3), config("si", 1), hnet(1, method__beta=1.0)]
+    shared = share_classifiers(seeds_of(configs, folder), folder.path / CLASSIFIERS)
+    assert [c.seed.config for c in shared] == [configs[i] for i in (1, 3, 4, 5, 0, 2)]
     assert [c.classifiers is not None for c in shared] == [True, False, False, False, True, True]
 
 
@@ -104,9 +110,10 @@ def test_a_shared_classifier_changes_no_result(tmp_path: Path) -> None:
         folder = SweepFolder(tmp_path, name)
         store = store_of(folder, None)
         prepare(store)
-        place = Place(name, store, phase="table", threads=1)
+        context = RunContext(name, store, phase="table", threads=1)
         settings = SweepSettings(max_concurrent_trials=1)
-        found = run_cells(configs, folder, place, Console(quiet=True), settings=settings)
+        seeds = seeds_of(configs, folder)
+        found = train_fixed(folder, seeds, context, settings, Console(quiet=True))
         assert found[0] is not None
         results.append(found[0])
         assert not (folder.path / CLASSIFIERS).exists(), "it is done with"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from optuna.trial import TrialState
 from rich.console import Console
 from whole_sweeps import (
@@ -33,7 +34,6 @@ from whole_sweeps import (
 
 from hcl.config import ConfigError
 from sweeps import tracking
-from sweeps.cluster.connection import set_environment
 from sweeps.launch.outcome import Outcome
 from sweeps.launch.request import SweepRequest, store_of
 from sweeps.launch.run_sweep import run_sweep
@@ -57,9 +57,6 @@ def space(points: list[str], **sweep: Any) -> SearchSpace:
 @pytest.fixture(scope="module")
 def ray_here() -> Iterator[None]:
     """One Ray for all sweeps of this process: they leave a running one alone."""
-    set_environment()
-    import ray
-
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()

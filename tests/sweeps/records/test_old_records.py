@@ -18,7 +18,9 @@ from sweeps.reports.report import report
 from sweeps.reproduction.results import running_averages
 from sweeps.reproduction.run import Request, missing, read_cells, train_missing
 from sweeps.tracking import Store, runs_frame
-from sweeps.workers.seed import Place, read_result, train_seed
+from sweeps.workers.context import RunContext
+from sweeps.workers.seed import train_seed
+from sweeps.workers.seed_records import read_result
 
 pytestmark = [
     pytest.mark.timeout(60),  # the first test to record pays for the database
@@ -100,8 +102,8 @@ def test_an_old_checkpoint_goes_on(method: str, tmp_path: Path, store: Store) ->
     state = checkpoint.load_latest(folder / "checkpoints")
     assert state is not None
     assert (state["tasks_learned"], state["step"]) == (2, NUM_STEPS)
-    place = Place("interrupted", store, phase="single", threads=1)
-    result = train_seed(config, place, folder, label)
+    context = RunContext("interrupted", store, phase="single", threads=1)
+    result = train_seed(config, context, folder, label)
     records = Journal(folder).records()
     assert [record["kind"] for record in records] == ["start", "task", "task", "resume", "task", "end"]  # fmt: skip # noqa: E501
     # Another CPU adds in another order: a sample at the border may fall on its other side.

@@ -14,7 +14,8 @@ from sweeps.records.folder import SweepFolder
 from sweeps.reports.compare import ablation_table, find_entries, pairs_table
 from sweeps.reports.importance import describe_study
 from sweeps.tracking import Store, prepare
-from sweeps.workers.seed import Place, train_seed
+from sweeps.workers.context import RunContext
+from sweeps.workers.seed import train_seed
 
 pytestmark = [
     pytest.mark.timeout(60),  # the first test to record pays for the database
@@ -51,8 +52,8 @@ def _train(root: Path, sweep: str, values: dict) -> None:
     prepare(store)
     config = TrialConfig.from_dict(values)
     name = config.digest(without_seed=True)
-    place = Place(sweep, store, phase="single", threads=1)
-    train_seed(config, place, place_folder.seed_folder(name, config.seed), name)
+    context = RunContext(sweep, store, phase="single", threads=1)
+    train_seed(config, context, place_folder.seed_folder(name, config.seed), name)
 
 
 @pytest.fixture

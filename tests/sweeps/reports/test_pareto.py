@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from hcl.config import ConfigError
-from sweeps.launch.outcome import finished_trials
+from sweeps.launch.outcome import trial_ends
 from sweeps.launch.request import SweepRequest, store_of
 from sweeps.launch.run_sweep import run_sweep
 from sweeps.records.folder import SweepFolder
@@ -104,7 +104,7 @@ def test_a_value_that_is_no_number_fails_the_trial(tmp_path: Path) -> None:
     searcher.suggest("a")
     nan = {"values": [0.5, float("nan")], "tasks_learned": 2, "num_tasks": 2}
     searcher.on_trial_complete("a", nan)
-    assert finished_trials(searcher)["failed"] == {0: "its objective is nan"}
+    assert trial_ends(searcher).failed == {0: "its objective is nan"}
 
 
 def test_a_front_by_hand() -> None:

@@ -18,7 +18,8 @@ from sweeps.reproduction.table_file import load_table, names
 from sweeps.reproduction.tables import Provenance
 from sweeps.reproduction.write import write_all
 from sweeps.tracking import Store, prepare, runs_frame
-from sweeps.workers.seed import Place, train_seed
+from sweeps.workers.context import RunContext
+from sweeps.workers.seed import train_seed
 
 pytestmark = [
     pytest.mark.timeout(60),  # the first test to record pays for the database
@@ -122,8 +123,8 @@ def label_of(request: Request, config: TrialConfig) -> str:
 
 def _train(request: Request, config: TrialConfig) -> None:
     label = label_of(request, config)
-    place = Place(request.folder.name, request.store, phase="table", threads=1)
-    train_seed(config, place, request.folder.seed_folder(label, config.seed), label)
+    context = RunContext(request.folder.name, request.store, phase="table", threads=1)
+    train_seed(config, context, request.folder.seed_folder(label, config.seed), label)
 
 
 def test_what_is_there_is_not_missing(made: Request) -> None:

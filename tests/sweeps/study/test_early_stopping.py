@@ -12,7 +12,7 @@ from rich.console import Console
 from hcl.config import ConfigError
 from sweeps import tracking
 from sweeps.cluster.progress import Counts
-from sweeps.launch.outcome import finished_trials
+from sweeps.launch.outcome import trial_ends
 from sweeps.launch.request import SweepRequest, store_of
 from sweeps.launch.run_sweep import run_sweep
 from sweeps.records.folder import SweepFolder
@@ -71,8 +71,8 @@ def test_asha_halves_after_the_grace_tasks(tmp_path: Path) -> None:
         TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE, TrialState.PRUNED,
     ]  # fmt: skip
     assert trials[1].intermediate_values == {1: 1.0, 2: 0.8}
-    ended = finished_trials(searcher)
-    assert [trial["number"] for trial in ended["best"]] == [2, 0] and ended["stopped"] == [1, 3]
+    ended = trial_ends(searcher)
+    assert [trial["number"] for trial in ended.best] == [2, 0] and ended.stopped == [1, 3]
 
 
 def test_the_median_rule_compares_equal_numbers_of_tasks(tmp_path: Path) -> None:

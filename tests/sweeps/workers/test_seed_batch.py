@@ -15,8 +15,10 @@ from sweeps.records.journal import Journal
 from sweeps.space.search_space import SearchSpace, parse
 from sweeps.space.yaml_file import parse_yaml
 from sweeps.tracking import Store
-from sweeps.workers.seed import Place, TrialFailed, train_seed
-from sweeps.workers.seed_batch import Seed, in_lots, train_lot
+from sweeps.workers.context import RunContext
+from sweeps.workers.seed import TrialFailed, train_seed
+from sweeps.workers.seed_batch import group_replicas, train_replicas
+from sweeps.workers.seed_records import Seed
 from sweeps.workers.trainable import TrialPlan, run_trial
 
 pytestmark = [
@@ -62,16 +64,16 @@ def kinds(seed: Seed) -> list[str]:
 
 
 def test_each_seed_has_its_own_records(tmp_path: Path, store: Store) -> None:
-    place = Place("own", store)
-    lot = seeds_in(tmp_path, 1, 2, 3)
-    ends = train_lot(lot, place)
-    for seed, end in zip(lot, ends, strict=True):
+    context = RunContext("own", store)
+    seeds = seeds_in(tmp_path, 1, 2, 3)
+    ends = train_replicas(seeds, context)
+    for seed, end in zip(seeds, ends, strict=True):
         assert isinstance(end, Result) and end.versions["replicas"] == "3"
         assert kinds(seed) == ALL
         assert json.loads((seed.folder / "result.json").read_text()) == end.to_dict()
         assert len(list((seed.folder / "checkpoints").glob("*.pt"))) == 1
         alone = train_seed(
-            seed.config, Place("alone", store), tmp_path / f"alone_{seed.config.seed}", 7
+            seed.config, RunContext("alone", store), tmp_path / f"alone_{seed.config.seed}", 7
         )
         assert alone.accuracy["test/task"][-1] == pytest.approx(
             end.accuracy["test/task"][-1], abs=0.015
@@ -81,8 +83,8 @@ def test_each_seed_has_its_own_records(tmp_path: Path, store: Store) -> None:
     assert list(frame["status"]) == 3 * ["FINISHED"]
 
 
-def test_a_trial_trains_its_seeds_in_lots(tmp_path: Path, store: Store) -> None:
-    used = TrialPlan(space(), SweepFolder(tmp_path, "tiny"), Place("lots", store))
+def test_a_trial_trains_its_seeds_group_replicas(tmp_path: Path, store: Store) -> None:
+    used = TrialPlan(space(), SweepFolder(tmp_path, "tiny"), RunContext("groups", store))
     told: list[dict[str, Any]] = []
     run_trial(used, 7, PARAMS, told.append)
     assert [row["tasks_learned"] for row in told] == [1, 2, 3]
@@ -98,18 +100,18 @@ def test_a_trial_trains_its_seeds_in_lots(tmp_path: Path, store: Store) -> None:
 def test_one_that_diverges_is_the_only_one_that_fails(tmp_path: Path, store: Store) -> None:
     good = seeds_in(tmp_path, 1, 3)
     bad = seeds_in(tmp_path, 2, params={**PARAMS, "train/lr": 1e29})[0]
-    lot = [good[0], bad, good[1]]
-    assert in_lots(lot) == [lot]  # learning rates may differ
-    ends = train_lot(lot, Place("one-bad", store))
+    seeds = [good[0], bad, good[1]]
+    assert group_replicas(seeds) == [seeds]  # learning rates may differ
+    ends = train_replicas(seeds, RunContext("one-bad", store))
     assert [type(end) for end in ends] == [Result, TrialFailed, Result]
-    assert [kinds(seed) for seed in lot] == [ALL, ["start", "failed"], ALL]
+    assert [kinds(seed) for seed in seeds] == [ALL, ["start", "failed"], ALL]
     assert "smaller train/lr" in Journal(bad.folder).records()[-1]["reason"]
     status = tracking.runs_frame(store, "one-bad").set_index("tags.seed")["status"]
     assert dict(status) == {1: "FINISHED", 2: "FAILED", 3: "FINISHED"}
 
 
 def test_a_trial_whose_seeds_diverge_is_a_reported_failure(tmp_path: Path, store: Store) -> None:
-    used = TrialPlan(space(), SweepFolder(tmp_path, "tiny"), Place("all-bad", store))
+    used = TrialPlan(space(), SweepFolder(tmp_path, "tiny"), RunContext("all-bad", store))
     told: list[dict[str, Any]] = []
     run_trial(used, 7, {**PARAMS, "train/lr": 1e29}, told.append)
     assert len(told) == 1 and math.isnan(told[0]["objective"])
@@ -118,29 +120,29 @@ def test_a_trial_whose_seeds_diverge_is_a_reported_failure(tmp_path: Path, store
 
 def test_stopped_and_gone_on_with_where_a_seed_is_done(tmp_path: Path, store: Store) -> None:
     """Seed 2 was trained alone before; 1 and 3 are stopped in task 2."""
-    place, lot = Place("again", store), seeds_in(tmp_path, 1, 2, 3)
-    before = train_seed(lot[1].config, place, lot[1].folder, 7)
+    context, seeds = RunContext("again", store), seeds_in(tmp_path, 1, 2, 3)
+    before = train_seed(seeds[1].config, context, seeds[1].folder, 7)
 
     def stop(row: TaskReport) -> None:
         if row.tasks_learned == 2:
             raise OSError("the node is gone")
 
     with pytest.raises(OSError, match="node is gone"):
-        train_lot(lot, place, on_task=stop)
-    # All of the lot had the row in their journals before the first one told of it.
-    assert [kinds(seed)[:3] for seed in lot] == 3 * [["start", "task", "task"]]
+        train_replicas(seeds, context, on_task=stop)
+    # All seeds had the row in their journals before the first one told of it.
+    assert [kinds(seed)[:3] for seed in seeds] == 3 * [["start", "task", "task"]]
     rows: list[int] = []
-    ends = train_lot(lot, place, on_task=lambda row: rows.append(row.tasks_learned))
+    ends = train_replicas(seeds, context, on_task=lambda row: rows.append(row.tasks_learned))
     assert ends[1] == before
     assert rows == [2, 3]
-    for seed in (lot[0], lot[2]):
+    for seed in (seeds[0], seeds[2]):
         assert kinds(seed)[3:5] == ["failed", "resume"] and kinds(seed)[-1] == "end"
 
 
 def test_a_seed_that_is_asked_for_twice_is_trained_once(tmp_path: Path, store: Store) -> None:
-    lot = seeds_in(tmp_path, 1, 1)
-    ends = train_lot(lot, Place("twice", store))
-    assert ends[0] == ends[1] and kinds(lot[0]) == ALL
+    seeds = seeds_in(tmp_path, 1, 1)
+    ends = train_replicas(seeds, RunContext("twice", store))
+    assert ends[0] == ends[1] and kinds(seeds[0]) == ALL
 
 
 def test_a_sweep_may_go_on_with_another_number_at_a_time() -> None:

@@ -16,8 +16,9 @@ from sweeps.records.journal import Journal
 from sweeps.space.search_space import SearchSpace, parse
 from sweeps.space.yaml_file import parse_yaml
 from sweeps.tracking import Store
-from sweeps.workers import seed as seed_module
-from sweeps.workers.seed import Place, TrialFailed, train_seed
+from sweeps.workers import seed_records
+from sweeps.workers.context import RunContext
+from sweeps.workers.seed import TrialFailed, train_seed
 from sweeps.workers.trainable import TrialPlan, run_trial
 
 pytestmark = [
@@ -54,8 +55,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def plan(folder: Path, store: Store, used: SearchSpace | None = None) -> TrialPlan:
-    place = Place(sweep=f"tiny-{folder.name}", store=store)
-    return TrialPlan(used or space(), SweepFolder(folder, "tiny"), place)
+    context = RunContext(sweep=f"tiny-{folder.name}", store=store)
+    return TrialPlan(used or space(), SweepFolder(folder, "tiny"), context)
 
 
 def reports(used: TrialPlan, params: dict[str, Any] = PARAMS) -> list[dict[str, Any]]:
@@ -146,13 +147,13 @@ def test_unexpected_errors_are_raised_for_ray_to_retry_and_then_go_on(
         if row.tasks_learned == 2:
             raise OSError("no space left on device")
 
-    place = Place("tiny-errors", store)
+    context = RunContext("tiny-errors", store)
     folder = tmp_path / "seed_1"
     with pytest.raises(OSError, match="no space left"):
-        train_seed(config_of(), place, folder, 0, on_task=full_disk)
+        train_seed(config_of(), context, folder, 0, on_task=full_disk)
     assert Journal(folder).records()[-1]["reason"] == "OSError: no space left on device"
     rows: list[int] = []
-    train_seed(config_of(), place, folder, 0, on_task=lambda r: rows.append(r.tasks_learned))
+    train_seed(config_of(), context, folder, 0, on_task=lambda r: rows.append(r.tasks_learned))
     assert rows == [2, 3]  # the first task was in a checkpoint
     frame = tracking.runs_frame(store, "tiny-errors")
     assert list(frame["status"]) == ["FINISHED"]
@@ -175,15 +176,17 @@ def test_what_would_end_the_same_way_again_is_not_retried(
         raise error
 
     with pytest.raises(TrialFailed, match=reason):
-        train_seed(config_of(), Place("tiny-again", store), tmp_path / "seed_1", 0, on_task=fail)
+        train_seed(
+            config_of(), RunContext("tiny-again", store), tmp_path / "seed_1", 0, on_task=fail
+        )
     assert Journal(tmp_path / "seed_1").records()[-1]["kind"] == "failed"
 
 
 def test_another_configurations_result_is_refused(tmp_path: Path, store: Store) -> None:
-    place = Place("tiny-other", store)
-    train_seed(config_of(1), place, tmp_path, 0)
+    context = RunContext("tiny-other", store)
+    train_seed(config_of(1), context, tmp_path, 0)
     with pytest.raises(ConfigError, match="holds another configuration's result"):
-        train_seed(config_of(2), place, tmp_path, 0)
+        train_seed(config_of(2), context, tmp_path, 0)
 
 
 def test_a_dead_server_costs_nothing_but_delay(tmp_path: Path, store: Store) -> None:
@@ -191,7 +194,7 @@ def test_a_dead_server_costs_nothing_but_delay(tmp_path: Path, store: Store) -> 
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     dead = Store(f"http://127.0.0.1:{port}", None, "tiny")
-    result = train_seed(config_of(), Place("tiny-dead", dead), tmp_path, 0)
+    result = train_seed(config_of(), RunContext("tiny-dead", dead), tmp_path, 0)
     assert [r["kind"] for r in Journal(tmp_path).records()][-1] == "end"
     assert tracking.deliver(store, tmp_path, None)  # later, to one that answers
     frame = tracking.runs_frame(store, "tiny-dead")
@@ -209,6 +212,6 @@ def test_while_the_server_is_down_it_is_not_asked_for_every_task(
         asked.append(folder)
         return False
 
-    monkeypatch.setattr(seed_module, "deliver", refuse)
-    train_seed(config_of(), Place("x", Store("http://127.0.0.1:9", None, "x")), tmp_path, 0)
+    monkeypatch.setattr(seed_records, "deliver", refuse)
+    train_seed(config_of(), RunContext("x", Store("http://127.0.0.1:9", None, "x")), tmp_path, 0)
     assert len(asked) == 2  # at the start and at the end

@@ -1,0 +1,204 @@
+"""What one seed leaves behind: its journal, its result and its MLflow run."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hcl import TrainingDiverged
+from hcl.config import ConfigError, TrialConfig
+from hcl.results import NUMERICS_VERSION, Result, TaskReport
+from hcl.storage import checkpoint
+from sweeps.output.sample_grid import save_samples
+from sweeps.records.disk_full import is_full, no_space
+from sweeps.records.folder import SweepFolder, trial_label, write_atomically
+from sweeps.records.journal import Journal
+from sweeps.tracking import deliver
+from sweeps.workers.context import RunContext
+
+# Pauses between two deliveries to MLflow: a longer one while the server does not answer.
+DELIVER_EVERY = 2.0  # seconds
+DELIVER_AGAIN = 60.0
+TOO_LARGE = "Storage size calculation overflowed"  # torch's words for more than 2^63 bytes
+NO_CPU_MEMORY = "can't allocate memory"  # torch has no exception class for it
+
+
+@dataclass(frozen=True)
+class Seed:
+    """One seed of one configuration, and where its records are.
+
+    Attributes:
+        config: settings of the training, seed included.
+        folder: folder of its journal, checkpoints and result.
+        trial: number or name of its trial in the sweep.
+    """
+
+    config: TrialConfig
+    folder: Path
+    trial: int | str
+
+
+def single_seed(config: TrialConfig, folder: SweepFolder, label: str = "") -> Seed:
+    """Make the seed of a training without a search, named by its settings, all seeds alike.
+
+    Args:
+        config: settings of the training, seed included.
+        folder: the sweep's.
+        label: name in place of the digest of the settings.
+    """
+    label = label or config.digest(without_seed=True)
+    return Seed(config, folder.seed_folder(label, config.seed), label)
+
+
+class MlflowDelivery:
+    """Sends one journal to MLflow now and then; an outage costs nothing but delay.
+
+    Args:
+        context: names the store and the parent run.
+        folder: folder of the journal.
+    """
+
+    def __init__(self, context: RunContext, folder: Path) -> None:
+        self.context, self.folder = context, folder
+        self._not_before = 0.0
+
+    def send(self, now: bool = False) -> None:
+        """Deliver what is new, unless the last delivery was a moment ago and `now` is False."""
+        if now or time.monotonic() >= self._not_before:
+            arrived = deliver(self.context.store, self.folder, self.context.parent_run_id)
+            pause = DELIVER_EVERY if arrived else DELIVER_AGAIN
+            self._not_before = time.monotonic() + pause
+
+
+class SeedRecords:
+    """Journal, result and MLflow delivery of one seed under way.
+
+    Making it writes the journal's start, or that the training goes on, and delivers it: the run
+    is visible from its start, and no task's time includes MLflow's first call.
+
+    Args:
+        seed: whose folder this process has locked.
+        context: the run's.
+    """
+
+    def __init__(self, seed: Seed, context: RunContext) -> None:
+        self.folder = seed.folder
+        self.journal = Journal(seed.folder)
+        self.delivery = MlflowDelivery(context, seed.folder)
+        if self.journal.records():
+            self.journal.append("resume")
+        else:
+            self._write_start(seed, context)
+        self.delivery.send(now=True)
+
+    def write_task(self, row: TaskReport) -> None:
+        """Record a learned task, with a picture of what a replay model generates."""
+        picture = {}
+        if row.samples is not None:
+            picture["samples"] = save_samples(row.samples, self.folder, row.tasks_learned).name
+        self.journal.append(
+            "task",
+            **picture,
+            tasks_learned=row.tasks_learned,
+            metrics=row.metrics,
+            seconds=row.seconds,
+            steps_per_second=row.steps_per_second,
+        )
+        self.delivery.send()
+
+    def write_result(self, result: Result) -> None:
+        """Write the journal's end, then result.json."""
+        self.journal.append(
+            "end",
+            metrics=result.metrics,
+            accuracy=result.accuracy,
+            status="FINISHED",
+            data_digest=result.data_digest,
+            versions=result.versions,
+        )
+        # The result comes last: whoever finds it need not train or record anything again.
+        write_atomically(self.folder / "result.json", json.dumps(result.to_dict()))
+
+    def close(self) -> None:
+        """Keep the final state alone of a finished training, and deliver the rest."""
+        checkpoint.trim(self.folder / "checkpoints", keep=1)
+        self.delivery.send(now=True)
+
+    def write_failure(self, error: Exception, reason: str | None) -> None:
+        """Record why a training ended without a result, and deliver it.
+
+        The field `again` lets the next start train it again: a person may have mended a full
+        disk or missing data. A training that diverged would diverge again.
+
+        Args:
+            error: what ended it.
+            reason: `reason_of(error)`; None = the error itself is the reason.
+        """
+        try:
+            self.journal.append(
+                "failed",
+                reason=reason or f"{type(error).__name__}: {error}",
+                status="FAILED",
+                again=not isinstance(error, TrainingDiverged),
+            )
+        except OSError as write_error:
+            if not is_full(write_error):  # on a full disk the driver alone keeps the reason
+                raise
+        self.delivery.send(now=True)
+
+    def _write_start(self, seed: Seed, context: RunContext) -> None:
+        config = seed.config
+        ids = {
+            "config_id": config.digest(without_seed=True),
+            "config_digest": config.digest(),
+            "numerics_version": NUMERICS_VERSION,
+        }
+        self.journal.append(
+            "start",
+            run_key=f"{context.sweep}/{trial_label(seed.trial)}/seed_{config.seed}",
+            sweep=context.sweep,
+            trial=seed.trial,
+            seed=config.seed,
+            phase=context.phase,
+            params=config.to_dict(),
+            tags={**context.tags, **ids},
+        )
+
+
+def read_result(folder: Path, config: TrialConfig) -> Result | None:
+    """Read the finished result in `folder`; None where there is none.
+
+    Raises:
+        ConfigError: it is damaged, or another configuration's.
+    """
+    path = folder / "result.json"
+    try:
+        result = Result.from_dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{path} is damaged ({why}); remove it to train again") from None
+    if TrialConfig.from_dict(result.config).digest() != config.digest():
+        raise ConfigError(f"{folder} holds another configuration's result; use another --name")
+    return result
+
+
+def reason_of(error: Exception, folder: Path) -> str | None:
+    """Return one sentence for a failure that a retry would repeat; None where it may not.
+
+    Ray retries a trial that raises. Retrying what fails the same way again costs hours, so these
+    failures are reported instead.
+    """
+    if is_full(error):
+        return no_space(folder)
+    if isinstance(error, TrainingDiverged | ConfigError):
+        return str(error)
+    text = str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        words in text for words in (NO_CPU_MEMORY, TOO_LARGE)
+    ):
+        return f"out of memory: {text.splitlines()[0] if text else 'no details'}"
+    return None
