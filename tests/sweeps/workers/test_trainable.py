@@ -176,9 +176,8 @@ def test_what_would_end_the_same_way_again_is_not_retried(
         raise error
 
     with pytest.raises(TrialFailed, match=reason):
-        train_seed(
-            config_of(), RunContext("tiny-again", store), tmp_path / "seed_1", 0, on_task=fail
-        )
+        context = RunContext("tiny-again", store)
+        train_seed(config_of(), context, tmp_path / "seed_1", 0, on_task=fail)
     assert Journal(tmp_path / "seed_1").records()[-1]["kind"] == "failed"
 
 
