@@ -8,7 +8,9 @@ fault of its own, and hands out again what was running when the driver died.
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
 
 from hcl.config import ConfigError, TrialConfig
 from hcl.measure.needs import compression_ratio
@@ -16,12 +18,10 @@ from sweeps.launch.request import SweepRequest
 from sweeps.records.folder import SweepFolder, git_tags
 from sweeps.records.trial_ends import explain, readable_records, seed_folders
 from sweeps.study.searcher import OptunaSearch
+from sweeps.study.storage import open_storage, requeue
 from sweeps.study.study import open_study
 from sweeps.tracking import prepare, redact, space_params, start_sweep
 from sweeps.workers.seed_records import TOO_LARGE
-
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
 
 
 def find_study_url(request: SweepRequest) -> str:
@@ -113,11 +113,6 @@ def reopen_failed(folder: SweepFolder, study_url: str) -> list[int]:
     Returns:
         Numbers of the trials that the search hands out again.
     """
-    import optuna
-    from optuna.trial import TrialState
-
-    from sweeps.study.storage import open_storage, requeue
-
     try:
         study = optuna.load_study(study_name=folder.name, storage=open_storage(study_url))
     except KeyError:
@@ -128,7 +123,7 @@ def reopen_failed(folder: SweepFolder, study_url: str) -> list[int]:
     return numbers
 
 
-def _may_end_otherwise(folder: SweepFolder, trial: "FrozenTrial") -> bool:
+def _may_end_otherwise(folder: SweepFolder, trial: FrozenTrial) -> bool:
     if "ray_trial_id" not in trial.user_attrs:  # its values together are no trial
         return False
     ends = [readable_records(path)[-1:] for path in seed_folders(folder, trial.number)]
