@@ -66,7 +66,7 @@ def run(
     with importing():
         from sweeps.launch.request import make_context, store_of
         from sweeps.tracking import prepare
-        from sweeps.workers.seed_batch import group_replicas
+        from sweeps.workers.seed_batch import group_seeds
         from sweeps.workers.seed_records import single_seed
 
     folder = SweepFolder(storage, name)
@@ -76,7 +76,7 @@ def run(
     prepare(store)
     context = make_context(store, SweepSettings(), "single", data_root)
     context = replace(context, device=device, threads=None)  # the machine is this training's
-    ended_well = [_train(group, context) for group in group_replicas(trainings)]
+    ended_well = [_train(group, context) for group in group_seeds(trainings)]
     if not all(ended_well):
         raise typer.Exit(1)
 

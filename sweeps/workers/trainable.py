@@ -29,7 +29,7 @@ from sweeps.tracking import Store
 from sweeps.workers.context import RunContext
 from sweeps.workers.ray_function import Report
 from sweeps.workers.seed import TrialFailed
-from sweeps.workers.seed_batch import group_replicas, train_replicas
+from sweeps.workers.seed_batch import group_seeds, train_replicas
 from sweeps.workers.seed_records import Seed
 from sweeps.workers.warm_imports import importing
 
@@ -91,7 +91,7 @@ def _train(
     """Train all seeds; return their results, or the first failure, after which none begins."""
     results: list[Result] = []
     seeds = [Seed(c, plan.folder.seed_folder(number, c.seed), number) for c in configs]
-    for group in group_replicas(seeds):
+    for group in group_seeds(seeds):
         rows = on_task if group[0] is seeds[0] else None
         try:
             ends = train_replicas(group, plan.context, on_task=rows)

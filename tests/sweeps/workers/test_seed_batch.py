@@ -17,7 +17,7 @@ from sweeps.space.yaml_file import parse_yaml
 from sweeps.tracking import Store
 from sweeps.workers.context import RunContext
 from sweeps.workers.seed import TrialFailed, train_seed
-from sweeps.workers.seed_batch import group_replicas, train_replicas
+from sweeps.workers.seed_batch import group_seeds, train_replicas
 from sweeps.workers.seed_records import Seed
 from sweeps.workers.trainable import TrialPlan, run_trial
 
@@ -83,7 +83,7 @@ def test_each_seed_has_its_own_records(tmp_path: Path, store: Store) -> None:
     assert list(frame["status"]) == 3 * ["FINISHED"]
 
 
-def test_a_trial_trains_its_seeds_group_replicas(tmp_path: Path, store: Store) -> None:
+def test_a_trial_trains_its_seeds_group_seeds(tmp_path: Path, store: Store) -> None:
     used = TrialPlan(space(), SweepFolder(tmp_path, "tiny"), RunContext("groups", store))
     told: list[dict[str, Any]] = []
     run_trial(used, 7, PARAMS, told.append)
@@ -101,7 +101,7 @@ def test_one_that_diverges_is_the_only_one_that_fails(tmp_path: Path, store: Sto
     good = seeds_in(tmp_path, 1, 3)
     bad = seeds_in(tmp_path, 2, params={**PARAMS, "train/lr": 1e29})[0]
     seeds = [good[0], bad, good[1]]
-    assert group_replicas(seeds) == [seeds]  # learning rates may differ
+    assert group_seeds(seeds) == [seeds]  # learning rates may differ
     ends = train_replicas(seeds, RunContext("one-bad", store))
     assert [type(end) for end in ends] == [Result, TrialFailed, Result]
     assert [kinds(seed) for seed in seeds] == [ALL, ["start", "failed"], ALL]
