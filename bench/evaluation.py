@@ -19,7 +19,7 @@ from torch import Tensor
 from bench.steps import ours
 from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError
-from hcl.hypernets.plain import SETTINGS, Reference
+from hcl.hypernets.plain import SETTINGS, PlainHnet
 from hcl.kernels.matmul import fastest_float32
 from hcl.methods.hnet import Hnet
 from hcl.training.batches import Batches
@@ -114,9 +114,9 @@ def measure(method: Hnet, sets: list[Tensor], name: str) -> Row:
     return found
 
 
-def reference_of(method: Hnet) -> Reference:
+def reference_of(method: Hnet) -> PlainHnet:
     """Copy the networks into the plain implementation."""
-    reference = Reference(SETTINGS[SETTING], TASKS - 1)
+    reference = PlainHnet(SETTINGS[SETTING], TASKS - 1)
     *hidden, output = method.one_hypernet.hypernet.theta()
     for p, q in zip(reference.theta, [*hidden, output[:-1].T, output[-1]], strict=True):
         p.copy_(q)
@@ -139,11 +139,11 @@ def infer_row(method: Hnet, sets: list[Tensor]) -> tuple[float, float, list[Tens
     return 1e3 * (ends[-1] - ends[0]), 1e3 * (ends[1] - ends[0]), found
 
 
-def infer_each(reference: Reference, images: list[Tensor]) -> Iterator[tuple[float, int]]:
+def infer_each(reference: PlainHnet, images: list[Tensor]) -> Iterator[tuple[float, int]]:
     """Infer the task of one image after the other; yield its ms and its task."""
     for image in images:
         began = time.perf_counter()
-        task_id = reference.infer_one(image)
+        task_id = reference.infer_task(image)
         yield 1e3 * (time.perf_counter() - began), task_id
 
 

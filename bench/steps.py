@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hcl.benchmarks.arrays import TaskData, TaskSplits
 from hcl.config import TrialConfig
-from hcl.hypernets.plain import SETTINGS, Reference, Sizes
+from hcl.hypernets.plain import SETTINGS, PlainHnet, Sizes
 from hcl.kernels.matmul import fastest_float32
 from hcl.methods import Setup
 from hcl.methods.hnet import Hnet
@@ -50,7 +50,7 @@ def ours(
     precision: str = "float32",
     kernels: str = "fast",
 ) -> Hnet:
-    """Build our method in the state of `Reference(sizes, num_past)`, after that many tasks."""
+    """Build our method in the state of `PlainHnet(sizes, num_past)`, after that many tasks."""
     config = TrialConfig.from_dict(
         {
             "benchmark": {"name": "permuted_mnist", "num_tasks": sizes.num_tasks},
@@ -101,7 +101,7 @@ def steppers(
 
     def build_reference() -> Callable[[], object]:
         with torch.device(device):
-            reference = Reference(sizes, num_past)
+            reference = PlainHnet(sizes, num_past)
         return lambda: reference.step(x, y)
 
     return {"ours": build_ours, "reference": build_reference}

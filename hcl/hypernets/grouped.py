@@ -40,7 +40,7 @@ class GroupedTaskHypernet(nn.Module):
     ) -> None:
         """Start the task in every hypernetwork."""
         for member, span in zip(self._each(), self.spans, strict=True):
-            member.start_task(task_id, *_part_of_mask(keep, span))
+            member.start_task(task_id, *_part_of_mask(keep, first_masked, span))
 
     def forward(self, task_ids: range) -> Tensor:
         """Generate (T, num_weights), those of the tasks asked for."""
@@ -88,12 +88,16 @@ class GroupedTaskHypernet(nn.Module):
     ) -> None:
         """Put back what `training_state` returned."""
         for member, span, own in zip(self._each(), self.spans, state["members"], strict=True):
-            member.load_training_state(own, *_part_of_mask(keep, span))
+            member.load_training_state(own, *_part_of_mask(keep, first_masked, span))
 
 
-def _part_of_mask(keep: Tensor | None, span: slice) -> tuple[Tensor | None, int | None]:
+def _part_of_mask(
+    keep: Tensor | None, first_masked: int | None, span: slice
+) -> tuple[Tensor, int] | tuple[None, None]:
     """Give a group's columns of `keep`, and the first that it excludes for any task."""
-    part = None if keep is None else keep[:, span]
-    if part is None or part.all():
+    if keep is None or first_masked is None or span.stop <= first_masked:
+        return None, None
+    part = keep[:, span]
+    if part.all():
         return None, None
     return part, int((~part).any(dim=0).int().argmax())

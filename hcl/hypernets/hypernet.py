@@ -1,6 +1,7 @@
 """A hypernetwork: task embedding (and chunk embeddings) -> weights of a target network."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import ceil
 
 import torch
@@ -61,7 +62,7 @@ class Hypernet(nn.Module):
         chunk_inputs = 0 if is_full else chunk_embedding_size
         self.chunk_embeddings = nn.Parameter(torch.randn(self.num_chunks, chunk_inputs))
         sizes = [embedding_size + chunk_inputs, *hidden_sizes, self.chunk_size]
-        layers = [nn.Linear(n, m) for n, m in zip(sizes, sizes[1:], strict=False)]
+        layers = [nn.Linear(n, m) for n, m in pairwise(sizes)]
         for layer in layers if init == "xavier" else ():
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)

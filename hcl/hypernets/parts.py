@@ -23,43 +23,51 @@ from hcl.kernels.hypernet_layers import generate
 
 
 class Adam(AdamState, Protocol):
-    """An optimizer as `CandidateAdam` describes it."""
+    """An optimizer with the interface of `CandidateAdam`."""
 
     params: list[Tensor]
 
-    def ahead(self, grads: list[Tensor]) -> list[Tensor]: ...
+    def ahead(self, grads: list[Tensor]) -> list[Tensor]:
+        """Give the parameters as `step(grads)` would leave them."""
 
-    def step(self, grads: list[Tensor], more_grads: list[Tensor] | None = None) -> None: ...
+    def step(self, grads: list[Tensor], more_grads: list[Tensor] | None = None) -> None:
+        """Update moments and parameters on the sum of both."""
 
-    def state_dict(self) -> dict[str, Any]: ...
+    def state_dict(self) -> dict[str, Any]:
+        """Give moments and step count."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back what `state_dict` returned."""
 
 
 class Regularizer(Protocol):
-    """A regularizer as `OutputRegularizer` describes it."""
+    """A regularizer with the interface of `OutputRegularizer`."""
 
     embeddings: Tensor
     theta_start: Theta
 
-    def __call__(self, theta: Theta, tasks: Tensor | None = None) -> Tensor: ...
+    def __call__(self, theta: Theta, tasks: Tensor | None = None) -> Tensor:
+        """Compute the penalty, differentiable once."""
 
     def value_and_grads(
         self, theta: Theta, tasks: Tensor | None = None, strength: float = 1.0
-    ) -> tuple[Tensor, list[Tensor]]: ...
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Compute `strength` times the penalty, and its gradient for each of `theta`."""
 
 
 class Step(Protocol):
-    """A step of one task in place of the general one; see ThinStep."""
+    """A training step of one task that replaces the general one, such as `ThinStep`."""
 
     weights: Tensor  # what `current` gave
     compile_seconds: float
 
-    def current(self) -> Tensor: ...
+    def current(self) -> Tensor:
+        """Generate the weights of the current task."""
 
     def step(
         self, grad_weights: Tensor, tasks: Tensor | None, beta: float
-    ) -> tuple[Tensor, Tensor]: ...
+    ) -> tuple[Tensor, Tensor]:
+        """Take Adam's step; gives beta * regularizer and the gradient for the embedding."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,22 @@
-"""The reference algorithm, written plainly: the baseline of every speed ratio.
+"""HNET as the paper describes it, written to be read: start here.
 
-Task-conditioned chunked hypernetwork with output regularizer as the paper (von Oswald et al.,
-2020, eq. 2) and the authors' code do it: one hypernetwork forward per task, targets stored for
-every past task, Adam's step, the candidate step and the regularizer by separate loops. Nothing of
-hcl is used, so that tests can compare the two.
+A hypernetwork h(e, theta) generates the weights of a target network from an embedding e_t that is
+learned for each task t (von Oswald et al., 2020). Task T minimizes over theta and e_T
+
+    L_T(h(e_T, theta)) + beta / (T - 1) sum_{t < T} || h(e_t, theta*) - h(e_t, theta + d) ||^2
+
+(eq. 2): its own loss, plus how far the weights generated for past tasks move. theta* are the
+parameters when the task began, d is the step that the optimizer would take on L_T alone. Large
+networks are generated in chunks: h(e_t, c_i) is chunk i, and the c_i belong to theta.
+
+Nothing here is fast, and nothing else of hcl is used: tests hold the library to this file, and the
+speed ratios of docs/performance.md are against it. The library's clear parts are `hypernet.py`
+(h), `candidate_adam.py` (d), `output_regularizer.py` (the sum) and `task_hypernet.py` (the step).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -18,25 +27,24 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "elu": F.e
 
 @dataclass(frozen=True)
 class Sizes:
-    """One of the paper's settings (PAPER.md, section 3)."""
+    """A setting of the paper (PAPER.md, section 3)."""
 
     inputs: int
-    hidden: tuple[int, ...]
+    hidden: tuple[int, ...]  # of the target network
     num_tasks: int
-    classes: int
-    embedding: int
-    chunk_embedding: int
-    chunk: int
-    hypernet: tuple[int, ...]
-    activation: str
+    classes: int  # per task
+    embedding: int  # numbers in e_t
+    chunk_embedding: int  # numbers in c_i
+    chunk: int  # weights per chunk
+    hypernet: tuple[int, ...]  # hidden layers of h
+    activation: str  # of h
     beta: float
     lr: float
 
     def shapes(self) -> list[tuple[int, ...]]:
-        """Of the target's weights and biases: one head per task."""
+        """List the shapes of the target's weights and biases; it has one head per task."""
         sizes = [self.inputs, *self.hidden, self.num_tasks * self.classes]
-        pairs = zip(sizes, sizes[1:], strict=False)
-        return [shape for n, m in pairs for shape in ((m, n), (m,))]
+        return [shape for n, m in pairwise(sizes) for shape in ((m, n), (m,))]
 
 
 SETTINGS = {
@@ -46,52 +54,76 @@ SETTINGS = {
 }
 
 
-class Reference:
-    """A learner in the middle of a sequence: `num_past` tasks behind it, one under way."""
+class PlainHnet:
+    """A learner in the middle of a sequence: `num_past` tasks are over, the next one begins."""
 
     def __init__(self, sizes: Sizes, num_past: int, seed: int = 0) -> None:
         torch.manual_seed(seed)
-        self.sizes, self.task = sizes, num_past
-        self.shapes = sizes.shapes()
+        self.sizes, self.shapes = sizes, sizes.shapes()
         self.num_weights = sum(torch.Size(s).numel() for s in self.shapes)
         self.num_chunks = -(-self.num_weights // sizes.chunk)
-        widths = [sizes.embedding + sizes.chunk_embedding, *sizes.hypernet, sizes.chunk]
+        # theta: chunk embeddings, then weight and bias of each layer of h
         self.theta = [torch.randn(self.num_chunks, sizes.chunk_embedding)]
-        for n, m in zip(widths, widths[1:], strict=False):
-            self.theta.append(torch.nn.init.xavier_uniform_(torch.empty(m, n)))
-            self.theta.append(torch.zeros(m))
+        widths = [sizes.embedding + sizes.chunk_embedding, *sizes.hypernet, sizes.chunk]
+        for n, m in pairwise(widths):
+            self.theta += [torch.nn.init.xavier_uniform_(torch.empty(m, n)), torch.zeros(m)]
         for parameter in self.theta:
             parameter.requires_grad_()
-        self.embeddings = [torch.randn(sizes.embedding) for _ in range(num_past + 1)]
-        self.embeddings[-1].requires_grad_()
-        self.optimizer = torch.optim.Adam(self.theta, lr=sizes.lr)
-        self.embedding_optimizer = torch.optim.Adam([self.embeddings[-1]], lr=sizes.lr)
-        with torch.no_grad():
-            self.targets = [self.generate(t, self.theta) for t in range(num_past)]
+        self.embeddings = [torch.randn(sizes.embedding) for _ in range(num_past)]
+        self.start_task()
 
-    def generate(self, task: int, theta: list[Tensor]) -> Tensor:
-        """All weights of one task's target network, flat."""
+    def start_task(self) -> None:
+        """Freeze what was learned, store h(e_t, theta*) of past tasks, begin with a new Adam."""
+        self.embeddings = [e.detach() for e in self.embeddings]
+        with torch.no_grad():
+            self.targets = [self.generate(e, self.theta) for e in self.embeddings]
+        self.embeddings.append(torch.randn(self.sizes.embedding, requires_grad=True))
+        self.optimizer = torch.optim.Adam(self.theta, lr=self.sizes.lr)
+        self.embedding_optimizer = torch.optim.Adam([self.embeddings[-1]], lr=self.sizes.lr)
+
+    def generate(self, embedding: Tensor, theta: list[Tensor]) -> Tensor:
+        """Compute h(e, theta): all weights of one task's target network, flat."""
         chunks, *layers = theta
-        embedding = self.embeddings[task].expand(self.num_chunks, -1)
-        h = torch.cat([embedding, chunks], dim=1)
+        h = torch.cat([embedding.expand(self.num_chunks, -1), chunks], dim=1)
         for i in range(0, len(layers), 2):
             h = F.linear(h, layers[i], layers[i + 1])
             if i < len(layers) - 2:
                 h = ACTIVATIONS[self.sizes.activation](h)
-        return h.flatten()[: self.num_weights]
+        return h.flatten()[: self.num_weights]  # the last chunk is cut to fit
 
-    def logits(self, weights: Tensor, x: Tensor) -> Tensor:
-        """The target network with these weights."""
+    def logits(self, weights: Tensor, x: Tensor, task: int) -> Tensor:
+        """Run the target network with these weights; gives the outputs of the task's head."""
         parts = weights.split([torch.Size(s).numel() for s in self.shapes])
         tensors = [p.view(s) for p, s in zip(parts, self.shapes, strict=True)]
         for i in range(0, len(tensors), 2):
             x = F.linear(x, tensors[i], tensors[i + 1])
             if i < len(tensors) - 2:
                 x = F.relu(x)
-        return x
+        return x[:, task * self.sizes.classes : (task + 1) * self.sizes.classes]
+
+    def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Take one training step; gives the task loss, and beta times the regularizer.
+
+        Args:
+            x: inputs (B, inputs).
+            y: labels (B,), counted within the task.
+        """
+        self.optimizer.zero_grad()
+        self.embedding_optimizer.zero_grad()
+        task = len(self.targets)
+        logits = self.logits(self.generate(self.embeddings[task], self.theta), x, task)
+        loss = F.cross_entropy(logits, y)
+        loss.backward()
+        penalty = None
+        if self.targets:
+            penalty = self.sizes.beta * self.regularizer(self.candidate())
+            penalty.backward()
+        self.optimizer.step()
+        self.embedding_optimizer.step()
+        return loss.detach(), None if penalty is None else penalty.detach()
 
     def candidate(self) -> list[Tensor]:
-        """The step that Adam would take on the gradients there are."""
+        """Compute d: the step that Adam would take on the gradients that there are now."""
         steps = []
         for parameter in self.theta:
             state = self.optimizer.state.get(parameter) or {}
@@ -104,30 +136,20 @@ class Reference:
             steps.append(-self.sizes.lr * first / (1 - 0.9**count) / root)
         return steps
 
-    def step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor | None]:
-        """One training step; the task loss and beta times the regularizer."""
-        self.optimizer.zero_grad()
-        self.embedding_optimizer.zero_grad()
-        head = slice(self.task * self.sizes.classes, (self.task + 1) * self.sizes.classes)
-        loss = F.cross_entropy(self.logits(self.generate(self.task, self.theta), x)[:, head], y)
-        loss.backward()
-        penalty = None
-        if self.targets:
-            moved = [p + d for p, d in zip(self.theta, self.candidate(), strict=True)]
-            terms = [
-                (self.generate(t, moved) - w).pow(2).sum() for t, w in enumerate(self.targets)
-            ]
-            penalty = self.sizes.beta * sum(terms, torch.zeros(())) / len(terms)
-            penalty.backward()
-        self.optimizer.step()
-        self.embedding_optimizer.step()
-        return loss.detach(), None if penalty is None else penalty.detach()
+    def regularizer(self, d: list[Tensor]) -> Tensor:
+        """Compute the mean over past tasks of || h(e_t, theta*) - h(e_t, theta + d) ||^2."""
+        moved = [p + step for p, step in zip(self.theta, d, strict=True)]
+        terms = [
+            (self.generate(embedding, moved) - target).pow(2).sum()
+            for embedding, target in zip(self.embeddings, self.targets, strict=False)
+        ]
+        return torch.stack(terms).mean()
 
-    def infer_one(self, x: Tensor) -> int:
-        """HNET+ENT for one input (1, inputs): the task of lowest entropy, task by task."""
+    def infer_task(self, x: Tensor) -> int:
+        """Infer the task of one input (1, inputs), HNET+ENT: the one of lowest entropy."""
         entropies = []
-        for task in range(len(self.embeddings)):
-            head = slice(task * self.sizes.classes, (task + 1) * self.sizes.classes)
-            log_p = self.logits(self.generate(task, self.theta), x)[:, head].log_softmax(1)
+        for task, embedding in enumerate(self.embeddings):
+            weights = self.generate(embedding, self.theta)
+            log_p = self.logits(weights, x, task).log_softmax(1)
             entropies.append(-(log_p.exp() * log_p).sum())
         return int(torch.stack(entropies).argmin())

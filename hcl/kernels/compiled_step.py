@@ -76,8 +76,11 @@ class CompiledStep:
     Everything else is as in `TaskHypernet`'s own step.
 
     Args:
-        shape, embedding, optimizer, regularizer: see `compiled_step`.
-        kernels: compiled for the optimizer's parameters.
+        shape: the hypernetwork's.
+        embedding: that of the current task.
+        optimizer: that of the hypernetwork's parameters.
+        regularizer: that of the past tasks.
+        kernels: Adam, compiled for the optimizer's parameters.
     """
 
     def __init__(
@@ -139,11 +142,15 @@ def ahead(
     """Write the parameters after the next step to `into`; for the last, its distance from `base`.
 
     Args:
-        params, grads, first, second: parameters, gradients and moments; nothing is changed.
+        params: parameters; like the next three they are only read.
+        grads: their gradients.
+        first: first moments.
+        second: second moments.
         base: a tensor of the last parameter's shape.
         into: tensors of the parameters' shapes.
         scalars: (2,): learning rate / (1 - beta1^t), and sqrt(1 - beta2^t), for the coming step t.
-        betas, eps: Adam's.
+        betas: decay of the moments.
+        eps: added to the root of the second moment.
     """
     *others, _ = into
     new = []

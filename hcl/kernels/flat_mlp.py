@@ -12,7 +12,7 @@ Sizes = list[tuple[int, int]]  # (outputs, inputs) of each layer
 
 
 def sizes_of(module: nn.Module) -> Sizes | None:
-    """Layer by layer, if the module is linear layers with biases and ReLUs between; else None."""
+    """Give the layers' sizes, or None unless the module is linear layers with ReLUs between."""
     layers = list(module) if isinstance(module, nn.Sequential) else []
     if layers and isinstance(layers[0], nn.Flatten) and layers[0].start_dim == 1:
         layers = layers[1:]
@@ -30,14 +30,14 @@ def sizes_of(module: nn.Module) -> Sizes | None:
 
 
 def layers_of(flat: Tensor, sizes: Sizes) -> list[tuple[Tensor, Tensor]]:
-    """(weight, bias) of each layer, views of the vector."""
+    """Split the vector into (weight, bias) of each layer; they are views."""
     parts = flat.split([n for rows, columns in sizes for n in (rows * columns, rows)])
     weights = [part.view(size) for part, size in zip(parts[::2], sizes, strict=True)]
     return list(zip(weights, parts[1::2], strict=True))
 
 
 def run(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:
-    """The inputs (B, ...) as rows, and what each layer makes of them; ReLU between."""
+    """Run the layers, with ReLUs between; gives the inputs (B, ...) as rows and every result."""
     hidden = [x.flatten(1)]
     for weight, bias in layers:
         is_last = len(hidden) == len(layers)
@@ -47,14 +47,15 @@ def run(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:
 
 
 class FlatMlp(torch.autograd.Function):
-    """Inputs (B, ...) and weights (num_weights,) -> (B, outputs); differentiable once.
+    """Maps inputs (B, ...) and weights (num_weights,) to (B, outputs); differentiable once.
 
-    Written out because autograd makes each layer's gradient by itself and then copies them into
-    the vector's: the products write to their places here.
+    Written out because autograd computes each layer's gradient separately and then copies all of
+    them into the vector's. Here the products write to their places in that vector.
     """
 
     @staticmethod
     def forward(ctx: Any, flat: Tensor, x: Tensor, sizes: Sizes) -> Tensor:
+        """Run the network and keep what the gradient needs."""
         ctx.sizes, ctx.shape = sizes, x.shape
         hidden = run(layers_of(flat, sizes), x)
         ctx.save_for_backward(flat, *hidden[:-1])
@@ -63,6 +64,7 @@ class FlatMlp(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        """Compute the gradients for the weights and, if asked for, the inputs."""
         flat, *hidden = ctx.saved_tensors
         grad_flat = torch.empty_like(flat)
         ours, theirs = layers_of(flat, ctx.sizes), layers_of(grad_flat, ctx.sizes)

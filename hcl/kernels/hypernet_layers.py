@@ -121,11 +121,13 @@ class ThroughOutput(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, output: Tensor, num_weights: int) -> Tensor:
+        """Compute the weights; arguments as `through_output`'s."""
         ctx.save_for_backward(features, output)
         return through_output(features, output, num_weights)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Compute the gradients for features and output layer."""
         features, output = ctx.saved_tensors
         whole, rest = divmod(grad.shape[1], output.shape[-1])
         grad_output = None

@@ -1,4 +1,4 @@
-"""Fully connected networks in integers of 8 bits: nearly their logits, four times as fast."""
+"""Fully connected networks in 8-bit integers: approximate logits, four times as fast."""
 
 import math
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from torch import Tensor
 
 from hcl.kernels.flat_mlp import Sizes, layers_of
 
-# Inputs that tell how large hidden values become, and room above those.
+# Number of inputs from which the range of hidden values is estimated, and room above that range.
 SAMPLE, HEADROOM = 32, 1.5
-LEVELS, WEIGHT_LEVELS = 255, 127  # of values (unsigned) and of weights (signed)
-SMALLEST = 1e-30  # scale
+LEVELS, WEIGHT_LEVELS = 255, 127  # largest integers, for values (unsigned) and weights (signed)
+SMALLEST = 1e-30  # the smallest scale, in place of 0
 
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]  # packed, scales, zero points, bias
 
@@ -21,14 +21,13 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]  # packed, scales, zero points, 
 class EightBitMlps:
     """8-bit copies of T networks, for inputs on the CPU.
 
-    A layer's weights have a scale for each output, its values one for all, from the largest value
-    of a sample of the inputs at hand. Values beyond the scale are noticed, not guessed.
+    A layer's weights have a scale for each output. Its values share one scale, estimated from the
+    largest value in a sample of the inputs; an input with values beyond it is reported as NaN.
 
     Args:
         flat: (T, num_weights), each network's weights as `FlatMlp` takes them, float32.
-        sizes: of their layers.
+        sizes: sizes of the layers.
         heads: for each network the outputs that are wanted, all equally many.
-
     """
 
     def __init__(self, flat: Tensor, sizes: Sizes, heads: list[slice]) -> None:
@@ -44,22 +43,30 @@ class EightBitMlps:
         )
 
     def __call__(self, x: Tensor) -> Tensor | None:
-        """(B, inputs) -> (T, B, outputs), nearly: NaN for an input with hidden values beyond the
-        scale; None if inputs or weights are not finite, or inputs minute."""
+        """Compute approximate logits.
+
+        Args:
+            x: (B, inputs).
+
+        Returns:
+            (T, B, outputs), NaN for an input with hidden values beyond the scale; None if inputs
+            or weights are not finite, or the inputs are too small to be scaled.
+        """
         x = x.flatten(1)
         least, most = torch.aminmax(x)
         low, high = float(least.clamp_max(0)), float(most.clamp_min(0))
-        # With a zero point both ends are rounded, possibly up.
+        # With a zero point both ends of the range are rounded, possibly up.
         scale = (high - low) / (LEVELS - (low < 0)) or 1.0
         if not (self.is_finite and SMALLEST < scale < float("inf")):
             return None
-        zero = math.ceil(-low / scale)  # or the lowest value might come to -1, that is 255
+        zero = math.ceil(-low / scale)  # rounded up, or the lowest value might be -1, that is 255
         values = (x * (1 / scale)).round_()
         values = (values.add_(zero) if zero else values).to(torch.uint8)
         found = [self._run(network, values, scale, zero) for network in self.networks]
         return torch.stack(found)
 
     def _run(self, network: list[Weights], values: Tensor, scale: float, zero: int) -> Tensor:
+        """Run one network on values in 8 bits."""
         scales = _scales(network, values[:: max(1, len(values) // SAMPLE)], scale, zero)
         is_cut = torch.zeros(len(values), dtype=torch.bool)
         for layer, after in zip(network, scales, strict=False):
@@ -72,11 +79,11 @@ class EightBitMlps:
 
 
 def _scales(network: list[Weights], sample: Tensor, scale: float, zero: int) -> list[float]:
-    """Of the values of each hidden layer."""
+    """Estimate the scale of each hidden layer's values from a sample of the inputs."""
     found = []
     for layer in network[:-1]:
         hidden = _linear(sample, scale, zero, layer, "relu")
-        # Of a layer that is dead on the sample: any value at all is then beyond it, and noticed.
+        # A layer that is dead on the sample gets the smallest scale: every value is beyond it.
         scale, zero = max(float(hidden.amax()) * HEADROOM / LEVELS, SMALLEST), 0
         found.append(scale)
         sample = hidden.div_(scale).round_().to(torch.uint8)
@@ -84,7 +91,7 @@ def _scales(network: list[Weights], sample: Tensor, scale: float, zero: int) -> 
 
 
 def _packed(weight: Tensor, bias: Tensor) -> Weights:
-    """A layer in 8 bits; rows of zeros get any scale."""
+    """Turn a layer into 8 bits; rows of zeros get the scale 1."""
     scales = weight.abs().amax(1) / WEIGHT_LEVELS
     scales = torch.where(scales == 0, 1.0, scales)
     rounded = (weight / scales[:, None]).round_().to(torch.int8)
@@ -100,7 +107,7 @@ def _linear(
     post: str = "none",
     after: float | None = None,
 ) -> Tensor:
-    """A layer on 8-bit values; its result in 8 bits of scale `after`, or in float32."""
+    """Apply a layer to 8-bit values; the result has 8 bits of scale `after`, or is float32."""
     dtype = torch.float32 if after is None else torch.uint8
     found: Tensor = _operator("qlinear_pointwise")(
         values, scale, zero, *layer, after or 1.0, 0, dtype, post, [], ""
@@ -109,15 +116,17 @@ def _linear(
 
 
 def _operator(name: str) -> Callable[..., Any]:
-    """What torch compiles quantized networks to, on oneDNN: private, hence `is_fast`."""
+    """Find an operator of oneDNN; private to torch, which is why `is_fast` checks it."""
     found: Callable[..., Any] = getattr(torch.ops.onednn, name)
     return found
 
 
 @cache
 def is_fast() -> bool:
-    """Whether this processor multiplies 8-bit integers faster than floats, and torch can have it
-    done rightly."""
+    """Whether 8-bit integers are faster than floats on this processor, and torch is right.
+
+    The processor needs VNNI; the operators are tried on a small network.
+    """
     if not getattr(torch.cpu, "_is_vnni_supported", lambda: False)():
         return False
     random = torch.Generator().manual_seed(0)

@@ -47,7 +47,7 @@ def _is_exact() -> bool:
 
 
 def _onednn() -> Any:
-    """torch's settings for products by oneDNN; None in versions that have none."""
+    """Give torch's settings for products by oneDNN; None in versions that have none."""
     return getattr(torch.backends.mkldnn, "matmul", None)
 
 

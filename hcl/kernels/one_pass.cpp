@@ -1,10 +1,16 @@
-// A training step's work on a hypernetwork's output layer V (rows x columns), one block of columns
-// after the other, so that what one part makes the next one finds in the cache. For each block:
-//   1. the task loss's gradient          G = A' W
-//   2. the change to the candidate       E = V + Adam's step on G - K
-//   3. products of the changes           K E' and E E'   (sums over columns)
-//   4. plus the regularizer's gradient   G += X [K; E]
+// A training step's work on a hypernetwork's output layer V (rows x columns): hidden units and the
+// bias by weights of a chunk. V and Adam's moments are larger than the cache, so that a step takes
+// as long as memory needs to deliver them, and every further pass as long again. Here one block of
+// columns after the other goes through all parts of the step: what one part writes, the next one
+// finds in the cache. With A the features of the current task (chunks x rows), W the task loss's
+// gradient for its weights (chunks x columns), K the value of V at the start of the task and X the
+// regularizer's factors (rows x 2 rows), the parts are, for each block:
+//   1. the task loss's gradient               G = A' W
+//   2. the change at the candidate            E = V + (Adam's step on G) - K
+//   3. products of the change, over columns   K E' and E E'
+//   4. plus the regularizer's gradient        G += X [K; E]
 //   5. Adam's step on G
+// X comes from the hidden layers alone, so that 4 need not wait for the sums of 3 over all blocks.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -37,6 +43,7 @@ inline void add_to(float* to, V value) {  // a copy, so that no sum needs an add
 }
 
 // out[r][c] += sum_k a[r][k] rows[k][c], for R rows of out and N vectors of columns from c on.
+// All R x N sums stay in registers; a value of a and N of rows are loaded for each k.
 template <typename V, int R, int N>
 inline void tile(const float* a, const Rows& rows, float* out, int64_t c) {
   constexpr int64_t lanes = sizeof(V) / sizeof(float);
@@ -52,11 +59,12 @@ inline void tile(const float* a, const Rows& rows, float* out, int64_t c) {
     for (int n = 0; n < N; ++n) add_to(out + r * kStride + c + n * lanes, sums[r][n]);
 }
 
-// The same for n rows of out, one group after the other, with `rows` in the fastest cache.
+// The same for n rows of out, one group of up to 6 after the other: these columns of `rows` stay in
+// the fastest cache meanwhile. 6 x 4 sums and what they need fit AVX-512's 32 registers.
 template <typename V, int N>
 inline void some_columns(const float* a, int64_t n, const Rows& rows, float* out, int64_t c) {
   const int64_t inner = rows.size(), groups = (n + 5) / 6;
-  for (int64_t g = 0; g < groups; ++g) {  // of 1 to 6 rows, as even as can be
+  for (int64_t g = 0; g < groups; ++g) {  // groups as equal in size as possible
     const int64_t from = g * n / groups, count = (g + 1) * n / groups - from;
     const float* part = a + from * inner;
     float* to = out + from * kStride;
@@ -79,7 +87,7 @@ void multiply_add(const float* a, int64_t n, const Rows& rows, float* out, int64
   for (; c < width; ++c) some_columns<float, 1>(a, n, rows, out, c);
 }
 
-inline float sum(const Wide& wide) {  // by halves: one lane after the other takes as long as a tile
+inline float sum(const Wide& wide) {  // by halves: lane by lane would take as long as a tile
   typedef float Half __attribute__((vector_size(32)));
   typedef float Quarter __attribute__((vector_size(16)));
   Half half[2];
@@ -107,15 +115,15 @@ inline void inner_products(const float* const left[4], const float* const right[
     }
 }
 
-// gram (rows, size) += all (rows, width) times the last `size` of them; of the last rows, whose
-// products are symmetric, at least the lower triangle.
+// gram (rows, size) += all (rows, width) times the last `size` of them. The products among these
+// last rows are symmetric: only the lower triangle is sure to be computed.
 void add_products(const Rows& all, int64_t size, int64_t width, double* gram) {
   const int64_t count = all.size(), first = count - size;
   for (int64_t i = 0; i < count; i += 4)
     for (int64_t j = 0; j < size; j += 4) {
       if (i >= first && i + 3 - first < j) continue;
       const float *left[4], *right[4];
-      for (int r = 0; r < 4; ++r) {  // beyond the end the last row again, which is not kept
+      for (int r = 0; r < 4; ++r) {  // beyond the end the last row again; its sums are not used
         left[r] = all[std::min(i + r, count - 1)];
         right[r] = all[std::min(first + j + r, count - 1)];
       }
@@ -138,7 +146,7 @@ struct Adam {
   }
 };
 
-// Where Adam's step on the gradient leads, less what was kept.
+// How far from what was kept Adam's step on the gradient leads; the moments stay as they are.
 void change_ahead(const Adam& adam, const float* v, const float* kept, const float* first,
                   const float* second, const float* grad, float* change, int64_t width) {
   for (int64_t c = 0; c < width; ++c) {
@@ -192,6 +200,7 @@ extern "C" void one_pass(int64_t size, int64_t columns, int64_t begin, int64_t e
       }
     }
   }
-  for (int64_t thread = 0; thread < threads; ++thread)  // in this order: the same sum every time
+  // Summed in the order of threads, not as they finish: the same bits every time.
+  for (int64_t thread = 0; thread < threads; ++thread)
     for (int64_t i = 0; i < count; ++i) products[i] += found[thread * count + i];
 }

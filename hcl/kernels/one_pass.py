@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -118,7 +119,7 @@ class OutputLayer:
         products = [torch.zeros(2 * rows, rows, dtype=torch.float64) for _ in factors]
         # Between two bounds all columns have the same factor and the same number of chunks.
         bounds = sorted({0, cut, last, columns})
-        for begin, end in zip(bounds, bounds[1:], strict=False):
+        for begin, end in pairwise(bounds):
             which, seen = int(begin >= cut), chunks - (begin >= last)
             by_row, by_factor = features[:seen].T.contiguous(), factors[which].contiguous()
             self.kernel(

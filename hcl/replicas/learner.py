@@ -123,7 +123,7 @@ class _Running:
 
 def _train_on(running: list[_Running]) -> None:
     """Train the replicas that are furthest behind, up to the next one's step or the task's end."""
-    task_id, first, has_penalty = position = min(one.position for one in running)
+    task_id, first, _ = position = min(one.position for one in running)
     together = [one for one in running if one.position == position]
     ahead = [one.trial.step for one in running if one.trial.tasks_learned == task_id]
     iterations = together[0].trial.num_steps(task_id)

@@ -10,12 +10,12 @@ from bench.large import Size, stepper
 from bench.peak import step_gflop
 from bench.steps import ours, steppers
 from hcl.hypernets.hypernet import output_layer
-from hcl.hypernets.plain import Reference, Sizes
+from hcl.hypernets.plain import PlainHnet, Sizes
 
 TINY = Sizes(12, (7, 6), 4, 3, 5, 4, 40, (6, 8), "elu", 0.1, 1e-3)
 
 
-def theta_of(reference: Reference) -> list[torch.Tensor]:
+def theta_of(reference: PlainHnet) -> list[torch.Tensor]:
     """The reference's parameters in the order of `Hypernet.theta`."""
     *hidden, weight, bias = reference.theta
     return [*hidden, output_layer(weight, bias)]
@@ -24,7 +24,7 @@ def theta_of(reference: Reference) -> list[torch.Tensor]:
 @pytest.mark.parametrize("kernels", ["plain", "fast"])
 @pytest.mark.parametrize("num_past", [0, 1, 3])
 def test_reference_takes_the_same_steps(num_past: int, kernels: str) -> None:
-    reference, method = Reference(TINY, num_past), ours(TINY, num_past, kernels=kernels)
+    reference, method = PlainHnet(TINY, num_past), ours(TINY, num_past, kernels=kernels)
     learned = method.task_hypernet
     with torch.no_grad():
         for mine, theirs in zip(learned.hypernet.theta(), theta_of(reference), strict=True):
