@@ -217,7 +217,7 @@ def test_where_the_penalty_is_taken(lookahead: str, kernels: str) -> None:
 
 @ADAMS
 def test_gradients_may_lie_in_memory_as_they_like(adam: type[Adam]) -> None:
-    """torch's fused kernel reads them in the order of memory."""
+    """The fused kernel of torch reads gradients in the order of memory."""
     torch.manual_seed(0)
     start, grad = torch.randn(3, 4), torch.randn(4, 3).T
     ends = []

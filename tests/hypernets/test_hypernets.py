@@ -31,7 +31,7 @@ FUNCTIONS = {"relu": torch.relu, "elu": F.elu, "sigmoid": torch.sigmoid}
 
 
 def word_by_word(hypernet: Hypernet, embedding: Tensor, activation: str) -> Tensor:
-    """One task: each chunk's input concatenated, an MLP, the last chunk cut."""
+    """Generate one task's weights: an MLP for each chunk, the last chunk cut."""
     pieces = []
     for chunk in hypernet.chunk_embeddings:
         hidden = torch.cat([embedding, chunk])

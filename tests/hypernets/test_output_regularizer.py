@@ -66,7 +66,7 @@ def test_zero_at_the_start_of_the_task(kind: Kind) -> None:
 @KINDS
 @pytest.mark.parametrize(("distance", "tolerance"), [(1e-4, 1e-2), (1e-3, 1e-3), (0.1, 1e-5)])
 def test_float32_is_enough(distance: float, tolerance: float, kind: Kind) -> None:
-    """As exact as the features' own rounding allows, down to the size of an Adam step."""
+    """The error is that of the features' own rounding, down to the size of an Adam step."""
     torch.set_default_dtype(torch.float32)
     case = Case(2, 3, 200, chunk_size=30, hidden_sizes=(8, 8))
     theta = case.candidate(distance)
@@ -105,7 +105,7 @@ def test_a_restart_keeps_what_the_task_began_with(kind: Kind) -> None:
 @pytest.mark.parametrize("kernels", ["plain", "fast"])
 @pytest.mark.parametrize("scenario", ["task", "class", "domain"])
 def test_mask_of_the_method_is_the_other_tasks_heads(scenario: str, kernels: str) -> None:
-    """By name and row of the output layer, not by position in a vector."""
+    """The expected mask is built from names and rows of the output layer, not from positions."""
     settings = {"method/mask_heads": True, "method/chunk_size": 11, "train/kernels": kernels}
     config = trial("hnet", scenario, **settings)
     method, data = build(config)

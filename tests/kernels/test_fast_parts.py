@@ -187,7 +187,7 @@ def test_bfloat16_products_change_a_percent_at_most() -> None:
 
 @pytest.mark.parametrize(("activation", "bias"), [("sigmoid", 6.0), ("elu", -6.0), ("relu", 6.0)])
 def test_bfloat16_products_know_saturated_units(activation: str, bias: float) -> None:
-    """Near its limits an activation's slope would be lost in a rounded result."""
+    """Near its limits an activation is rounded to the limit, where its slope is 0."""
     torch.set_default_dtype(torch.float32)
     case = Case(6, 4, 3000, chunk_size=500, hidden_sizes=(20, 30), activation=activation)
     with torch.no_grad():
@@ -280,7 +280,7 @@ def test_thin_step(how: str) -> None:
 
 @pytest.mark.parametrize("how", ["chunks", "linear", "full", "subset"])
 def test_compiled_step(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the functions that are compiled; whether compiling keeps them is torch's affair."""
+    """Without the compiler: that compiling changes nothing is for torch to test."""
     uncompiled = CompiledAdam(compiled_step.ahead, compiled_step.step, 0.0)
     monkeypatch.setattr(compiled_step, "compile_for", lambda *_: uncompiled)
     mine, penalties = stepped(200, kernels="fast", compile="on", **HOW[how])

@@ -104,7 +104,7 @@ def test_images_are_flattened() -> None:
 def test_without_torchs_operators_it_is_not_fast(
     fault: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Missing, failing, of another signature, or wrong."""
+    """Operators that are missing, fail, take other arguments, or compute something else."""
     operator = int8_mlp._operator
 
     def broken(name: str) -> Any:
@@ -117,7 +117,7 @@ def test_without_torchs_operators_it_is_not_fast(
 
 
 def test_a_layer_that_is_dead_on_the_sample_hides_nothing() -> None:
-    """Inputs between those of the sample set it off."""
+    """A unit that is dead on the sample is alive on inputs between the sample's."""
     flat = networks(3)
     for network in flat:
         (weight, bias), *_ = layers_of(network, SIZES)
@@ -136,7 +136,7 @@ def test_a_layer_that_is_dead_on_the_sample_hides_nothing() -> None:
 )
 @pytest.mark.parametrize("std", [1.0, 0.178])
 def test_the_lowest_input_is_not_the_highest(low: float, high: float, std: float) -> None:
-    """Both at half a level, which may be rounded up or down."""
+    """Both ends of the range are at half a level, which may be rounded up or down."""
     flat = networks(4)
     x = torch.rand(200, 40) * (high - low) + low
     x[:, ::2], x[0, 1] = low, high

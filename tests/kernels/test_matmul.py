@@ -94,7 +94,7 @@ def test_an_operation_that_fails_or_is_wrong_is_not_used(
 
 @pytest.mark.parametrize("part", range(3))
 def test_nan_is_seen(part: int) -> None:
-    """oneDNN's own ReLU makes it 0, and training would not be seen to diverge."""
+    """oneDNN's own ReLU turns NaN into 0, which would hide that training has diverged."""
     weight, bias, x = torch.randn(40, 512), torch.randn(40), torch.randn(200, 512)
     [weight, bias, x][part].view(-1)[3] = torch.nan
     layers = [(weight, bias), (torch.randn(4, 40), torch.zeros(4))]

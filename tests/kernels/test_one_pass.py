@@ -26,7 +26,7 @@ def threads() -> Iterator[None]:
 
 
 def stepped(compiled: str, num_weights: int, config: HypernetConfig, past: int) -> TaskHypernet:
-    """After a few steps of a task with `past` ones behind it; the loss pulls weights to a line."""
+    """Take four steps of a task with `past` ones before it; the loss pulls weights to a line."""
     torch.manual_seed(1)
     train = TrainConfig(compile=compiled, lr=0.01)  # type: ignore[arg-type]
     learned = TaskHypernet(num_weights, past + 1, config, train, seed=0)
@@ -73,7 +73,7 @@ def test_the_same_steps(
 @needs_compiler
 @pytest.mark.parametrize("beta2", [0.9, 0.9999, 0.99999])
 def test_moments_that_last(beta2: float) -> None:
-    """1 - beta2 is not taken in float32, where it would be off by a thousandth at 0.99999."""
+    """1 - beta2 is not computed in float32: at 0.99999 it would be off by a thousandth."""
     config = HypernetConfig(chunk_size=300, hidden_sizes=(7,), embedding_size=4)
     first = []
     for compiled in ("on", "off"):
@@ -146,7 +146,7 @@ def test_where_it_does_not_apply() -> None:
 def test_no_compiler_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A whole training without one: tests/kernels/test_compiled_step.py."""
+    """tests/kernels/test_compiled_step.py trains without one."""
     monkeypatch.setenv("CXX", "/nowhere/c++ -v")
     one_pass._compile.cache_clear()
     try:

@@ -1,4 +1,4 @@
-"""A replica of a batch = the same trial alone, within float tolerance, whatever the others do."""
+"""A replica gives what its trial alone gives, within float tolerance, whatever the others do."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +63,7 @@ def assert_near(mine: Any, theirs: Any, rtol: float, atol: float) -> None:
 def test_steps_are_those_of_each_alone(
     name: str, count: int, is_large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In float64, beta and learning rate different: parameters, moments, streams, losses."""
+    """Parameters, moments, random streams and losses agree; beta and learning rate differ."""
     monkeypatch.setattr(matmul, "LARGE", -1 if is_large else 10**9)
     torch.set_default_dtype(torch.float64)
     try:
@@ -210,7 +210,7 @@ def test_the_process_keeps_its_own_random_state() -> None:
         (seeds(1, train__kernels="plain"), "train/kernels plain train one at a time"),
     ],
 )
-def test_what_cannot_be_a_batch_is_refused(configs: list[TrialConfig], words: str) -> None:
+def test_trials_that_cannot_be_replicas_are_refused(configs: list[TrialConfig], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         together(configs)
 
