@@ -210,7 +210,9 @@ def test_the_process_keeps_its_own_random_state() -> None:
         (seeds(1, train__kernels="plain"), "train/kernels plain train one at a time"),
     ],
 )
-def test_trials_that_cannot_be_replicas_are_refused(configs: list[TrialConfig], words: str) -> None:
+def test_trials_that_cannot_be_replicas_are_refused(
+    configs: list[TrialConfig], words: str
+) -> None:
     with pytest.raises(ConfigError, match=words):
         together(configs)
 
