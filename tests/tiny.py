@@ -77,6 +77,12 @@ def trial(
     return TrialConfig.from_dict(values)
 
 
+def settings_it_has(method: str, **values: Any) -> dict[str, Any]:
+    """Those of some settings that a method has, as `trial` takes them."""
+    own = {field.name for field in fields(METHOD_CONFIGS[method])}
+    return {f"method__{key}": value for key, value in values.items() if key in own}
+
+
 def variant(name: str, **more: Any) -> TrialConfig:
     """One of VARIANTS."""
     method, settings = VARIANTS[name]

@@ -1,4 +1,4 @@
-"""The task of lowest entropy is the same, whether all logits are exact or only some."""
+"""Screening finds the task of lowest entropy, though few logits are exact."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ NO_ERRORS = torch.zeros(1)  # none but those that are seen
 
 
 class Networks:
-    """Exact and rough logits of T tasks, and which pairs of task and input were asked for."""
+    """Exact and rough logits of T tasks; notes which pairs of task and input were asked for."""
 
     def __init__(self, exact: Tensor, error: float) -> None:
         self.exact = exact
@@ -56,7 +56,7 @@ def test_the_same_tasks_and_logits(
     error=st.sampled_from([1e-3, 0.05, 0.5, 3.0]),
 )
 def test_the_bounds_hold_for_the_worst_error(seed: int, scale: float, error: float) -> None:
-    """Each logit off by +-error: the entropy stays above both bounds of the module's text."""
+    """With each logit off by +-error the entropy stays above both bounds of the module's text."""
     torch.manual_seed(seed)
     rough = (scale * torch.randn(500, 5)).double()
     exact = rough + error * (2 * torch.randint(2, rough.shape) - 1)
@@ -80,7 +80,7 @@ def test_few_are_looked_at_twice_where_one_task_is_sure() -> None:
 
 
 def test_a_network_with_larger_logits_has_larger_errors() -> None:
-    """It never looks surest, so its errors are not seen there: both its logits round to 1000."""
+    """Errors of a network that never looks surest are seen in the sample of the inputs."""
     exact = torch.tensor([[2.0, 0.0], [998.1, 1001.9]])[:, None].repeat(1, 300, 1)
     networks = Networks(exact, 0.0)
     networks.rough = exact.bfloat16().float()

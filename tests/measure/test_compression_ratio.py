@@ -7,21 +7,15 @@ import tiny
 import torch
 
 from hcl.benchmarks import load
-from hcl.config.methods import METHOD_CONFIGS, HnetVaeConfig, HypernetConfig
+from hcl.config.methods import METHOD_CONFIGS, HnetConfig
 from hcl.measure.needs import compression_ratio
 from hcl.training.learner import run
 
-KINDS = (HypernetConfig, HnetVaeConfig)
-HYPERNETS = [name for name, kind in METHOD_CONFIGS.items() if issubclass(kind, KINDS)]
 CASES: list[tuple[str, str | None, str, dict[str, Any]]] = [
-    *((name, None, "split_digits", {}) for name in HYPERNETS),
-    *(("hnet", scenario, "permuted_digits", {}) for scenario in ("task", "domain", "class")),
+    *((name, None, "split_digits", {}) for name in METHOD_CONFIGS),
+    *(("hnet", scenario, "permuted_digits", {}) for scenario in HnetConfig.SCENARIOS),
     ("hnet", None, "split_digits", {"method__chunk_size": 0, "method__hidden_sizes": []}),
 ]
-
-
-def test_every_hypernetwork_method_is_here() -> None:
-    assert {"hnet", "hnet_r", "hnet_tir"} <= set(HYPERNETS)
 
 
 @pytest.mark.parametrize(("method", "scenario", "benchmark", "more"), CASES)

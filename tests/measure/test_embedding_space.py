@@ -1,4 +1,4 @@
-"""Accuracies over embeddings: at the learned ones they are the matrix' last row."""
+"""Accuracies over embeddings: at the learned ones they are the matrix's last row."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def test_learned_embeddings_have_the_recorded_accuracies(
     row = result.accuracy["test/task"][-1]
     assert found[0, 0].item() == pytest.approx(row[0], abs=1e-12)
     assert found[1, 2].item() == pytest.approx(row[2], abs=1e-12)
-    # Another subset is another number; the same one twice is the same.
+    # The subset is always the same one.
     few = [accuracy_over_embeddings(method, loaded.benchmark, learned, [0], 7) for _ in range(2)]
     assert torch.equal(few[0], few[1]) and ((few[0] * 7) % 1 < 1e-9).all()
 

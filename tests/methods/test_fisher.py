@@ -1,4 +1,4 @@
-"""Fisher information sample by sample, and the closed forms of the penalties built on it."""
+"""Fisher information against one backward pass per sample, and the penalties built on it."""
 
 import copy
 from collections.abc import Iterator
@@ -6,11 +6,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import batch, build, learn, trial
+from tiny import assert_same, batch, build, learn, trial
 from torch import Tensor, nn
 
+from hcl.config import TargetConfig
 from hcl.methods import fisher
 from hcl.methods.fisher import diagonal_fisher
+from hcl.networks import build_network
 
 LABELS = ("predicted", "sampled", "true", "expected")
 
@@ -31,7 +33,7 @@ def mlp(inplace: bool = False) -> nn.Module:
 
 
 class Scaled(nn.Module):
-    """Not only Linear layers: takes the general path."""
+    """A network with other parameters than Linear layers': it takes the general path."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +45,7 @@ class Scaled(nn.Module):
 
 
 class Shared(nn.Module):
-    """The same layer twice."""
+    """A network that uses a layer twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +56,7 @@ class Shared(nn.Module):
 
 
 class Tokens(nn.Module):
-    """A layer that sees several vectors per sample."""
+    """A network with a layer that sees several vectors per sample."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +79,7 @@ NETWORKS = {
 def sample_by_sample(
     network: nn.Module, x: Tensor, y: Tensor, active: slice, labels: str, draws: torch.Generator
 ) -> dict[str, Tensor]:
-    """The definition: one backward pass per sample and label."""
+    """Follow the definition: one backward pass per sample and label."""
     total = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
     drawn = torch.multinomial(network(x)[:, active].softmax(1), 1, generator=draws)[:, 0]
     for n in range(len(x)):
@@ -129,6 +131,29 @@ def test_both_paths_agree(labels: str, monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(value, found[1][name], rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize("labels", ["predicted", "true", "expected"])
+@pytest.mark.parametrize("network", ["resnet32", "zenkenet"])
+def test_convolutions_against_a_loop(
+    network: str, labels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Samples are independent with the statistics of evaluation and without dropout."""
+    monkeypatch.setattr("hcl.networks.resnet32.BLOCKS", 1)
+    sizes = (4,) if network == "zenkenet" else ()
+    config = TargetConfig(network, sizes, conv_dropout=0.2, fc_dropout=0.2)
+    made = build_network(config, (3, 16, 16), 6)
+    x, y, active = torch.rand(5, 3, 16, 16), torch.randint(2, 5, (5,)), slice(2, 5)
+    made.train()
+    made(x)  # makes statistics that are not the initial ones
+    made.eval()
+    before = {key: b.clone() for key, b in made.named_buffers()}
+    mine = diagonal_fisher(made, [(x, y)], active, labels)
+    assert_same(dict(made.named_buffers()), before)
+    theirs = sample_by_sample(made, x, y, active, labels, torch.Generator())
+    assert mine.keys() == theirs.keys()
+    for name in theirs:
+        torch.testing.assert_close(mine[name], theirs[name], rtol=1e-8, atol=1e-14)
+
+
 def test_saturated_network_is_finite() -> None:
     network = nn.Linear(5, 6)
     with torch.no_grad():
@@ -138,7 +163,7 @@ def test_saturated_network_is_finite() -> None:
 
 
 def two_tasks(method: str, **more: object) -> tuple:  # type: ignore[type-arg]
-    """A method that has learned two tasks; Fisher and parameters after each; data."""
+    """Make a method that has learned two tasks; also its Fisher and parameters after each."""
     made, data = build(trial(method, method__fisher_samples=0, **more))
     fishers, anchors = [], []
     for task_id in range(2):
@@ -164,7 +189,7 @@ def quadratic(made, fisher: dict[str, Tensor], anchor: dict[str, Tensor]) -> flo
 
 
 def test_ewc_penalty() -> None:
-    """lambda / 2 * sum over past tasks of F (theta - anchor)^2."""
+    """The penalty is lambda / 2 * sum over past tasks of F (theta - anchor)^2."""
     torch.set_default_dtype(torch.float32)
     made, data, fishers, anchors = two_tasks("ewc", method__ewc_lambda=30.0)
     made.start_task(data.tasks[2])
@@ -175,7 +200,7 @@ def test_ewc_penalty() -> None:
 
 
 def test_online_ewc_penalty() -> None:
-    """lambda / 2 * gamma * (gamma F_1 + F_2) (theta - the latest anchor)^2."""
+    """The penalty is lambda / 2 * gamma (gamma F_1 + F_2) (theta - the latest anchor)^2."""
     torch.set_default_dtype(torch.float32)
     made, data, (f1, f2), anchors = two_tasks(
         "online_ewc", method__ewc_lambda=30.0, method__gamma=0.6

@@ -1,4 +1,4 @@
-"""What every method of the registry must do, in every scenario that it supports."""
+"""The contract of a method: every one in the registry, in every scenario that it supports."""
 
 import io
 import math
@@ -70,7 +70,7 @@ def test_scoring_elsewhere_is_refused_unless_declared(method: str, scenario: str
 
 
 @pytest.mark.parametrize(("method", "scenario", "benchmark"), EVERY_CELL)
-def test_four_verbs(method: str, scenario: str, benchmark: str) -> None:
+def test_a_method_learns_and_predicts(method: str, scenario: str, benchmark: str) -> None:
     made, data = build(trial(method, scenario, benchmark))
     for task_id in range(2):
         for losses in learn(made, data, task_id):
@@ -115,7 +115,7 @@ def test_same_seed_same_bits_other_seed_other_bits(
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_state_dict_holds_all_that_matters(name: str) -> None:
-    """Saved in the middle of the third task, loaded safely elsewhere, both go on alike."""
+    """A method saved inside its third task and one that loads this go on alike, to the bit."""
     config = variant(name)
     one, data = build(config)
     for task_id in range(2):
@@ -126,7 +126,7 @@ def test_state_dict_holds_all_that_matters(name: str) -> None:
     torch.save(one.state_dict(), file)
     file.seek(0)
     other, _ = build(variant(name, seed=99))
-    # The seed is the trial's, so streams must come from the state, not from a new generator.
+    # With another seed: random streams must come from the state, not from a new generator.
     other.load_state_dict(torch.load(file, weights_only=True))
     for made in (one, other):
         with torch.random.fork_rng():
@@ -144,7 +144,7 @@ def test_state_dict_holds_all_that_matters(name: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_predictions_follow_a_loaded_state(method: str) -> None:
-    """Nothing that was computed for evaluation outlives the weights it was computed from."""
+    """What was computed for an evaluation is dropped when other weights are loaded."""
     one, data = build(trial(method))
     other, _ = build(trial(method, seed=2))
     x, _ = batch(data, one, 0)
@@ -175,7 +175,7 @@ def test_predictions_between_steps_follow_them(method: str) -> None:
 
 
 def test_no_task_is_generated_twice_for_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both scenarios, both splits: each row of the matrix generates each task's weights once."""
+    """A row of the matrix generates each task's weights once, for both scenarios and splits."""
     config = trial("hnet", eval_scenarios=["task", "class"], benchmark__val_fraction=0.2)
     generated: list[range] = []
     plain = TaskHypernet.forward

@@ -1,4 +1,4 @@
-"""Replay: generators, targets, and the methods that rehearse."""
+"""Replay models, losses on replayed samples, and the methods that rehearse."""
 
 import pytest
 import torch
@@ -90,7 +90,7 @@ def small_vae(num_tasks: int = 3) -> HnetVae:
 
 
 def test_one_batched_call_replays_all_past_tasks() -> None:
-    """The batched decoders against a loop over tasks."""
+    """Decoders run as a batch make what they make one by one."""
     vae = small_vae()
     vae.start_task(0)
     vae.train_step(torch.rand(8, 64))
@@ -164,7 +164,7 @@ def test_decoder_sizes_are_the_papers(
 
 
 def test_ent_and_tir_share_the_classifier_bit_for_bit() -> None:
-    """Their CL1 numbers are the same by construction."""
+    """Where the task is given, both have the same accuracies."""
     ent = go(trial("hnet", "class", eval_scenarios=["class", "task"]))
     tir = go(trial("hnet_tir", "class", eval_scenarios=["class", "task"]))
     assert ent.accuracy["test/task"] == tir.accuracy["test/task"]
@@ -184,7 +184,7 @@ def test_nothing_learns_to_replay_the_last_task() -> None:
 
 
 def test_shares_of_the_loss() -> None:
-    """Authors: half on replay, whatever the number of tasks; van de Ven & Tolias: 1 - 1/t."""
+    """Replay counts half with von Oswald et al., and 1 - 1/t with van de Ven & Tolias."""
     for name, shares in (("hnet_r", [0.5, 0.5]), ("dgr", [1 / 2, 1 / 3])):
         method, benchmark = build(trial(name, "class"))
         assert isinstance(method, Replay)
@@ -197,7 +197,7 @@ def test_shares_of_the_loss() -> None:
 
 
 def test_decoder_of_a_past_task_is_protected() -> None:
-    """With a strong regularizer past decoders stay; without one they drift."""
+    """Past decoders stay with a strong regularizer, and drift without one."""
     drift = {}
     for beta in (0.0, 1e4):
         method, benchmark = build(trial("hnet_r", "class", method__decoder_beta=beta))

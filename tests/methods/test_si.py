@@ -1,4 +1,4 @@
-"""Synaptic intelligence against a slow rewrite, one parameter at a time."""
+"""Synaptic intelligence against a slow version, one parameter at a time."""
 
 import copy
 
@@ -60,7 +60,7 @@ def test_importances_and_losses(scenario: str) -> None:
 
 
 def test_importances_are_not_clipped() -> None:
-    """As in van de Ven & Tolias: steps uphill count against a parameter."""
+    """Steps uphill count against a parameter, as with van de Ven & Tolias."""
     made, data = build(trial("si", method__damping=DAMPING))
     made.start_task(data.tasks[0])
     made.path_integral[0].fill_(-2.0)

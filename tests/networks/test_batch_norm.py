@@ -1,4 +1,4 @@
-"""Running statistics: whose they are, who may have which, and what is computed with them."""
+"""Batch norm's running statistics: one set per task or one for all, and who may have which."""
 
 import copy
 from pathlib import Path
@@ -6,20 +6,18 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from tiny import assert_same, batch, errors_of, go, learn, trial
-from torch import Tensor, nn
+from tiny import assert_same, batch, errors_of, go, learn, settings_it_has, trial
+from torch import Tensor
 from torch.func import functional_call
 
 from hcl.benchmarks import load
 from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError, TrialConfig
-from hcl.config.target import TargetConfig
+from hcl.config.methods import METHOD_CONFIGS
 from hcl.methods import METHODS, Method, Setup
 from hcl.methods.finetune import Finetune
-from hcl.methods.fisher import diagonal_fisher
 from hcl.methods.hnet import Hnet
-from hcl.networks import build_network
+from hcl.methods.replay import Replay
 from hcl.results import Progress
 from hcl.scenario import make_layout
 from hcl.storage import checkpoint
@@ -27,7 +25,7 @@ from hcl.storage import checkpoint
 
 @pytest.fixture(autouse=True)
 def small_resnet(tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One block per stage is batch norm enough."""
+    """One block per stage, for speed."""
     torch.set_num_threads(1)
     monkeypatch.setenv("HCL_DATA", str(tiny_root))
     monkeypatch.setattr("hcl.networks.resnet32.BLOCKS", 1)
@@ -35,10 +33,7 @@ def small_resnet(tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def resnet_trial(method: str, scenario: str = "task", **more: Any) -> TrialConfig:
     values: dict[str, Any] = {"target__network": "resnet32", "target__hidden_sizes": [], **more}
-    if method.startswith("hnet"):
-        values |= {"method__chunk_size": 2000}
-    if method in ("ewc", "online_ewc"):
-        values |= {"method__fisher_samples": 2}
+    values |= settings_it_has(method, chunk_size=2000, fisher_samples=2)
     return trial(method, scenario, "split_cifar10", train__batch_size=4, **values)
 
 
@@ -53,7 +48,7 @@ def copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: t.clone() for key, t in tensors.items()}
 
 
-def test_of_a_hypernetwork_per_task() -> None:
+def test_generated_networks_have_statistics_per_task() -> None:
     made, data = build(resnet_trial("hnet"))
     assert isinstance(made, Hnet)
     learn(made, data, 0)
@@ -72,7 +67,7 @@ def test_of_a_hypernetwork_per_task() -> None:
     assert_same(copied(made.statistics.of(0)), first)
 
 
-def test_of_a_hypernetwork_shared() -> None:
+def test_generated_networks_share_statistics_where_asked() -> None:
     made, data = build(resnet_trial("hnet", target__batch_norm="shared"))
     assert isinstance(made, Hnet)
     learn(made, data, 0)
@@ -83,8 +78,15 @@ def test_of_a_hypernetwork_shared() -> None:
     assert not torch.equal(made.statistics.of(0)["norm.running_mean"], first["norm.running_mean"])
 
 
-@pytest.mark.parametrize("method", ["finetune", "si", "online_ewc", "lwf", "er", "dgr"])
-def test_of_an_ordinary_network_per_task(method: str) -> None:
+@pytest.mark.parametrize(
+    "method",
+    [
+        name
+        for name, method in METHODS.items()
+        if issubclass(method, Finetune) and "per_task" in METHOD_CONFIGS[name].BATCH_NORM
+    ],
+)
+def test_an_ordinary_network_has_statistics_per_task(method: str) -> None:
     made, data = build(resnet_trial(method))
     assert isinstance(made, Finetune)
     learn(made, data, 0)
@@ -100,16 +102,16 @@ def test_of_an_ordinary_network_per_task(method: str) -> None:
         assert torch.equal(made.predict(x, 1).logits, made.network(x))
         assert not torch.equal(made.network(x), past)
     assert_same(copied(dict(made.network.named_buffers())), own)
-    # A task's statistics begin as they were made.
+    # Every task's statistics begin with the initial values.
     made.start_task(data.tasks[2])
     assert made.network.get_buffer("norm.num_batches_tracked") == 0
     assert not made.network.get_buffer("norm.running_mean").any()
-    # The teacher of rehearsal has those of the task before.
-    if method in ("lwf", "dgr"):
+    # The network that rehearsal asks has those of the task before.
+    if isinstance(made, Replay):
         assert_same(made.previous["norm.running_mean"], own["norm.running_mean"])
 
 
-def test_of_an_ordinary_network_shared() -> None:
+def test_an_ordinary_network_has_one_set_where_asked() -> None:
     made, data = build(resnet_trial("finetune", target__batch_norm="shared"))
     assert isinstance(made, Finetune)
     for task_id in range(2):
@@ -121,8 +123,8 @@ def test_of_an_ordinary_network_shared() -> None:
         assert torch.equal(made.predict(x, 0).logits, made.network(x))
 
 
-def test_the_teachers_answers_are_no_training() -> None:
-    """They come without dropout and leave its statistics alone."""
+def test_answering_for_rehearsal_is_no_training() -> None:
+    """The network of a task ago answers without dropout and keeps its statistics."""
     made, data = build(resnet_trial("lwf"))
     learn(made, data, 0)
     made.start_task(data.tasks[1])
@@ -181,7 +183,7 @@ def test_resumed_equals_never_stopped(
         ({"target/batch_norm": "off"}, "must be one of per_task, shared but got 'off'"),
     ],
 )
-def test_what_cannot_be_is_refused(values: dict[str, Any], words: str) -> None:
+def test_a_method_that_cannot_keep_them_so_is_refused(values: dict[str, Any], words: str) -> None:
     (error,) = errors_of(
         {"benchmark/name": "split_cifar10", "target/network": "resnet32", **values}
     )
@@ -191,47 +193,3 @@ def test_what_cannot_be_is_refused(values: dict[str, Any], words: str) -> None:
 def test_networks_without_batch_norm_have_no_such_setting() -> None:
     with pytest.raises(ConfigError, match="target/batch_norm: mlp has no such setting"):
         trial("finetune", target__batch_norm="shared")
-
-
-@pytest.mark.parametrize("labels", ["predicted", "true", "expected"])
-@pytest.mark.parametrize("network", ["resnet32", "zenkenet"])
-def test_fisher_sample_by_sample(network: str, labels: str) -> None:
-    """With the statistics of evaluation, which make samples independent; without dropout."""
-    torch.set_default_dtype(torch.float64)
-    try:
-        sizes = (4,) if network == "zenkenet" else ()
-        config = TargetConfig(network, sizes, conv_dropout=0.2, fc_dropout=0.2)
-        made = build_network(config, (3, 16, 16), 6)
-        x, y, active = torch.rand(5, 3, 16, 16), torch.randint(2, 5, (5,)), slice(2, 5)
-        made.train()
-        made(x)  # statistics of its own
-        made.eval()
-        before = copied(dict(made.named_buffers()))
-        mine = diagonal_fisher(made, [(x, y)], active, labels)
-        assert_same(copied(dict(made.named_buffers())), before)
-        theirs = one_by_one(made, x, y, active, labels)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    assert mine.keys() == theirs.keys()
-    for name in theirs:
-        torch.testing.assert_close(mine[name], theirs[name], rtol=1e-8, atol=1e-14)
-
-
-def one_by_one(
-    network: nn.Module, x: Tensor, y: Tensor, active: slice, labels: str
-) -> dict[str, Tensor]:
-    """The definition: one backward pass per sample and label."""
-    total = {name: torch.zeros_like(p) for name, p in network.named_parameters()}
-    for n in range(len(x)):
-        p = network(x[n : n + 1])[0, active].softmax(0).detach()
-        chosen = {
-            "predicted": [(int(p.argmax()), 1.0)],
-            "true": [(int(y[n]) - active.start, 1.0)],
-            "expected": [(c, float(p[c])) for c in range(len(p))],
-        }[labels]
-        for label, weight in chosen:
-            log_p = F.log_softmax(network(x[n : n + 1])[0, active], 0)[label]
-            grads = torch.autograd.grad(log_p, list(network.parameters()))
-            for name, grad in zip(total, grads, strict=True):
-                total[name] += weight * grad.square() / len(x)
-    return total

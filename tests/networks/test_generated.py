@@ -1,4 +1,4 @@
-"""What a hypernetwork generates of a network: all, a part, low-rank changes, in groups."""
+"""Generated parts of a network: all, some by name, low-rank changes, groups."""
 
 import pytest
 import torch
@@ -49,7 +49,7 @@ def test_a_part_is_generated_and_the_output_layer_too() -> None:
     assert torch.equal(torch.cat([weights[n].flatten() for n in made.shapes]), flat)
 
 
-def test_low_rank_changes() -> None:
+def test_low_rank_changes_are_added_to_shared_matrices() -> None:
     module, x = network(), torch.randn(5, 3, 4, 4)
     made = Generated(module, "lora(2)", 6)
     shapes = {name: tuple(shape) for name, shape in made.shapes.items()}
@@ -95,7 +95,7 @@ def test_a_large_rank_leaves_matrices_as_they_are() -> None:
         ),
     ],
 )
-def test_mistakes(settings: dict[str, object], said: str) -> None:
+def test_settings_that_cannot_work_are_refused(settings: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         build(trial("hnet", **settings))
 

@@ -15,7 +15,7 @@ from hcl.training.trial_state import start_trial
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A data root with the weights of a network of another head."""
+    """Make a data root with the weights of a network that has another head."""
     torch.manual_seed(3)
     network = build_network(trial("finetune").target, (64,), 99)
     torch.save(network.state_dict(), tmp_path / "given.pt")
@@ -61,7 +61,9 @@ def test_a_fixed_part_stays_what_it_was(root: Path) -> None:
         (nn.Linear(2, 2), "cannot be read"),  # a pickled object
     ],
 )
-def test_mistakes(tmp_path: Path, content: object, said: str) -> None:
+def test_files_that_do_not_fit_are_refused_in_one_sentence(
+    tmp_path: Path, content: object, said: str
+) -> None:
     if content is not None:
         torch.save(content, tmp_path / "w.pt")
     config = trial("finetune", target__weights="w.pt")
@@ -70,13 +72,13 @@ def test_mistakes(tmp_path: Path, content: object, said: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_nothing_to_use_them_for(root: Path) -> None:
+def test_weights_that_nothing_would_use_are_refused(root: Path) -> None:
     config = trial("hnet", target__weights="given.pt")
     with pytest.raises(ConfigError, match="generates all weights; set method/generate"):
         start_trial(config, Runtime(data_root=root), None)
 
 
-def test_safetensors(tmp_path: Path) -> None:
+def test_a_safetensors_file_is_read(tmp_path: Path) -> None:
     torch_files = pytest.importorskip("safetensors.torch", reason="safetensors is not installed")
     torch_files.save_file({"a": torch.ones(3)}, tmp_path / "w.safetensors")
     assert torch.equal(given_weights.read(tmp_path / "w.safetensors")["a"], torch.ones(3))

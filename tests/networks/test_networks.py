@@ -1,4 +1,4 @@
-"""Networks by name: their sizes, their settings, and what they are refused for."""
+"""Networks by name: sizes, settings, and the images and settings that they refuse."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import assert_same, errors_of, go, trial
+from tiny import assert_same, errors_of, go, settings_it_has, trial
 from torch import Tensor, nn
 
 from hcl.config import ConfigError, TrialConfig, target
@@ -21,10 +21,10 @@ from hcl.results import Progress
 from hcl.storage import checkpoint
 
 IMAGE = (3, 32, 32)
-# One of each family that differs in what it is built of or called with.
+# One of each family that is built differently or called with other arguments.
 FEW = ("resnet18", "vit_b_16", "regnet_x_400mf", "googlenet", "squeezenet1_1", "mnasnet0_5")
 
-# What is large takes its time.
+# Large ones take long.
 SEVERAL = ["resnet32", "zenkenet", "resnet18", pytest.param("vit_b_16", marks=pytest.mark.slow)]
 
 
@@ -52,7 +52,7 @@ def flat(module: nn.Module) -> Tensor:
 
 
 def test_sizes_are_the_papers() -> None:
-    """The authors' code, with a head of ten classes for each of six tasks."""
+    """The sizes are those of the authors' code, with ten classes for each of six tasks."""
     assert num_weights("resnet32", 60) == 468_540
     assert num_weights("zenkenet", 60) == 1_276_508
 
@@ -60,7 +60,7 @@ def test_sizes_are_the_papers() -> None:
 def test_sizes_are_torchvisions() -> None:
     assert num_weights("resnet50", 1000, (3, 224, 224)) == 25_557_032
     assert num_weights("vit_b_16", 1000, (3, 224, 224)) == 86_567_656
-    # Of the position embedding 5 places are left of 197: 2 x 2 patches and the class.
+    # The position embedding has 5 places instead of 197: 2 x 2 patches and the class.
     assert num_weights("vit_b_16", 1000) == 86_567_656 - (197 - 5) * 768
 
 
@@ -76,7 +76,7 @@ def test_the_list_of_names_is_torchvisions() -> None:
 
 
 def check_by_name(name: str, shape: tuple[int, ...]) -> None:
-    """Batch norm is known of, and the head is last: what `mask_heads` leaves out."""
+    """Check that batch norm is known without building, and that the head comes last."""
     with torch.device("cpu" if name.startswith("regnet") else "meta"):
         made = build_network(config(name), shape, 61)
     norms = nn.modules.batchnorm._BatchNorm
@@ -87,13 +87,13 @@ def check_by_name(name: str, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, *FEW])
-def test_facts_of_a_few(name: str) -> None:
+def test_batch_norm_and_head_are_found_in_a_few(name: str) -> None:
     check_by_name(name, IMAGE)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_facts_of_all() -> None:
+def test_batch_norm_and_head_are_found_in_all() -> None:
     for name in TORCHVISION:
         check_by_name(name, (3, 224, 224))
 
@@ -101,7 +101,7 @@ def test_facts_of_all() -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", SEVERAL)
 def test_run_with_weights_handed_in(name: str) -> None:
-    """As a hypernetwork's: in both modes the module's own outputs, and gradients."""
+    """Weights from outside give the module's own outputs, in both modes, and gradients."""
     module = build_network(config(name), IMAGE, 5)
     target, x = TargetNetwork(module), torch.rand(4, *IMAGE)
     weights = flat(module).requires_grad_()
@@ -201,7 +201,7 @@ def test_names_are_known_without_torch() -> None:
 
 
 @pytest.mark.parametrize("network", ["resnet50", "regnet_x_400mf"])
-def test_the_ratio_is_known_of_large_networks(network: str) -> None:
+def test_the_compression_ratio_of_a_large_network_is_known(network: str) -> None:
     made = trial(benchmark="split_cifar10", target__network=network, target__hidden_sizes=[],
                  method__chunk_size=7000)  # fmt: skip
     assert 0 < compression_ratio(made, IMAGE) < 1
@@ -213,7 +213,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("hnet_tir", "zenkenet", {}),
     ("hnet_r", "zenkenet", {}),
     ("si", "resnet32", {}),
-    ("online_ewc", "zenkenet", {"method__fisher_samples": 4}),
+    ("online_ewc", "zenkenet", {}),
     ("from_scratch", "zenkenet", {}),
 ]
 
@@ -227,11 +227,11 @@ def test_resumed_equals_never_stopped(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Dropout's draws and running statistics go on where they stood."""
+    """Dropout's draws and running statistics go on from where they were."""
     monkeypatch.setenv("HCL_DATA", str(tiny_root))
     small = [6] if network == "zenkenet" else []
     shared = {"target__network": network, "target__hidden_sizes": small, **more}
-    shared |= {"method__chunk_size": 4000} if method in ("hnet", "hnet_tir") else {}
+    shared |= settings_it_has(method, chunk_size=4000, fisher_samples=4)
     made = trial(method, benchmark="split_cifar10", train__batch_size=4, train__iterations=3,
                  benchmark__num_tasks=2, **shared)  # fmt: skip
 

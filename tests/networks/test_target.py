@@ -1,4 +1,4 @@
-"""A target network run with handed-in weights is the module itself."""
+"""A target network with weights from outside computes what the module computes."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def fresh(target: TargetNetwork) -> dict[str, Tensor]:
     return {k: b.clone() for k, b in target.initial_buffers.items()}
 
 
-def test_mlp() -> None:
+def test_an_mlp_gives_the_modules_outputs() -> None:
     module = build_network(TargetConfig(hidden_sizes=(7, 5)), (10,), 4)
     target, x = TargetNetwork(module), torch.randn(6, 10)
     assert target.num_weights == 10 * 7 + 7 + 7 * 5 + 5 + 5 * 4 + 4
@@ -42,7 +42,7 @@ def test_mlp() -> None:
     assert not any(p.is_meta for p in module.parameters())
 
 
-def test_convolutions_and_running_statistics() -> None:
+def test_convolutions_give_the_modules_outputs_and_running_statistics() -> None:
     module, x = conv(), torch.randn(8, 2, 4, 4)
     target = TargetNetwork(module)
     buffers = fresh(target)
