@@ -96,7 +96,7 @@ class Generated:
 
     @property
     def num_weights(self) -> int:
-        """Return the length of the generated vector."""
+        """Length of the generated vector."""
         return sum(shape.numel() for shape in self.shapes.values())
 
     def unflatten(self, flat: Tensor) -> Weights:
