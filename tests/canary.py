@@ -44,7 +44,7 @@ Numbers = dict[str, Any]
 
 
 def trials() -> dict[str, TrialConfig]:
-    """Give every method in every scenario, and the settings that take other ways through them."""
+    """Make a trial of every method in every scenario, and of settings that take other ways."""
     found = {
         f"{name} {scenario}": trial(name, scenario, **STRENGTH.get(name, {}))
         for name, config in METHOD_CONFIGS.items()
@@ -114,7 +114,7 @@ def distances(mine: Numbers, stored: Numbers) -> dict[str, float]:
 
 
 def _floats(value: Any) -> Iterator[Tensor]:
-    """Every floating-point number in nested dicts and lists, as flat float64 tensors."""
+    """Collect the floating-point numbers in nested dicts and lists, as flat float64 tensors."""
     if isinstance(value, Tensor):
         if value.is_floating_point():
             yield value.detach().double().flatten()

@@ -1,4 +1,4 @@
-"""`python -m hcl`: a result as JSON, and one sentence and exit code 2 for every mistake."""
+"""The command `python -m hcl`: a result as JSON; a sentence and exit code 2 for a mistake."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def write(path: Path, values: Any) -> Path:
 
 @pytest.mark.timeout(60)
 def test_with_torch_and_numpy_alone(tmp_path: Path, tiny_root: Path) -> None:
-    """No driver, no torchvision even: the data are a prepared file."""
+    """Not even torchvision is there: the data are a prepared file."""
     config = trial("hnet", benchmark="split_mnist", train__batch_size=4)
     file = write(tmp_path / "trial.json", config.to_dict())
     args = ("--config", file, "--data-root", tiny_root, "--threads", 1)
@@ -79,7 +79,7 @@ def test_missing_data_and_no_network(tmp_path: Path) -> None:
     assert str(tmp_path / "empty") in line and "--data-root" in line
 
 
-def test_a_mistake_is_told_without_waiting_for_torch(tmp_path: Path) -> None:
+def test_a_mistake_is_reported_without_waiting_for_torch(tmp_path: Path) -> None:
     done = child(tmp_path, "--set", "method/bta=1", blocked=[*DRIVER, "torch", "numpy"])
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "hcl: method/bta: unknown key; did you mean beta?\n"

@@ -17,7 +17,7 @@ accuracies = st.floats(0.0, 1.0)
 
 
 def triangles(min_tasks: int = 1) -> st.SearchStrategy[list[list[float]]]:
-    """Matrices of `min_tasks` to 6 tasks."""
+    """Draw matrices of `min_tasks` to 6 tasks."""
 
     def rows(num_tasks: int) -> st.SearchStrategy[list[list[float]]]:
         sizes = range(1, num_tasks + 1)

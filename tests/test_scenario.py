@@ -1,4 +1,4 @@
-"""The three scenarios: which outputs a task uses, in training and in scoring."""
+"""The three scenarios: the outputs that a task uses, in training and in scoring."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_heads() -> None:
 @pytest.mark.parametrize("task_id", [0, 1, 3])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_training_losses(scenario: ScenarioName, task_id: int) -> None:
-    """By van de Ven & Tolias: softmax over head, shared head, or all classes so far."""
+    """Van de Ven & Tolias: softmax over the head, the shared head, or all classes so far."""
     made = layout(scenario)
     torch.manual_seed(0)
     logits = torch.randn(8, made.num_outputs)

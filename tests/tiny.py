@@ -61,7 +61,7 @@ def trial(
     benchmark: str = "split_digits",
     **more: Any,
 ) -> TrialConfig:
-    """A trial of three tasks, in the method's first scenario; `more` as in `train__lr=0.1`."""
+    """Make a trial of three tasks in the method's first scenario; `more`: `train__lr=0.1`."""
     values: dict[str, Any] = {
         "benchmark/name": benchmark,
         "benchmark/num_tasks": 3,
@@ -84,13 +84,13 @@ def settings_it_has(method: str, **values: Any) -> dict[str, Any]:
 
 
 def variant(name: str, **more: Any) -> TrialConfig:
-    """One of VARIANTS."""
+    """Make one of VARIANTS."""
     method, settings = VARIANTS[name]
     return trial(method, **{**settings, **more})
 
 
 def errors_of(values: dict[str, Any]) -> list[str]:
-    """What is wrong with a configuration, a sentence each."""
+    """List the mistakes in a configuration, a sentence each."""
     with pytest.raises(ConfigError) as caught:
         TrialConfig.from_dict(values)
     assert str(caught.value) == "\n".join(caught.value.errors)
@@ -115,13 +115,13 @@ def go(
     report: Any = None,
     progress: Any = None,
 ) -> Result:
-    """`run` on one thread: no fight over the cores, and equal bits."""
+    """Run a trial on one thread: no fight over the cores, and equal bits."""
     runtime = Runtime(threads=1, checkpoint_dir=folder, checkpoint_every=every)
     return run(config, report, progress, runtime)
 
 
 def build(config: TrialConfig) -> tuple[Method, Benchmark]:
-    """The method and the data of a trial, as `run` makes them."""
+    """Make the method and the data of a trial, as `run` does."""
     benchmark = load(config.benchmark)
     layout = OutputLayout(config.scenario, len(benchmark.tasks), benchmark.classes_per_task)
     with seeding.isolated(config.seed, "trial"):
@@ -129,14 +129,14 @@ def build(config: TrialConfig) -> tuple[Method, Benchmark]:
 
 
 def batch(benchmark: Benchmark, method: Method, task_id: int, first: int = 0) -> Any:
-    """Sixteen training samples of a task: x, and y as index of the output unit."""
+    """Take sixteen training samples of a task: x, and y as index of the output unit."""
     train = benchmark.tasks[task_id].train
     x, y = train.batch(torch.arange(first, first + 16) % len(train))
     return x.to(torch.get_default_dtype()), method.layout.targets(y, task_id)
 
 
 def learn(method: Method, benchmark: Benchmark, task_id: int, steps: int = 3) -> list[Any]:
-    """Learn one task as the learner does; the losses of each step."""
+    """Learn one task as the learner does, and return the losses of each step."""
     task = benchmark.tasks[task_id]
     method.start_task(task)
     method.train()
@@ -146,7 +146,7 @@ def learn(method: Method, benchmark: Benchmark, task_id: int, steps: int = 3) ->
 
 
 def assert_same(mine: Any, theirs: Any, path: str = "") -> None:
-    """Equal to the bit, through dicts, lists and tensors."""
+    """Require equal bits, through dicts, lists and tensors."""
     assert type(mine) is type(theirs), path
     if isinstance(mine, Tensor):
         assert mine.dtype == theirs.dtype and mine.shape == theirs.shape, path

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def tiny_cifar(num_classes: int) -> dict[str, np.ndarray]:
-    """Images of noise in CIFAR's shape: of each class four to train on and two to test."""
+    """Make images of noise in CIFAR's shape: of each class four to train on and two to test."""
     generator = np.random.RandomState(num_classes)
     arrays = {}
     for split, count in (("train", 4 * num_classes), ("test", 2 * num_classes)):

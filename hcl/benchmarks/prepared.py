@@ -56,7 +56,7 @@ def prepare(benchmark: str, data_root: Path | str | None = None) -> tuple[Prepar
 
 def _prepare(file: _File) -> Prepared:
     path = file.path
-    if path.is_file():  # looked at first: the folder may be one that cannot be written to
+    if path.is_file():  # before any lock: the folder may be read-only
         return _check(file)
     check_is_folder(path.parent)
     try:

@@ -16,7 +16,7 @@ class TrainConfig:
     # task has `iterations` steps.
     epochs: float = setting(0.0, ge=0, added_later=True)
     batch_size: int = setting(128, ge=1)
-    lr: float = setting(1e-3, gt=0)  # Adam
+    lr: float = setting(1e-3, gt=0)  # learning rate of Adam
     # Parts of a task's steps (0 to 1) from which on the learning rate is lr times the factor at
     # the same place in lr_factors.
     lr_steps: tuple[float, ...] = setting((), gt=0, lt=1, added_later=True)

@@ -1,4 +1,4 @@
-"""Crops and flips: what each does, where they come from, and that only training sees them."""
+"""Crops and flips: each does what it should, from its own draws, and only in training."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from hcl.training.trial_state import start_trial
 
 
 def one_by_one(x: Tensor, draws: torch.Generator) -> Tensor:
-    """The same from the same draws, image by image and pixel by pixel."""
+    """Crop and flip from the same draws, image by image and pixel by pixel."""
     count, channels, height, width = x.shape
     shifts = torch.randint(2 * PADDING + 1, (2, count, 1), generator=draws)[..., 0].tolist()
     flips = torch.randint(2, (count, 1), generator=draws)[:, 0].tolist()
@@ -102,7 +102,7 @@ def test_resumed_equals_never_stopped(
 def test_only_training_is_augmented(
     tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is evaluated, and what a Fisher matrix and a buffer are made of, is the data."""
+    """Evaluation, Fisher matrices and buffers use the data as they are."""
     monkeypatch.setenv("HCL_DATA", str(tiny_root))
     seen: list[int] = []
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""Benchmarks: what the tasks are made of, on the digits and a tiny MNIST."""
+"""Benchmarks: the data of their tasks, on the digits and a tiny MNIST."""
 
 import re
 import subprocess

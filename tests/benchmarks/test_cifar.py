@@ -1,4 +1,4 @@
-"""CIFAR: every form of the files gives the same tasks, every damage is told in one sentence."""
+"""CIFAR: every form of the files gives the same tasks, one sentence reports any damage."""
 
 import hashlib
 import pickle
@@ -45,7 +45,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A root with torchvision's files of tiny arrays, which count as the official ones."""
+    """Make a root with torchvision's files of tiny arrays, which count as the official ones."""
     from torchvision import datasets
 
     offline(monkeypatch)
@@ -98,7 +98,7 @@ def test_a_label_stays_with_its_image(tiny_root: Path) -> None:
 
 
 def test_channels_lie_together_in_a_batch(tiny_root: Path) -> None:
-    """What a processor convolves faster; the numbers are the same."""
+    """This order in memory is convolved faster; the numbers are the same."""
     data = load(config("split_cifar10"), tiny_root).tasks[0].train
     x, _ = data.batch(torch.tensor([2, 0]))
     assert x.is_contiguous(memory_format=torch.channels_last)
@@ -116,7 +116,7 @@ def test_padding_is_black_and_all_round(tiny_root: Path) -> None:
 
 
 def test_every_form_of_the_files_gives_the_same_tasks(official: Path, tmp_path: Path) -> None:
-    """torchvision's, all of CIFAR-100 in another order, or its first fifty classes alone."""
+    """The forms: torchvision's, CIFAR-100 in another order, its first fifty classes alone."""
     roots = {name: tmp_path / name for name in ("whole", "part")}
     for name, root in roots.items():
         root.mkdir()
@@ -166,7 +166,7 @@ def test_missing_and_offline_says_what_where_and_what_to_do(
     assert len(load(config("split_cifar100", num_tasks=5), tmp_path).tasks) == 5
 
 
-def test_damaged_files_are_told_in_one_sentence(official: Path) -> None:
+def test_one_sentence_reports_a_damaged_file(official: Path) -> None:
     with (official / CIFAR10.folder / "test_batch").open("ab") as file:
         file.write(b"more")
     with pytest.raises(DataError, match="is not the official CIFAR-10 .*; delete it") as caught:

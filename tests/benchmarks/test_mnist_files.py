@@ -1,4 +1,4 @@
-"""MNIST's files: every form is read, every damage is told in one sentence."""
+"""MNIST's files: every form is read, one sentence reports any damage."""
 
 import gzip
 import subprocess

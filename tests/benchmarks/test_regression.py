@@ -1,4 +1,4 @@
-"""The toy regression: its data, its score, what it refuses; the hypernetwork keeps the curves."""
+"""The toy regression: data, score and limits; the hypernetwork keeps the curves."""
 
 from dataclasses import replace
 
@@ -55,7 +55,7 @@ def test_digest_changes_with_every_setting() -> None:
 
 
 def test_sizes_are_the_papers() -> None:
-    """141 target weights; 1,691 of the hypernetwork and 3 embeddings (PAPER.md, section 7)."""
+    """The target has 141 weights, the hypernetwork 1,691, an embedding 2 (PAPER.md, 7)."""
     result = run(TrialConfig.from_dict({**TOY, **HNET, "train/iterations": 1}))
     assert result.metrics["num_target_weights"] == 141
     assert result.metrics["num_weights"] == 1691 + 6
@@ -91,12 +91,12 @@ def test_learned_curves_are_kept_and_fine_tuning_forgets() -> None:
         ),
     ],
 )
-def test_what_it_cannot_be_is_refused(change: dict, message: str) -> None:
+def test_settings_beyond_its_limits_are_refused(change: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TrialConfig.from_dict({**TOY, **change})
 
 
-def test_torchs_own_start_has_biases() -> None:
+def test_only_torchs_initialization_has_biases() -> None:
     torch.manual_seed(0)
     assert Hypernet(30, 2, 2, 0, (5,), "relu", "torch").output[-1].abs().max() > 0
     assert Hypernet(30, 2, 2, 0, (5,), "relu").output[-1].abs().max() == 0

@@ -1,4 +1,4 @@
-"""Configurations: every mistake at once, in words; nothing but ConfigError; one digest."""
+"""Configurations: every mistake is reported at once, in words; a digest names each of them."""
 
 import dataclasses
 import json
@@ -261,7 +261,7 @@ def test_reading_a_configuration_imports_no_torch() -> None:
 
 
 def test_a_setting_added_later_leaves_digests_as_they_were_at_its_default() -> None:
-    """Recorded before `reg_precision` existed: the results of that time must still be found."""
+    """This digest was recorded before `reg_precision` existed; its results must be found."""
     first = TrialConfig.from_dict({"method/name": "hnet", "eval_scenarios": ["task", "class"]})
     assert first.digest(without_seed=True) == "0257eab02d02"
     other = TrialConfig.from_dict({"method/name": "hnet", "method/reg_precision": "bfloat16"})

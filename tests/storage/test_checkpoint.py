@@ -1,4 +1,4 @@
-"""Checkpoints: all or nothing on disk, nothing unsafe or damaged is ever read."""
+"""Checkpoints: whole on disk or not there; nothing unsafe or damaged is read."""
 
 import os
 import pickle
@@ -74,14 +74,14 @@ def test_a_failed_write_leaves_the_old_checkpoint_alone(
 
 
 def test_a_draft_is_never_read(tmp_path: Path) -> None:
-    """What a process that was killed while writing leaves behind."""
+    """A process killed while writing leaves a draft behind."""
     path = checkpoint.save(tmp_path, 1, {"number": 1})
     (tmp_path / ".000000000002.pt.4711").write_bytes(path.read_bytes()[:100])
     assert checkpoint.load_latest(tmp_path) == {"number": 1}
 
 
 class Evil:
-    """Makes a file when it is unpickled."""
+    """Object that makes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -105,7 +105,7 @@ def test_code_in_a_checkpoint_is_not_run(writer: str, tmp_path: Path) -> None:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_is_noticed_wherever_it_is(data: st.DataObject, tmp_path: Path) -> None:
-    """Whatever a disk does to the newest file, the state read is a state that was written."""
+    """However a disk damages the newest file, the state read is one that was written."""
     checkpoint.save(tmp_path, 1, STATE)
     newest = checkpoint.save(tmp_path, 2, STATE)
     content = bytearray(newest.read_bytes())

@@ -1,4 +1,4 @@
-"""HNET+TIR with the classifier of an HNET trial: the same results, without training it."""
+"""Shared classifiers: HNET+TIR takes HNET's, with the same results and no training of its own."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def pair(scenario: str, **more: Any) -> tuple[TrialConfig, TrialConfig]:
-    """An HNET trial and the HNET+TIR trial that shares its classifier."""
+    """Make an HNET trial and the HNET+TIR trial that shares its classifier."""
     tir = trial("hnet_tir", scenario, **more)
     ours = {k: v for k, v in more.items() if "decoder" not in k}
     return trial("hnet", "task" if scenario == "class" else scenario, **ours), tir
@@ -32,7 +32,7 @@ def go_shared(config: TrialConfig, folder: Path, **more: Any) -> Result:
 
 @pytest.fixture
 def classifier_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The task of every training step of a classifier."""
+    """List the tasks of all training steps of a classifier."""
     steps: list[int] = []
     original = Hnet.train_step
 
@@ -69,7 +69,7 @@ def test_taken_and_trained_classifiers_give_the_same_result(
 def test_what_is_shared_late_is_taken_from_then_on(
     tmp_path: Path, classifier_steps: list[int]
 ) -> None:
-    """Each task's state counts alone: a trial may start before the one that shares is done."""
+    """States are shared task by task: a trial may start before the one that gives is done."""
     hnet, tir = pair("class")
     go_shared(hnet, tmp_path)
     (folder,) = tmp_path.iterdir()
@@ -121,7 +121,7 @@ def test_a_task_begun_with_a_taken_classifier_needs_it(tmp_path: Path) -> None:
     assert_same(without_times(resumed), without_times(go(tir)))
 
 
-def test_a_damaged_state_is_told(tmp_path: Path) -> None:
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     hnet, tir = pair("domain")
     go_shared(hnet, tmp_path)
     (folder,) = tmp_path.iterdir()

@@ -1,4 +1,4 @@
-"""The training loop: what it reports, when, and what it refuses."""
+"""The training loop: its reports, when they come, and the trials that it refuses."""
 
 import json
 import math
@@ -69,7 +69,7 @@ def test_result() -> None:
 
 
 def test_accuracy_is_counted_by_hand() -> None:
-    """Evaluation, sample by sample, for a method that is given the task and one that is not."""
+    """Score sample by sample, for a method that is given the task and for one that is not."""
     for scenario in ("task", "domain", "class"):
         method, data = build(trial("finetune", scenario))
         for task in data.tasks:
@@ -118,7 +118,7 @@ def test_checkpoints_change_nothing(every: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["hnet", "finetune", "ewc"])
-def test_divergence_is_told(method: str) -> None:
+def test_divergence_is_reported(method: str) -> None:
     with pytest.raises(TrainingDiverged, match=r"the \w+ loss is (nan|inf) at step \d+ of task"):
         go(trial(method, train__lr=1e30, train__iterations=30))
 
@@ -206,7 +206,7 @@ def test_public_names() -> None:
 
 
 def test_a_trial_says_the_same_wherever_it_checkpoints(tmp_path: Path) -> None:
-    """The state saved is the state in memory: nothing is left out, nothing depends on when."""
+    """The saved state is the state in memory, complete and whenever it is saved."""
     states = []
     for every in (0, 2):
         go(trial("si"), tmp_path / str(every), every)

@@ -1,4 +1,4 @@
-"""Stopped anywhere and started again = never stopped, to the bit."""
+"""A trial stopped anywhere and started again equals one that never stopped, to the bit."""
 
 import json
 import signal
@@ -21,11 +21,11 @@ EVERY = 4  # steps between checkpoints: one inside each task of ITERATIONS
 
 
 class Stop(Exception):
-    """The trial is stopped here."""
+    """Raised where a test stops the trial."""
 
 
 def stop_in_task(task_id: int) -> Any:
-    """A progress callback that stops after a task's last step, before it is consolidated."""
+    """Make a progress callback that stops after a task's last step, before `end_task`."""
 
     def callback(progress: Progress) -> None:
         if progress.task_id == task_id:
@@ -35,7 +35,7 @@ def stop_in_task(task_id: int) -> Any:
 
 
 def stop_after_task(task_id: int) -> Any:
-    """A report callback that stops before the task's own checkpoint is written."""
+    """Make a report callback that stops before the task's checkpoint is written."""
 
     def callback(report: TaskReport) -> None:
         if report.task_id == task_id:
@@ -155,7 +155,7 @@ def test_checkpoints_of_another_trial_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 def test_sigkilled_mid_task_and_restarted(tmp_path: Path) -> None:
-    """A real process, killed for real; its results are those of an undisturbed run."""
+    """A killed process, started again, has the results of an undisturbed run."""
     iterations = 80
     config = variant("hnet-subset", train__iterations=iterations, eval_scenarios=["task", "class"])
     out, folder, file = (tmp_path / name for name in ("result.json", "checkpoints", "trial.json"))
@@ -181,7 +181,7 @@ def test_sigkilled_mid_task_and_restarted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", ["a tensor more", "a key less", "another shape"])
-def test_checkpoints_of_another_version_are_told_so(tmp_path: Path, spoil: str) -> None:
+def test_checkpoints_of_another_version_are_refused(tmp_path: Path, spoil: str) -> None:
     config = trial("hnet")
     go(config, tmp_path)
     state = checkpoint.load_latest(tmp_path)

@@ -1,4 +1,4 @@
-"""Epochs, steps of the learning rate and plateaus: what they come to, and over a restart."""
+"""Epochs, learning-rate steps and plateaus: their effect, also over a restart."""
 
 import dataclasses
 import math
@@ -28,7 +28,7 @@ WATCH = {"train__plateau_patience": 1, "benchmark__val_fraction": 0.25}
 
 
 def rates_of(made: torch.nn.Module) -> list[float]:
-    """The learning rate of every optimizer in a method, however deep."""
+    """List the learning rates of all optimizers in a method, however deep."""
     found, waiting, seen = [], [made], set()
     while waiting:
         part = waiting.pop()
@@ -46,7 +46,7 @@ def rates_of(made: torch.nn.Module) -> list[float]:
 
 
 def recorded(monkeypatch: pytest.MonkeyPatch, method: str) -> list[set[float]]:
-    """Fills with the rates of each training step."""
+    """Make a list that fills with the learning rates of each training step."""
     steps: list[set[float]] = []
     kind = METHODS[method]
     plain = kind.train_step
@@ -118,7 +118,7 @@ def test_no_schedule_touches_nothing(method: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_tasks_of_different_size(tiny_root: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    """Progress, checkpoints' numbers and rates count each task's own steps."""
+    """Progress, numbers of checkpoints and learning rates count the steps of each task."""
     monkeypatch.setenv("HCL_DATA", str(tiny_root))
     sizes = [40, 8, 40]
     progress: list[Progress] = []
@@ -142,7 +142,7 @@ def test_tasks_of_different_size(tiny_root: Path, tmp_path: Path, monkeypatch: A
 
 
 class Scores:
-    """Validation that goes up and then stays, as `sum_scores` gives it."""
+    """Replace `sum_scores` by scores that rise and then stay."""
 
     def __init__(self, rising: int) -> None:
         self.asked, self.rising = 0, rising
@@ -176,7 +176,7 @@ RESUMED = ["hnet", "hnet_tir", "finetune", "dgr", "si", "from_scratch", "joint"]
 
 @pytest.mark.parametrize("method", RESUMED)
 def test_resumed_equals_never_stopped(method: str, tmp_path: Path) -> None:
-    """In the middle of a task, after plateaus and steps."""
+    """The stop is in the middle of a task, after plateaus and steps."""
     config = trial(method, train__epochs=6, train__batch_size=60, train__lr=0.1,
                    train__lr_steps=[0.5], train__lr_factors=[0.3], **WATCH)  # fmt: skip
 
