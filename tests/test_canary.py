@@ -33,7 +33,7 @@ def test_the_numbers_are_the_stored_ones(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, group, key",
+    ("name", "group", "key"),
     [
         ("hnet task", "train", "lr"),
         ("hnet task", "method", "beta"),

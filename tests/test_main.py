@@ -145,11 +145,29 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[str], str]]:
     }
 
 
-NAMES = (
-    "missing file,folder,not JSON,not text,no object,key twice,infinite,bad key,bad value,"
-    "no value,scenario,device,cuda,threads,damaged data,out,out folder,checkpoints,"
-    "out unwritable,checkpoints unwritable,every"
-).split(",")
+NAMES = [
+    "missing file",
+    "folder",
+    "not JSON",
+    "not text",
+    "no object",
+    "key twice",
+    "infinite",
+    "bad key",
+    "bad value",
+    "no value",
+    "scenario",
+    "device",
+    "cuda",
+    "threads",
+    "damaged data",
+    "out",
+    "out folder",
+    "checkpoints",
+    "out unwritable",
+    "checkpoints unwritable",
+    "every",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

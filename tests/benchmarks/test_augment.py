@@ -19,7 +19,7 @@ from hcl.training.trial_state import start_trial
 
 def one_by_one(x: Tensor, draws: torch.Generator) -> Tensor:
     """Crop and flip from the same draws, image by image and pixel by pixel."""
-    count, channels, height, width = x.shape
+    count, _, height, width = x.shape
     shifts = torch.randint(2 * PADDING + 1, (2, count, 1), generator=draws)[..., 0].tolist()
     flips = torch.randint(2, (count, 1), generator=draws)[:, 0].tolist()
     result = torch.zeros_like(x)
