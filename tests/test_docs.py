@@ -1,11 +1,13 @@
 """The pages say what is true: layers, paths, tests and options that they name exist."""
 
+import importlib
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 import typer
-from test_layers import LAYERS
+from test_layers import LAYERS, module_files, module_name
 
 from sweeps.cli import app
 
@@ -24,6 +26,26 @@ def test_the_diagram_shows_the_layers(package: str) -> None:
     (block,) = re.findall(rf"^  subgraph {package}\n(.*?)^  end$", text, re.DOTALL | re.MULTILINE)
     drawn = [tuple(label.split(", ")) for label in re.findall(r'\["(.*?)"\]', block)]
     assert drawn == list(LAYERS[package])
+
+
+@pytest.mark.timeout(60)
+def test_every_public_method_says_what_it_does() -> None:
+    """A method without a docstring overrides one that has it."""
+    silent = []
+    for name in map(module_name, module_files()):
+        if name.endswith("__main__"):
+            continue
+        classes = inspect.getmembers(importlib.import_module(name), inspect.isclass)
+        for class_name, found in classes:
+            is_protocol = getattr(found, "_is_protocol", False)  # its docstring names the classes
+            if found.__module__ == name and class_name[0] != "_" and not is_protocol:
+                members = (getattr(found, key) for key in vars(found) if key[0] != "_")
+                silent += [
+                    f"{name}: {class_name}.{member.__name__}"
+                    for member in members
+                    if inspect.isroutine(member) and not inspect.getdoc(member)
+                ]
+    assert not silent
 
 
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))

@@ -63,6 +63,8 @@ def requeue(url: str, study_name: str, numbers: Iterable[int]) -> None:
 def _patient(name: str) -> Callable[..., Any]:
     """Make a method that asks the wrapped storage until its database answers."""
 
+    # Without `updated=()` the method would be abstract, as the one that it overrides.
+    @functools.wraps(getattr(BaseStorage, name), updated=())
     def method(self: "PatientStorage", *args: Any, **kwargs: Any) -> Any:
         ask = functools.partial(getattr(self._storage, name), *args, **kwargs)
         return self._wait_for(lambda is_again: ask())
