@@ -142,7 +142,7 @@ def _activations(network: nn.Module, shape: tuple[int, ...]) -> int:
     """Count the numbers that the layers of a network put out for a batch of this shape."""
     found: list[int] = []
 
-    def note(module: nn.Module, inputs: object, output: object) -> None:
+    def note(_module: nn.Module, _inputs: object, output: object) -> None:
         if isinstance(output, Tensor):
             found.append(output.numel())
 

@@ -63,6 +63,6 @@ class ResNet32(nn.Module):
         return self.head(self.blocks(x).mean((2, 3)))
 
 
-def build(config: TargetConfig, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
-    """For images of any size."""
+def build(_: TargetConfig, input_shape: tuple[int, ...], num_outputs: int) -> nn.Module:
+    """Build the network for images (channels, height, width) of any size."""
     return ResNet32(input_shape[0], num_outputs)

@@ -46,7 +46,7 @@ def shown(*arguments: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "text, lines",
+    ("text", "lines"),
     [
         (TRIAL, ["file │ 6"]),
         (SPACE, ["lower ends", "upper ends", "sum"]),

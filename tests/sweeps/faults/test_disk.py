@@ -49,7 +49,7 @@ def test_a_checkpoint_that_does_not_fit_says_so_and_costs_nothing(disk: SmallDis
     checkpoint.save(disk.path, 1, {"x": torch.zeros(100)})
     for size in (10, 10_000, 1_000_000):  # into the file's buffer, and beyond it
         full = disk.fill()
-        with pytest.raises(OSError) as caught:
+        with pytest.raises(OSError, match="No space left") as caught:
             checkpoint.save(disk.path, 2, {"x": torch.zeros(size)})
         assert caught.value.errno == errno.ENOSPC and is_full(caught.value)
         full.unlink()
@@ -60,7 +60,7 @@ def test_a_journal_that_does_not_fit_says_so_and_goes_on_later(disk: SmallDisk) 
     journal = Journal(disk.path)
     journal.append("start", text="x" * 3000)
     full = disk.fill()
-    with pytest.raises(OSError) as caught:  # its page takes a part of the line
+    with pytest.raises(OSError, match="No space left") as caught:  # a part of the line fits
         journal.append("task", text="x" * 3000)
     assert caught.value.errno == errno.ENOSPC
     assert journal.path.stat().st_size > 3100
@@ -74,7 +74,7 @@ def test_a_file_that_does_not_fit_is_the_old_one(disk: SmallDisk) -> None:
     path = disk.path / "result.json"
     write_atomically(path, "old")
     full = disk.fill()
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="No space left"):
         write_atomically(path, "new" * 10_000)
     full.unlink()
     assert path.read_text() == "old" and list(disk.path.iterdir()) == [path]

@@ -131,9 +131,9 @@ def test_a_sweep_runs_is_recorded_goes_on_and_survives_a_failure(
 
 
 def test_a_second_driver_of_the_same_sweep_is_refused(tmp_path: Path) -> None:
-    with SweepFolder(tmp_path, NAME).lock():
-        with pytest.raises(ConfigError, match=f"being run by process {os.getpid()}; wait for it"):
-            sweep(tmp_path, space([GOOD]))
+    words = f"being run by process {os.getpid()}; wait for it"
+    with SweepFolder(tmp_path, NAME).lock(), pytest.raises(ConfigError, match=words):
+        sweep(tmp_path, space([GOOD]))
 
 
 def test_a_server_that_does_not_answer_is_one_line(tmp_path: Path) -> None:

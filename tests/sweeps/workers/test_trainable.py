@@ -175,8 +175,8 @@ def test_what_would_end_the_same_way_again_is_not_retried(
     def fail(row: TaskReport) -> None:
         raise error
 
+    context = RunContext("tiny-again", store)
     with pytest.raises(TrialFailed, match=reason):
-        context = RunContext("tiny-again", store)
         train_seed(config_of(), context, tmp_path / "seed_1", 0, on_task=fail)
     assert Journal(tmp_path / "seed_1").records()[-1]["kind"] == "failed"
 
