@@ -46,13 +46,14 @@ class OutputRegularizer:
         self.theta_start = [p.detach() for p in theta_start]
         self.features_start = hypernet.features(self.embeddings, self.theta_start)  # A* (t, K, .)
         end = hypernet.num_weights if keep is None or first_masked is None else first_masked
-        whole, cut = divmod(end, hypernet.chunk_size)
-        # Chunks, and the columns of V that count in them.
-        self.regions = [
-            (slice(0, whole), slice(0, None)),
-            (slice(whole, whole + 1), slice(0, cut)),
-        ]
-        self.first_masked, self.keep = end, keep
+        self.whole, self.cut = divmod(end, hypernet.chunk_size)
+        # 1 for weights that are compared one by one, in the chunks after the whole ones.
+        self.mask: Tensor | None = None
+        if keep is not None:
+            per_task = hypernet.num_chunks * hypernet.chunk_size
+            is_masked = torch.arange(per_task, device=keep.device) >= end
+            mask = is_masked & F.pad(keep, (0, per_task - keep.shape[1]))
+            self.mask = mask[:, self.whole * hypernet.chunk_size :].to(self.features_start)
 
     def __call__(self, theta: Theta, tasks: Tensor | None = None) -> Tensor:
         """Compute the penalty, without beta; differentiable.
@@ -61,29 +62,22 @@ class OutputRegularizer:
             theta: parameters as `Hypernet.theta` lists them, such as own ones + candidate step.
             tasks: int64, past tasks to regularize; None for all. The mean is over these.
         """
-        embeddings, start, keep = self.embeddings, self.features_start, self.keep
+        embeddings, start, mask = self.embeddings, self.features_start, self.mask
         if tasks is not None:
             embeddings, start = embeddings[tasks], start[tasks]
-            keep = None if keep is None else keep[tasks.to(keep.device)]
+            mask = None if mask is None else mask[tasks]
         diff = self.hypernet.features(embeddings, theta) - start
         output, change = theta[-1], theta[-1] - self.theta_start[-1]
-        total = torch.zeros_like(output[0, 0])
-        for chunks, columns in self.regions:
-            total = total + _squared_change(
-                diff[:, chunks], start[:, chunks], output[:, columns], change[:, columns]
-            )
-        if keep is not None:
-            first = self.first_masked // self.hypernet.chunk_size
-            moved = diff[:, first:] @ output + start[:, first:] @ change
-            total = total + (moved.flatten(1) * self._mask(keep).to(moved)).square().sum()
+        whole, rest = slice(0, self.whole), slice(self.whole, self.whole + 1)
+        cut = slice(0, self.cut)
+        total = _squared_change(diff[:, whole], start[:, whole], output, change)
+        total = total + _squared_change(
+            diff[:, rest], start[:, rest], output[:, cut], change[:, cut]
+        )
+        if mask is not None:
+            moved = diff[:, self.whole :] @ output + start[:, self.whole :] @ change
+            total = total + (mask * moved.flatten(1)).square().sum()
         return total / len(embeddings)
-
-    def _mask(self, keep: Tensor) -> Tensor:
-        """1 for each weight that counts, in the chunks from the first masked one on; else 0."""
-        hypernet = self.hypernet
-        whole_chunks = F.pad(keep, (0, hypernet.num_chunks * hypernet.chunk_size - keep.shape[1]))
-        whole_chunks[:, : self.first_masked] = False
-        return whole_chunks[:, self.first_masked // hypernet.chunk_size * hypernet.chunk_size :]
 
     def value_and_grads(
         self, theta: Theta, tasks: Tensor | None = None, strength: float = 1.0

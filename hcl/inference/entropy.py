@@ -8,8 +8,8 @@ def entropy(logits: Tensor) -> Tensor:
     """Compute the entropy of softmax(logits) along the last dimension, in nats.
 
     Computed from log-softmax: `-sum(p log p)` is NaN once a probability underflows to 0, and
-    argmin then picks the earliest task (PAPER.md, section 1b, reproduction trap). Computed in
-    float64: with gaps of over 100 between logits float32 probabilities are 0 and all alike.
+    argmin then picks the earliest task. Computed in float64: with gaps of over 100 between logits
+    float32 probabilities are 0 and all alike.
     """
     log_p = logits.double().log_softmax(dim=-1)
     return -(log_p.exp() * log_p).sum(dim=-1)

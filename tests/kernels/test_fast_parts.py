@@ -9,8 +9,11 @@ A change to a file in `hcl/hypernets` that is not made here too fails under the 
     CandidateAdam                           fast_adam.FastAdam, compiled_step.ahead and step
     TaskHypernet's step                     one_pass.ThinStep, compiled_step.CompiledStep
     the same with train/kernels plain       replicas.HypernetReplicas
+
+`flat_mlp` and `int8_mlp` are for target networks: test_flat_mlp.py, test_int8_mlp.py.
 """
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -325,6 +328,26 @@ def test_whole_trials(name: str) -> None:
     for key, matrix in fast.accuracy.items():
         for mine, theirs in zip(plain.accuracy[key], matrix, strict=True):
             assert mine == pytest.approx(theirs, abs=0.03)  # a sample at the border
+
+
+@pytest.mark.parametrize("name", ["hnet", "hnet-subset", "hnet-masked", "hnet-grouped"])
+@pytest.mark.parametrize(("first", "then"), [("fast", "plain"), ("plain", "fast")])
+def test_a_trial_goes_on_with_the_other_parts(name: str, first: str, then: str) -> None:
+    """Both write the same state, in the middle of a task too."""
+    (one, data), (other, _) = (
+        build(variant(name, train__kernels=kernels)) for kernels in (first, then)
+    )
+    learn(one, data, 0)
+    one.start_task(data.tasks[1])
+    one.train_step(*batch(data, one, 1))
+    other.load_state_dict(copy.deepcopy(one.state_dict()))
+    for i in range(3):
+        mine, theirs = (
+            method.train_step(*batch(data, method, 1, 16 * i)) for method in (one, other)
+        )
+        assert mine.keys() == theirs.keys()
+        for key in mine:
+            torch.testing.assert_close(mine[key], theirs[key], rtol=1e-6, atol=1e-9)
 
 
 def test_bfloat16_is_not_among_the_clear_parts() -> None:
