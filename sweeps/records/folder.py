@@ -100,10 +100,11 @@ class SweepFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be this sweep's only driver.
+        """Make this process the sweep's only driver.
 
         Raises:
-            ConfigError: another process is, or the folder cannot be written.
+            ConfigError: another process drives the sweep (its id is named), or the folder cannot
+                be written.
         """
         with ExitStack() as held:
             try:
@@ -127,12 +128,16 @@ def trial_label(trial: int | str) -> str:
 
 @contextmanager
 def only_process(folder: Path, timeout: float) -> Iterator[None]:
-    """Wait until no other process works in `folder`.
+    """Wait until no other process works in a seed's folder, then keep others out.
 
-    A trial whose driver was killed may live on for a moment when it is handed out again.
+    When a driver is killed, its trials live on for a moment; by then they may be handed out again.
+
+    Args:
+        folder: the seed's folder.
+        timeout: seconds to wait.
 
     Raises:
-        TimeoutError: the other process did not end in `timeout` seconds.
+        TimeoutError: the other process did not end in time.
     """
     with ExitStack() as held:
         try:

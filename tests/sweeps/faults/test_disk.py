@@ -25,8 +25,9 @@ from hcl import run
 from hcl.__main__ import main
 from hcl.config import TrialConfig
 from hcl.storage import checkpoint
+from hcl.storage.files import write_atomically
 from sweeps.records.disk_full import is_full
-from sweeps.records.folder import SweepFolder, write_atomically
+from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
 from sweeps.tracking import Store, runs_frame
 from sweeps.workers.context import RunContext
