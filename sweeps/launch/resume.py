@@ -1,8 +1,24 @@
-"""What a start finds of earlier ones and takes up again; all decisions to resume are here.
+"""Decisions about which part of an earlier start a sweep takes up again.
 
-The study is the truth of what was tried (`sweeps.study`), a trial's journal of what was trained
-(`sweeps.workers`). A start goes on with the same study only, tries again what failed through no
-fault of its own, and hands out again what was running when the driver died.
+Five records are read, and each decides one thing. The first three are read here and by the
+searcher, before any trial; the last two by the worker that trains a seed.
+
+sweep.json and search_space.yaml
+    Whether this sweep was started before, and in which database its study is. Another database is
+    refused (`find_study_url`).
+the study
+    Whether it is the same search (digests of the file's sections; another one is refused, see
+    `sweeps.study.study`), and which trials are handed out: those that were RUNNING when the driver
+    died, then new ones up to `num_trials` (`sweeps.study.searcher`). Trials that are COMPLETE or
+    PRUNED are never handed out again.
+a seed's journal
+    Whether a trial that FAILed is handed out again: not if its last record says that it diverged
+    (`reopen_failed`).
+a seed's result.json
+    Whether a seed of a trial that is handed out is trained at all: if it has a result, the result
+    is read instead (`sweeps.workers.seed`).
+a seed's checkpoints
+    The task and step at which its training goes on (`hcl.training.trial_state`).
 """
 
 import math
@@ -118,13 +134,14 @@ def reopen_failed(folder: SweepFolder, study_url: str) -> list[int]:
     except KeyError:
         return []
     failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-    numbers = [trial.number for trial in failed if _may_end_otherwise(folder, trial)]
+    numbers = [trial.number for trial in failed if _retry_may_help(folder, trial)]
     requeue(study_url, folder.name, numbers)
     return numbers
 
 
-def _may_end_otherwise(folder: SweepFolder, trial: FrozenTrial) -> bool:
-    if "ray_trial_id" not in trial.user_attrs:  # its values together are no trial
+def _retry_may_help(folder: SweepFolder, trial: FrozenTrial) -> bool:
+    """Say whether no seed of a failed trial has a journal that rules a retry out."""
+    if "ray_trial_id" not in trial.user_attrs:  # never handed out: its values make no valid trial
         return False
     ends = [readable_records(path)[-1:] for path in seed_folders(folder, trial.number)]
     failed = [end[0] for end in ends if end and end[0]["kind"] == "failed"]

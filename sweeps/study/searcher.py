@@ -64,7 +64,7 @@ class OptunaSearch(Searcher):
         self.refused = [t.number for t in trials if is_refused(t)]
         begun = [trial for trial in trials if not _is_new(trial)]
         self._num_begun = len(begun)
-        self._again = {
+        self._to_take_up = {
             t.number: set(t.intermediate_values) for t in begun if not t.state.is_finished()
         }
         requeue(storage_url, name, [t.number for t in begun if t.state == TrialState.RUNNING])
@@ -72,8 +72,8 @@ class OptunaSearch(Searcher):
         self._reported: dict[str, set[int]] = {}  # tasks whose values the study has
 
     def remaining(self) -> int:
-        """Number of trials that this searcher will still hand out."""
-        return len(self._again) + max(0, self.space.sweep.num_trials - self._num_begun)
+        """Count the trials that this searcher will still hand out."""
+        return len(self._to_take_up) + max(0, self.space.sweep.num_trials - self._num_begun)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the next trial as `{"number": 7, "params": {...}}`, FINISHED after the last."""
@@ -163,9 +163,9 @@ class OptunaSearch(Searcher):
     def _next_trial(self) -> tuple[Trial, set[int]] | None:
         """Begin or take up a trial; with it come the tasks whose values the study has."""
         reported: set[int] = set()
-        if self._again:
-            number = min(self._again)  # Optuna's order: trials that wait, by number, then new ones
-            reported = self._again.pop(number)
+        if self._to_take_up:
+            number = min(self._to_take_up)  # `ask` hands out waiting trials by number
+            reported = self._to_take_up.pop(number)
         elif self._num_begun < self.space.sweep.num_trials:
             number = self._num_begun
             self._num_begun += 1

@@ -116,7 +116,7 @@ def test_the_library_alone_says_so_in_one_line_and_goes_on(
     full = disk.fill()
     assert main(arguments) == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("hcl: [Errno 28] No space left on device") and "go on" in last
+    assert last.startswith("hcl: [Errno 28] No space left on device") and "goes on" in last
     assert not list(disk.path.glob("*out.json*"))
     full.unlink()
     assert main(arguments) == 0
