@@ -25,6 +25,7 @@ from sweeps.study.searcher import OptunaSearch, TaskBoundaryScheduler
 from sweeps.tracking import deliver
 from sweeps.workers.ray_function import ray_function
 from sweeps.workers.trainable import TrialPlan, run_suggestion
+from sweeps.workers.warm_imports import importing
 
 
 def run_sweep(request: SweepRequest, console: Console) -> Outcome:
@@ -33,12 +34,14 @@ def run_sweep(request: SweepRequest, console: Console) -> Outcome:
     Raises:
         ConfigError: anything a user can fix, before the first trial.
     """
-    input_shape = check_start(request, find_study_url(request))
+    with importing():  # MLflow, SQLAlchemy and scikit-learn import themselves when first used
+        input_shape = check_start(request, find_study_url(request))
     with connected(request.address, request.ship_code), request.folder.lock():
         space = resolve_gpus(request.space, request.address, request.data_root, console.out)
         request = replace(request, space=space)
-        search = make_search(request, input_shape)
-        parent_run_id = record_start(request)
+        with importing():
+            search = make_search(request, input_shape)
+            parent_run_id = record_start(request)
         with Interrupt() as interrupt:
             try:
                 if search.remaining():
