@@ -1,4 +1,4 @@
-"""Bad input, second half of the table: command lines, addresses, and what earlier starts left."""
+"""Bad input, second half of the table: command lines, addresses, remains of earlier starts."""
 
 import bad_input as bad
 from bad_input import PASSWORD, Case, both, file, kept, single, space

@@ -1,4 +1,4 @@
-"""Situations for `test_bad_input.py`: a folder with what a user may have there."""
+"""Situations for `test_bad_input.py`: folders with what a user may have there."""
 
 import fcntl
 import json
@@ -47,7 +47,7 @@ Make = Callable[[Path], None]
 
 @dataclass(frozen=True)
 class Case:
-    """A mistake: a command line, what its message says, how the folder gets there, its lines."""
+    """A mistake: a command line, words of its message, the maker of its folder, its lines."""
 
     command: str
     message: str
@@ -73,19 +73,19 @@ def file(content: str | bytes, name: str = "bad.yaml") -> Make:
 
 
 def space(old: str, new: str) -> Make:
-    """bad.yaml: the valid search space with a part replaced."""
+    """Write bad.yaml: the valid search space with a part replaced."""
     assert old in SPACE
     return file(SPACE.replace(old, new))
 
 
 def trial(old: str, new: str, name: str = "bad.yaml") -> Make:
-    """bad.yaml: the valid trial with a part replaced."""
+    """Write bad.yaml: the valid trial with a part replaced."""
     assert old in TRIAL
     return file(TRIAL.replace(old, new), name)
 
 
 def both(*steps: Make) -> Make:
-    """One after the other."""
+    """Make one situation after the other."""
 
     def make(folder: Path) -> None:
         for step in steps:
@@ -118,12 +118,12 @@ def pipe(folder: Path) -> None:
 
 
 def official(content: bytes, ending: str = "") -> Make:
-    """All four of MNIST's files, with something else in them."""
+    """Write all four of MNIST's files, with something else in them."""
     return both(*(file(content, f"data/MNIST/raw/{name}{ending}") for name, *_ in FILES.values()))
 
 
 def mnist(**changes: Any) -> Make:
-    """data/mnist.npz with some arrays replaced, or left out where None."""
+    """Write data/mnist.npz with some arrays replaced, or left out where None."""
 
     def make(folder: Path) -> None:
         (folder / "data").mkdir()
@@ -146,7 +146,7 @@ def torn_npz(folder: Path) -> None:
 
 
 def npz_bomb(folder: Path) -> None:
-    """A header that promises a terabyte."""
+    """Write a header that promises a terabyte."""
     mnist()(folder)
     with zipfile.ZipFile(folder / "data/mnist.npz") as old:
         members = {name: old.read(name) for name in old.namelist()}
@@ -165,7 +165,7 @@ def changed_npz(folder: Path) -> None:
 
 
 def kept(name: str, content: str, sweep: str = "mine") -> Make:
-    """A file in a sweep's folder."""
+    """Write a file in a sweep's folder."""
 
     def make(folder: Path) -> None:
         for path, text in ((name, content), (".lock", "")):
@@ -175,7 +175,7 @@ def kept(name: str, content: str, sweep: str = "mine") -> Make:
 
 
 def started(folder: Path) -> None:
-    """A sweep `mine` with its study, and no trial yet."""
+    """Make a sweep `mine` with its study, and no trial yet."""
     import optuna
 
     from sweeps.study.searcher import open_study
@@ -190,14 +190,14 @@ def started(folder: Path) -> None:
 
 
 def empty_study(folder: Path) -> None:
-    """other.db: an Optuna database without the study."""
+    """Make other.db: an Optuna database without the study."""
     import optuna
 
     optuna.storages.RDBStorage(f"sqlite:///{folder / 'other.db'}")
 
 
 def single(text: str | None = None, journal: str | None = None, **config: Any) -> Make:
-    """What `hcl run trial.yaml` would have left: a result, or a journal."""
+    """Write what `hcl run trial.yaml` would have left: a result, or a journal."""
 
     def make(folder: Path) -> None:
         path = single_seed(trial_config(), SweepFolder(folder / "storage", "single")).folder
@@ -237,7 +237,7 @@ def lock_of_another(folder: Path) -> Iterator[None]:
 
 
 def snapshot(folder: Path) -> Mapping[str, bytes | None]:
-    """Every path below the folder with its content."""
+    """Return every path below the folder with its content."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         if path.is_file() and path.name != ".lock"  # an earlier start left one, always
@@ -247,7 +247,7 @@ def snapshot(folder: Path) -> Mapping[str, bytes | None]:
 
 
 def children() -> list[str]:
-    """Command lines of the processes that this one started and that still run."""
+    """Return the command lines of processes that this one started and that still run."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -1,4 +1,4 @@
-"""A real MLflow on sqlite, made ready once for all tests; a whole sweep to compare others with."""
+"""Fixtures: a real MLflow on sqlite, made once; a whole sweep to compare others with."""
 
 import gc
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from sweeps.tracking import Store, local_store, prepare
 
 @pytest.fixture(scope="session", autouse=True)
 def thawed() -> Iterator[None]:
-    """What drivers set aside is freed at pytest's end: triton complains of what is not."""
+    """Free at pytest's end what drivers exempted from collection; triton complains otherwise."""
     yield
     gc.unfreeze()
 
@@ -26,7 +26,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(storage: Path, request: pytest.FixtureRequest) -> Store:
-    """An experiment of the test's own in the session's database."""
+    """Make an experiment for one test in the session's database."""
     store = local_store(storage, request.node.name[:80])
     prepare(store)
     return store
@@ -34,7 +34,7 @@ def store(storage: Path, request: pytest.FixtureRequest) -> Store:
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the search space of `undisturbed`, to sweep with something in its way."""
+    """Make a folder with the search space of `undisturbed`, to sweep with disturbances."""
     folder = tmp_path_factory.mktemp("files")
     (folder / f"{NAME}.yaml").write_text(text_of([GOOD] * 4, iterations=150))
     return folder
@@ -42,7 +42,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def undisturbed(files: Path) -> Path:
-    """Storage of a sweep of four trials that nothing happened to."""
+    """Run a sweep of four trials that nothing disturbs; return its storage."""
     storage = files / "undisturbed"
     finish(start(files, storage))
     check_whole(storage)

@@ -10,7 +10,7 @@ CLOCK = 1_700_000_000.0  # the first record's time; every later record is one se
 
 
 def accuracy_rows(num_tasks: int, forgetting: float, offset: float = 0.0) -> list[list[float]]:
-    """accuracy[t][i] = 0.98 + offset - forgetting * (t - i)."""
+    """Return accuracy[t][i] = 0.98 + offset - forgetting * (t - i)."""
     return [[0.98 + offset - forgetting * (t - i) for i in range(t + 1)] for t in range(num_tasks)]
 
 
@@ -88,7 +88,7 @@ def write_journal(
     names: tuple[str, ...] = NAMES,
     **params: Any,
 ) -> Path:
-    """A journal of `tasks` learned tasks, whole (with its end) when None.
+    """Write a journal of `tasks` learned tasks; with None, of all and with its end.
 
     Returns:
         The folder that holds it.

@@ -1,4 +1,4 @@
-"""Tables made from trainings that are recorded as `hcl reproduce` records them, without Ray."""
+"""Tables made without Ray, from trainings recorded the way `hcl reproduce` records them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +52,7 @@ def table(text: str, name: str = "tiny") -> TableSpec:
 
 
 def request(storage: Path, spec: TableSpec, seeds: tuple[int, ...]) -> Request:
-    """Records of the table's name; the store is ready."""
+    """Make a request whose store is ready."""
     folder = SweepFolder(storage, folder_name(spec))
     made = Request(spec, seeds, folder, store_of(folder, None))
     prepare(made.store)

@@ -1,4 +1,4 @@
-"""Ray clusters of several nodes on this machine, each in a process that is told what to do."""
+"""Ray clusters of several nodes on this machine, each run by a process that takes commands."""
 
 import os
 import secrets
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-# A program and not a function: Ray reads its environment when it is imported, and the tests'
-# own process has imported it before.
+# This is a program and no function: Ray reads its environment when it is imported, and the
+# tests' own process has imported it before.
 PROGRAM = """
 import sys
 import threading
@@ -19,7 +19,7 @@ from ray.cluster_utils import Cluster
 
 
 def bury():
-    # A raylet that was killed is a zombie until its parent asks: its workers would live on.
+    # A killed raylet is a zombie until its parent asks for it; its workers would live on.
     while True:
         for node in list(cluster.worker_nodes):
             node.dead_processes()
@@ -43,8 +43,8 @@ class Cluster:
     """A head without CPUs for trials and two nodes of one CPU.
 
     Attributes:
-        address: for `hcl sweep --address`.
-        environment: what a driver needs to be let in.
+        address: value for `hcl sweep --address`.
+        environment: variables that let a driver in.
     """
 
     process: subprocess.Popen[str]
@@ -52,13 +52,13 @@ class Cluster:
     address: str = field(default="")
 
     def add_node(self) -> None:
-        """A node of one CPU more; returns when it is part of the cluster."""
+        """Add a node of one CPU; return when it is part of the cluster."""
         assert self.process.stdin is not None
         print("add", file=self.process.stdin, flush=True)
         self.wait_for("added")
 
     def wait_for(self, word: str = "") -> str:
-        """The next line that it says, which is this one."""
+        """Read its next line, which must be this one."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline().strip()
         assert line and line.startswith(word), f"the cluster said {line!r}"
@@ -67,7 +67,7 @@ class Cluster:
 
 @contextmanager
 def running_cluster() -> Iterator[Cluster]:
-    """Start one; its processes end with the context."""
+    """Start a cluster; its processes end with the context."""
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     quiet = {"RAY_USAGE_STATS_ENABLED": "0"}
     process = subprocess.Popen(

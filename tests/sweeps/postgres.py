@@ -1,4 +1,4 @@
-"""A PostgreSQL of the test's own: made in a folder, on 127.0.0.1, gone afterwards."""
+"""A PostgreSQL for one test: made in a folder, on 127.0.0.1, gone afterwards."""
 
 import os
 import pwd
@@ -25,7 +25,7 @@ class Postgres:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What libpq needs to find it without anything in a URL."""
+        """Environment in which libpq finds it without anything in a URL."""
         return {
             "PGHOST": "127.0.0.1",
             "PGPORT": str(self.port),
@@ -34,22 +34,22 @@ class Postgres:
         }
 
     def url(self, database: str) -> str:
-        """With the password in it, as a person might give it."""
+        """Return its URL with the password in it, as a person might give it."""
         from urllib.parse import quote
 
         secret = quote(PASSWORD, safe="")
         return f"postgresql+psycopg2://hcl:{secret}@127.0.0.1:{self.port}/{database}"
 
     def restart(self) -> None:
-        """As after a crash: connections break, what was committed stays."""
+        """Restart as after a crash: connections break, what was committed stays."""
         self._control("restart")
 
     def stop(self) -> None:
-        """At once, for good."""
+        """Stop it at once, for good."""
         self._control("stop")
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start it; return when it answers."""
         self._control("start")
 
     def _control(self, what: str) -> None:
@@ -62,7 +62,7 @@ class Postgres:
         _run(bin_folder, ["pg_ctl", *options, "--options", settings, what], _other_user())
 
     def query(self, database: str, text: str) -> list[tuple]:
-        """Rows of a query."""
+        """Return the rows of a query."""
         import psycopg2
 
         connection = psycopg2.connect(
@@ -78,7 +78,7 @@ class Postgres:
 
 
 def programs() -> Path | None:
-    """Folder of initdb and pg_ctl, where Debian hides them too."""
+    """Find the folder of initdb and pg_ctl, also where Debian hides it."""
     if (found := shutil.which("initdb")) is not None:
         return Path(found).resolve().parent
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -87,7 +87,7 @@ def programs() -> Path | None:
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
-    """Start one, with passwords asked for even on loopback; skip where it is not installed."""
+    """Start one that asks for passwords even on loopback; skip where it is not installed."""
     if (bin_folder := programs()) is None:
         pytest.skip("no PostgreSQL here: apt-get install postgresql")
     # Not tmp_path: pytest's folders cannot be entered by another user.
@@ -114,7 +114,7 @@ def running_postgres() -> Iterator[Postgres]:
 
 
 def _other_user() -> pwd.struct_passwd | None:
-    """PostgreSQL refuses to run as root."""
+    """Find the user to run PostgreSQL as where we are root, whom it refuses; None otherwise."""
     if os.getuid() != 0:
         return None
     for name in ("postgres", "nobody"):

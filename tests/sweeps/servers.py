@@ -12,11 +12,11 @@ from typing import Any
 
 
 class Server:
-    """`mlflow server` on 127.0.0.1; the whole process group dies, as workers outlive a parent.
+    """`mlflow server` on 127.0.0.1, ended as a process group: its workers outlive their parent.
 
     Args:
-        folder: of its artifacts and its log.
-        database: of the runs; None = a sqlite file in the folder.
+        folder: folder of its artifacts and its log.
+        database: database of the runs; None = a sqlite file in the folder.
     """
 
     def __init__(self, folder: Path, database: str | None = None) -> None:
@@ -29,7 +29,7 @@ class Server:
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start it; return when it answers."""
         command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
         command += ["--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--backend-store-uri", self.database]
@@ -47,7 +47,7 @@ class Server:
         until(self.is_up, 120)
 
     def is_up(self) -> bool:
-        """Whether it answers."""
+        """Tell whether it answers."""
         try:
             with urllib.request.urlopen(f"{self.uri}/health", timeout=2) as answer:
                 return answer.status == 200
@@ -55,7 +55,7 @@ class Server:
             return False
 
     def kill(self) -> None:
-        """At once, as a machine that loses its power."""
+        """Kill it at once, as a power cut would."""
         if self.process is not None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -63,7 +63,7 @@ class Server:
 
 
 def until(condition: Any, seconds: float, pause: float = 0.2) -> None:
-    """Wait for it."""
+    """Wait until it answers."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -1,4 +1,4 @@
-"""Real file systems that are as small as a test wants, and grow when it says so."""
+"""Real file systems, as small as a test wants, that grow on command."""
 
 import subprocess
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ class SmallDisk:
         self._mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs")
 
     def resize(self, size: str) -> None:
-        """What is on it stays."""
+        """Change its size; its files stay."""
         self._mount("-o", f"remount,size={size}")
 
     def fill(self) -> Path:
-        """Take all that is left; the file to remove for getting it back."""
+        """Take all that is left; return the file whose removal gives it back."""
         path = self.path / "filler"
         with path.open("wb", buffering=0) as file:
             try:
@@ -42,7 +42,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(path: Path, size: str) -> Iterator[SmallDisk]:
-    """Mount one; it is gone afterwards, even where something still has a file on it."""
+    """Mount a small disk; it is gone afterwards, even where something still holds a file."""
     disk = SmallDisk(path, size)
     try:
         yield disk

@@ -1,4 +1,4 @@
-"""What a store holds of a run, read back with MLflow's own client."""
+"""Runs of a store, read back with MLflow's own client."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def the_run(store: Store, key: str = "demo/0000/seed_1") -> Any:
 
 
 def points(store: Store, key: str = "demo/0000/seed_1") -> dict[str, list[tuple]]:
-    """Every stored metric point of the run: {metric: [(step, seconds since CLOCK, value)]}."""
+    """Return the run's stored points: {metric: [(step, seconds since CLOCK, value)]}."""
     client, run = connect(store), the_run(store, key)
     return {
         name: [

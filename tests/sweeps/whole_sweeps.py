@@ -1,4 +1,4 @@
-"""Whole sweeps as processes of their own: started, watched, and what they leave read back."""
+"""Whole sweeps in processes of their own: start them, watch them, read what they leave."""
 
 import json
 import os
@@ -38,7 +38,7 @@ DIVERGING = "{train/lr: 1e+29}"
 
 
 def text_of(points: list[str], iterations: int = 10) -> str:
-    """A search space file of two or three parameters; the rest of each point is sampled."""
+    """Write a search space of three parameters; what a point leaves out is sampled."""
     text = TEXT.replace("ITERATIONS", str(iterations))
     return text.replace("POINTS", "[" + ", ".join(points) + "]")
 
@@ -47,7 +47,7 @@ def text_of(points: list[str], iterations: int = 10) -> str:
 
 
 def start(folder: Path, storage: Path, *options: str, **env: str) -> subprocess.Popen[str]:
-    """`hcl sweep FOLDER/tiny.yaml` of four trials, in a process group of its own."""
+    """Start `hcl sweep FOLDER/tiny.yaml` of four trials, in a process group of its own."""
     command = [sys.executable, "-m", "sweeps.cli", "sweep", str(folder / f"{NAME}.yaml")]
     command += ["--num-trials", "4", "--storage", str(storage), *options]
     return subprocess.Popen(
@@ -62,7 +62,7 @@ def start(folder: Path, storage: Path, *options: str, **env: str) -> subprocess.
 
 
 def finish(process: subprocess.Popen[str], status: int = 0, seconds: float = 300) -> str:
-    """What it printed, once it has ended with this exit status and without a stack trace."""
+    """Wait for its end, check exit status and that no stack trace is shown; return its output."""
     try:
         out, err = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -75,10 +75,10 @@ def finish(process: subprocess.Popen[str], status: int = 0, seconds: float = 300
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 200) -> None:
-    """Until it is so.
+    """Wait until the condition holds.
 
     Raises:
-        AssertionError: it is not, after this time.
+        AssertionError: it does not hold after this time.
     """
     deadline = time.monotonic() + seconds
     while not condition():
@@ -90,27 +90,27 @@ def wait_for(condition: Callable[[], Any], seconds: float = 200) -> None:
 
 
 def records_of(storage: Path, trial: int) -> list[dict[str, Any]]:
-    """The journal of a trial's only seed."""
+    """Read the journal of a trial's only seed."""
     return Journal(SweepFolder(storage, NAME).seed_folder(trial, 1)).records()
 
 
 def rows_of(storage: Path, trial: int) -> int:
-    """How many tasks it has reported."""
+    """Count the tasks that a trial has reported."""
     return sum(record["kind"] == "task" for record in records_of(storage, trial))
 
 
 def trainer_of(storage: Path, trial: int) -> int:
-    """The process that trains it."""
+    """Return the process that trains a trial."""
     return int((SweepFolder(storage, NAME).seed_folder(trial, 1) / ".lock").read_text())
 
 
 def parent_of(pid: int) -> int:
-    """Of a worker the raylet, the process that is a node of Ray."""
+    """Return a process's parent; a worker's is the raylet, which is a node of Ray."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def is_alive(pid: int) -> bool:
-    """Whether it runs, and is no zombie."""
+    """Tell whether a process runs and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -121,29 +121,29 @@ def is_alive(pid: int) -> bool:
 
 
 def study_trials(storage: Path, url: str | None = None) -> list[FrozenTrial]:
-    """All trials of the study."""
+    """Read all trials of the study."""
     url = url or SweepFolder(storage, NAME).study_url
     return optuna.load_study(study_name=NAME, storage=url).trials
 
 
 def runs(storage: Path, tracking_uri: str | None = None) -> Any:
-    """MLflow's runs of the sweep, one row each."""
+    """Read MLflow's runs of the sweep, one row each."""
     return tracking.runs_frame(store_of(SweepFolder(storage, NAME), tracking_uri), NAME)
 
 
 def results(storage: Path) -> dict[str, Any]:
-    """Folder of a trial's seed -> result.json."""
+    """Read every result.json, by the folder of its seed."""
     found = sorted((storage / "sweeps" / NAME / "trials").rglob("result.json"))
     return {str(p.parent.relative_to(storage)): json.loads(p.read_text()) for p in found}
 
 
 def matrices(storage: Path) -> dict[str, Any]:
-    """Folder of a trial's seed -> accuracy matrices."""
+    """Read the accuracy matrices on disk, by the folder of their seed."""
     return {where: result["accuracy"] for where, result in results(storage).items()}
 
 
 def mlflow_matrices(storage: Path, tracking_uri: str | None = None) -> dict[str, Any]:
-    """As `matrices`, but as MLflow has them."""
+    """Read the accuracy matrices that MLflow has, like `matrices`."""
     store = store_of(SweepFolder(storage, NAME), tracking_uri)
     frame = tracking.runs_frame(store, NAME)
     return {
@@ -154,7 +154,7 @@ def mlflow_matrices(storage: Path, tracking_uri: str | None = None) -> dict[str,
 
 
 def check_whole(storage: Path, tracking_uri: str | None = None, url: str | None = None) -> None:
-    """Four trials, each trained, told and recorded exactly once."""
+    """Check that four trials were trained, reported and recorded exactly once."""
     trials = study_trials(storage, url)
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 4
     frame = runs(storage, tracking_uri)
@@ -167,7 +167,7 @@ def check_whole(storage: Path, tracking_uri: str | None = None, url: str | None 
 def check_same(
     storage: Path, undisturbed: Path, but: tuple[int, ...] = (), url: str | None = None
 ) -> None:
-    """Matrices and values equal to the bit, but for some trials that failed."""
+    """Check that matrices and values are equal to the bit, except those of some failed trials."""
     theirs = {
         where: found
         for where, found in matrices(undisturbed).items()

@@ -1,4 +1,4 @@
-"""A wrong --address is told at once, not after minutes, and nothing is left of it."""
+"""A wrong --address is reported at once, not after minutes, and leaves nothing."""
 
 import socket
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_a_closed_port_is_one_sentence_with_the_fix() -> None:
     assert "or leave --address out" in str(caught.value)
 
 
-def test_a_port_that_is_none_is_told_too() -> None:
+def test_a_number_that_is_no_port_is_reported_too() -> None:
     with pytest.raises(ConfigError, match="no Ray cluster answers at --address 127.0.0.1:99999"):
         start("127.0.0.1:99999")
 

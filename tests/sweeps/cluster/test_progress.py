@@ -1,4 +1,4 @@
-"""What a person reads while a sweep runs."""
+"""The progress that a person reads while a sweep runs."""
 
 import pickle
 from io import StringIO

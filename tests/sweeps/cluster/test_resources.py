@@ -1,4 +1,4 @@
-"""What trials are given: checked, counted, and packed on GPUs without a GPU."""
+"""Resources of trials: checked, counted, and packed on GPUs without a GPU."""
 
 import math
 import os
@@ -123,7 +123,7 @@ def test_packed_trials_fit_by_ray_s_count_and_by_memory(
         (True, "sweep.gpus_per_trial: must be a number but got True; or auto"),
     ],
 )
-def test_a_wrong_number_of_gpus_is_told(value: object, message: str) -> None:
+def test_a_wrong_number_of_gpus_is_refused(value: object, message: str) -> None:
     document = {**space().to_dict()}
     document["sweep"] = {**document["sweep"], "gpus_per_trial": value}
     with pytest.raises(ConfigError) as caught:
@@ -208,7 +208,7 @@ def test_on_a_cluster_trials_see_their_own_devices_and_memory_is_counted(
     )
     lines: list[str] = []
     try:
-        # The probe is a task that asks for a GPU; here torch may find none behind it.
+        # The probe is a task that asks for a GPU; here torch may find none.
         resolved = resolve_gpus(space(gpus_per_trial="auto"), "auto", None, lines.append)
         assert resolved.sweep.gpus_per_trial != "auto"
         assert lines[0].startswith("gpus_per_trial auto: ")

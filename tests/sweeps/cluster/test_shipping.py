@@ -1,4 +1,4 @@
-"""`--ship-code`: the workers run the driver's code, and are sent nothing else."""
+"""`--ship-code`: the workers run the driver's code and receive nothing else."""
 
 import json
 import shlex
@@ -43,7 +43,7 @@ print(json.dumps({"code": hcl.__file__, "seconds": seconds, "steps": step.call_c
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A copy of the code, with everything around and in it that a working copy gathers."""
+    """Copy the code, with everything around and in it that a working copy gathers."""
     root = tmp_path / "project"
     for package in shipping.PACKAGES:
         shutil.copytree(shipping.ROOT / package, root / package)

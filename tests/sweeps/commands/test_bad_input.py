@@ -1,4 +1,4 @@
-"""What a user can get wrong: one clear sentence, status 2, nothing started, nothing left."""
+"""Mistakes of a user: one clear sentence, status 2, nothing started, nothing left."""
 
 import shlex
 import sys
@@ -29,7 +29,7 @@ CASES = {**bad_files.CASES, **bad_commands.CASES}
 def command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[[str], tuple[int, str]]:
-    """`command("sweep bad.yaml")` -> (exit status, all it wrote), in a folder of its own."""
+    """Run `command("sweep bad.yaml")` in its own folder; return exit status and output."""
     for name in ("HCL_STORAGE", "HCL_DATA", "HCL_STUDY_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))

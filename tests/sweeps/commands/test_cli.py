@@ -14,13 +14,16 @@ import pytest
 
 from hcl.config import TrialConfig
 from sweeps import cli, tracking
+from sweeps.commands.options import portable_command_line
 from sweeps.launch.outcome import Outcome
 from sweeps.launch.request import store_of
 from sweeps.records.folder import SweepFolder
 
 ROOT = Path(__file__).parents[3]
 SPACES = ROOT / "search_spaces"
-COMMANDS = ("sweep", "confirm", "validate", "run", "report", "ui", "sync", "demo")
+COMMANDS = (
+    "sweep", "confirm", "validate", "run", "reproduce", "compare", "report", "ui", "sync", "demo",
+)  # fmt: skip
 
 TRIAL = """
 benchmark: {name: split_digits, num_tasks: 2, val_fraction: 0.2}
@@ -39,7 +42,7 @@ pytestmark = [
 
 @pytest.fixture
 def hcl(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """`hcl("sweep", ...)` -> (exit status, stdout, stderr), in an empty folder."""
+    """Run `hcl("sweep", ...)` in an empty folder; return exit status, stdout, stderr."""
     for name in ("HCL_STORAGE", "HCL_DATA", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -71,14 +74,44 @@ def test_each_command_has_help_with_an_example(hcl, command: str) -> None:
     assert f"  hcl {command}" in out and "Example" in out
 
 
-def test_the_command_starts_without_heavy_imports() -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["sweep", "--help"],
+        ["validate", "search_spaces"],
+        ["sweep", "search_spaces/split_digits-si.yaml", "--num-trials", "0"],
+        ["run", "nothing.yaml"],
+        ["reproduce", "--list"],
+    ],
+    ids=" ".join,
+)
+def test_what_trains_nothing_starts_without_heavy_imports(arguments: list[str]) -> None:
     code = (
-        "import sys, sweeps.cli;"
-        "print([m for m in ('torch', 'ray', 'mlflow', 'optuna', 'pandas', 'matplotlib')"
-        " if m in sys.modules])"
+        "import atexit, sys\n"
+        "heavy = ('torch', 'ray', 'mlflow', 'optuna', 'pandas', 'matplotlib')\n"
+        "atexit.register(lambda: print('heavy:', [m for m in heavy if m in sys.modules]))\n"
+        f"sys.argv = {['hcl', *arguments]}\n"
+        "from sweeps.cli import main\n"
+        "main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout.strip() == "[]", done.stderr
+    assert done.stdout.splitlines()[-1] == "heavy: []", done.stderr
+
+
+def test_a_command_for_others_names_no_folder_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def shown(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["hcl", "reproduce", "table1", *arguments])
+        return portable_command_line()
+
+    monkeypatch.chdir(tmp_path)
+    assert shown("--seeds", "5") == "hcl reproduce table1 --seeds 5"
+    assert shown("--storage", "storage", "--seeds", "5") == "hcl reproduce table1 --seeds 5"
+    assert shown(f"--storage={tmp_path}/storage") == "hcl reproduce table1"
+    outside = shown("--storage", str(tmp_path.parent / "records"), "--show")
+    assert outside == "hcl reproduce table1 --storage ../records --show"
 
 
 # --- mistakes ----------------------------------------------------------------------------------
@@ -116,7 +149,7 @@ def test_a_mistake_is_one_line_and_status_2(hcl, arguments: list[object], messag
     assert len(err.strip().splitlines()) == 1 and "Traceback" not in out + err
 
 
-def test_every_mistake_of_a_file_is_told_before_ray_starts(hcl, tmp_path: Path) -> None:
+def test_every_mistake_of_a_file_is_shown_before_ray_starts(hcl, tmp_path: Path) -> None:
     text = (SPACES / "split_digits-hnet.yaml").read_text()
     wrong = text.replace("low: 1.0e-4", "low: -1").replace("num_trials: 8", "num_trials: many")
     (tmp_path / "wrong.yaml").write_text(wrong)
@@ -190,7 +223,7 @@ def test_run_trains_records_and_trains_nothing_twice(hcl, tmp_path: Path) -> Non
     assert (code, out) == (0, "single: MLflow has 2 of 2 runs\n")
 
 
-def test_run_tells_a_diverged_training_with_status_1(hcl, tmp_path: Path) -> None:
+def test_run_ends_with_status_1_after_a_diverged_training(hcl, tmp_path: Path) -> None:
     (tmp_path / "trial.json").write_text(json.dumps({"train/iterations": 5, "method/name": "si"}))
     change = ["--set", "train/lr=1e30", "--set", "benchmark/name=split_digits"]
     code, _, err = hcl("run", "trial.json", *change)

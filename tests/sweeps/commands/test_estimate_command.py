@@ -80,7 +80,7 @@ def test_hours_are_steps_times_their_time(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_does_not_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten million gigabytes: were a step tried, this would not end well."""
+    """A network of ten million gigabytes: a step of it would not end well."""
     large = config(target__hidden_sizes=[50_000_000, 50_000_000], method__chunk_size=10**6)
     (one,) = cost.measure(cost.group([("large", large, 1)]), Runtime(threads=1))
     assert one.hours is None and "no step was timed, for about" in one.why_not
@@ -89,14 +89,14 @@ def test_what_does_not_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None
     assert cost.sum_hours([one]) is None
 
 
-def test_torch_may_have_none_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_may_run_out_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     def step(trial: object, batches: object) -> float:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory\nat 0x0")
 
     monkeypatch.setattr("hcl.measure.probe._step_seconds", step)
     (one,) = cost.measure(cost.group([("large", config(), 1)]), Runtime(threads=1))
-    told = "large: no step was timed: DefaultCPUAllocator: can't allocate memory"
-    assert one.hours is None and one.why_not == told
+    message = "large: no step was timed: DefaultCPUAllocator: can't allocate memory"
+    assert one.hours is None and one.why_not == message
 
 
 def test_the_probe_ends_after_one_long_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Trials above the bound of compression: known from shapes, refused, learned from."""
+"""Trials above the bound on compression: refused by their shapes, and the sampler learns."""
 
 from io import StringIO
 from pathlib import Path
@@ -59,7 +59,7 @@ def test_a_trial_above_the_bound_is_refused_and_the_next_is_tried(tmp_path: Path
     assert search(tmp_path).refused == [0] and search(tmp_path).remaining() == 0
 
 
-def test_a_trial_that_a_kill_left_running_is_asked_about_again(tmp_path: Path) -> None:
+def test_a_trial_that_a_kill_left_running_is_checked_again(tmp_path: Path) -> None:
     searcher = search(tmp_path)
     searcher.suggest("a")
     again = search(tmp_path)

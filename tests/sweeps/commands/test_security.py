@@ -1,6 +1,6 @@
-"""What listens, listens on this machine alone; nothing read is run; no password is shown.
+"""Security: nothing listens beyond this machine, no data are run, no password is shown.
 
-Of the cluster files: tests/deploy. Of `hcl ui`: test_cli.py.
+tests/deploy has the tests of the cluster files, test_cli.py that of `hcl ui`.
 """
 
 import pickle
@@ -48,7 +48,7 @@ def test_a_pickle_in_a_checkpoint_is_never_run(tmp_path: Path) -> None:
 
 
 class Touch:
-    """Unpickled, it makes a file."""
+    """An object that makes a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,7 +58,7 @@ class Touch:
 
 
 def test_nothing_reads_code_as_data() -> None:
-    """No pickle, no unsafe YAML, no numpy objects, anywhere in the sources."""
+    """The sources use no pickle, no unsafe YAML, no numpy objects."""
     sources = {
         path: path.read_text()
         for name in ("hcl", "sweeps")
@@ -81,7 +81,7 @@ def test_nothing_reads_code_as_data() -> None:
     assert issubclass(yaml_file._Loader, yaml.SafeLoader)
 
 
-# A program of its own: Ray in the tests' process may have been started otherwise.
+# This is a program: Ray in the tests' own process may have been started in another way.
 LOCAL_RAY = """
 import os, re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The real PostgreSQL that holds the study and MLflow's runs is restarted under a sweep."""
+"""Restarts of the real PostgreSQL that holds a sweep's study and MLflow runs."""
 
 import threading
 import time
@@ -68,7 +68,7 @@ def test_every_change_of_a_study_is_made_once_however_often_it_restarts(
         assert trial.user_attrs == {"ray_trial_id": str(trial.number)}
 
 
-def test_a_database_that_stays_away_is_told_and_asked_no_longer(
+def test_a_database_that_stays_away_is_named_and_asked_no_longer(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PatientStorage, "patience", 1.0)

@@ -1,4 +1,4 @@
-"""A disk without space, for real: a small file system under one trial, or under everything."""
+"""A real disk without space: a small file system under one trial, or under everything."""
 
 import errno
 import json

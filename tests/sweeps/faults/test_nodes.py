@@ -1,4 +1,4 @@
-"""A node of a real Ray cluster is killed while its trial learns."""
+"""A killed node of a real Ray cluster, while its trial learns."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The MLflow server of a sweep is away for a minute, or for good."""
+"""A sweep whose MLflow server is away for a minute, or for good."""
 
 import os
 import signal
@@ -52,7 +52,7 @@ def test_a_server_that_is_down_for_a_minute_costs_nothing(
     server.kill()
     killed = time.monotonic()
     wait_for(lambda: rows_of(storage, 0) >= 2)  # it learns on
-    # These trials take seconds: held, so that the sweep does not end within the minute.
+    # These trials take seconds: hold them, or the sweep ends within the minute.
     trainers = [trainer_of(storage, number) for number in (0, 1)]
     for trainer in trainers:
         os.kill(trainer, signal.SIGSTOP)
@@ -103,7 +103,7 @@ def sync(storage: Path, server: Server) -> subprocess.CompletedProcess[str]:
 
 
 def check_parent(uri: str) -> None:
-    """The sweep's own run is as whole as its trials'."""
+    """Check that the sweep's own run is as complete as its trials'."""
     (run,) = tracking.frame.all_runs(Store(uri, None, NAME), "tags.kind = 'sweep'")
     assert run.info.status == "FINISHED"
     assert run.data.params["sweep/num_trials"] == "4"

@@ -1,4 +1,4 @@
-"""The study when its database is busy, and when a failed trial is tried again."""
+"""A study whose database is busy, and one whose failed trials are tried again."""
 
 import sqlite3
 import threading
@@ -52,7 +52,7 @@ def test_a_locked_database_is_waited_for(tmp_path: Path, caplog: pytest.LogCaptu
     assert caplog.text.count("does not answer") == caplog.text.count("answers again") == 1
 
 
-def test_a_database_that_is_damaged_is_told_at_once(tmp_path: Path) -> None:
+def test_a_damaged_database_is_reported_at_once(tmp_path: Path) -> None:
     file = tmp_path / "study.db"
     study = optuna.create_study(storage=open_storage(f"sqlite:///{file}"))
     file.write_bytes(b"no database")
@@ -63,7 +63,7 @@ def test_a_database_that_is_damaged_is_told_at_once(tmp_path: Path) -> None:
 
 
 def failed(searcher: OptunaSearch, name: str, reason: str, **record: Any) -> int:
-    """A trial that ends with an error, and what its journal says of it."""
+    """End a trial with an error, and write what its journal says about it."""
     suggestion = searcher.suggest(name)
     assert isinstance(suggestion, dict)
     folder = SweepFolder(Path(searcher.storage_url.removeprefix("sqlite:///")).parents[2], NAME)
@@ -77,7 +77,7 @@ def failed(searcher: OptunaSearch, name: str, reason: str, **record: Any) -> int
     return suggestion["number"]
 
 
-def test_the_next_start_tries_again_what_may_end_otherwise(tmp_path: Path) -> None:
+def test_the_next_start_tries_again_what_may_end_differently(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path, NAME)
     assert reopen_failed(folder, f"sqlite:///{tmp_path}/none.db") == []
     searcher = search(folder)

@@ -1,4 +1,4 @@
-"""Trials that end badly in whole sweeps: killed again and again, diverged, without memory."""
+"""Trials that end badly: killed again and again, diverged, without memory."""
 
 import os
 import signal
@@ -188,7 +188,7 @@ def test_a_trial_that_dies_too_often_fails_and_the_same_command_finishes_it_late
 
 
 def begun(storage: Path, trial: int) -> int:
-    """Processes that have trained it, by its journal."""
+    """Count the processes that have trained a trial, by its journal."""
     return sum(record["kind"] in ("start", "resume") for record in records_of(storage, trial))
 
 

@@ -1,4 +1,4 @@
-"""The best of a sweep on fresh seeds: which, on what, and what is said of it."""
+"""The best of a sweep on fresh seeds: the choice, the trainings, the table."""
 
 from io import StringIO
 from pathlib import Path
@@ -39,7 +39,7 @@ def space(**sweep: Any) -> SearchSpace:
 def sweep_of(
     storage: Path, trials: list[tuple[float, float, TrialState]], **sweep: Any
 ) -> SweepFolder:
-    """A sweep on disk with trials of (train/lr, value, state), none of them trained."""
+    """Make a sweep on disk with trials of (train/lr, value, state), none of them trained."""
     folder = SweepFolder(storage, "tiny")
     folder.write_space(space(**sweep).to_dict())
     study = open_study(space(**sweep), "tiny", folder.study_url)

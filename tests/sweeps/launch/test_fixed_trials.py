@@ -45,7 +45,7 @@ def config(method: str, seed: int, **more: object) -> TrialConfig:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_configurations_are_trained_once_and_failures_told_apart(tmp_path: Path) -> None:
+def test_configurations_are_trained_once_and_failures_are_told_apart(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path, "fixed")
     store = store_of(folder, None)
     prepare(store)
@@ -92,7 +92,7 @@ def tir(seed: int) -> TrialConfig:
     return config("hnet_tir", seed, scenario="class", **HYPERNET, **VAE)
 
 
-def test_who_takes_a_classifier_comes_last_and_only_what_is_taken_is_given(
+def test_takers_of_a_classifier_come_last_and_only_what_is_taken_is_written(
     tmp_path: Path,
 ) -> None:
     folder = SweepFolder(tmp_path, "fixed")
@@ -116,10 +116,10 @@ def test_a_shared_classifier_changes_no_result(tmp_path: Path) -> None:
         found = train_fixed(folder, seeds, context, settings, Console(quiet=True))
         assert found[0] is not None
         results.append(found[0])
-        assert not (folder.path / CLASSIFIERS).exists(), "it is done with"
+        assert not (folder.path / CLASSIFIERS).exists(), "nobody needs them any more"
     assert results[0].accuracy == results[1].accuracy
     assert results[0].inference == results[1].inference
-    # The loss of a classifier is recorded by who trains it.
+    # Whoever trains a classifier records its loss.
     losses = [
         {name for record in Journal(SweepFolder(tmp_path, sweep).seed_folder(*of)).records()
          for name in record.get("metrics", {}) if name.startswith("loss/")}

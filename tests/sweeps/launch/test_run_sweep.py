@@ -1,4 +1,4 @@
-"""Whole sweeps on real Ray, Optuna and MLflow: run, go on, fail, be killed, be interrupted."""
+"""Whole sweeps on real Ray, Optuna and MLflow: they run, go on, fail, are killed, are stopped."""
 
 import gc
 import os
@@ -56,12 +56,12 @@ def space(points: list[str], **sweep: Any) -> SearchSpace:
 
 @pytest.fixture(scope="module")
 def ray_here() -> Iterator[None]:
-    """One Ray for all sweeps of this process: they leave a running one alone."""
+    """Start one Ray for all sweeps of this process, which leave a running one alone."""
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
     with warnings.catch_warnings():
-        # Ray drops the handles of its processes; let that be told here, not at pytest's end.
+        # Ray drops the handles of its processes; the warning shall come here, not at pytest's end.
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
 
@@ -105,7 +105,7 @@ def test_a_sweep_runs_is_recorded_goes_on_and_survives_a_failure(
     assert settings["command"] == "hcl sweep tiny.yaml"
     assert settings["sweep/objective"] == "val/task/average_accuracy"
 
-    # Again: nothing is left to do.
+    # A second start finds nothing to do.
     outcome, _ = sweep(tmp_path, used)
     assert outcome.num_trials == 3 and len(runs(tmp_path)) == 6
 
@@ -119,7 +119,7 @@ def test_a_sweep_runs_is_recorded_goes_on_and_survives_a_failure(
     statuses = runs(tmp_path).groupby("tags.trial")["status"].apply(list).to_dict()
     assert statuses[3] == ["FAILED"] and statuses[4] == ["FINISHED"] * 2
 
-    # What was there is as it was.
+    # Earlier results are unchanged.
     again = results(tmp_path)
     assert {where: again[where] for where in found} == found
     info = SweepFolder(tmp_path, NAME).read_info()
@@ -151,7 +151,7 @@ def test_another_study_than_at_the_start_is_refused(tmp_path: Path) -> None:
         sweep(tmp_path, space([GOOD]), study_url=url)
 
 
-def test_damaged_data_are_told_before_any_trial(tmp_path: Path) -> None:
+def test_damaged_data_are_reported_before_any_trial(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "mnist.npz").write_bytes(b"not a zip file")
@@ -165,7 +165,7 @@ def test_damaged_data_are_told_before_any_trial(tmp_path: Path) -> None:
 
 
 def tear_newest_checkpoint(storage: Path, trial: int) -> None:
-    """What a disk that lies about what it has written leaves after a power cut."""
+    """Cut a checkpoint, as after a power cut on a disk that lies about what it has written."""
     folder = SweepFolder(storage, NAME).seed_folder(trial, 1) / "checkpoints"
     newest = sorted(folder.glob("[0-9]*.pt"))[-1]
     os.truncate(newest, newest.stat().st_size // 2)

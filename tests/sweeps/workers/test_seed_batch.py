@@ -1,4 +1,4 @@
-"""Seeds trained as a batch: each with its own journal, result, checkpoints and MLflow run."""
+"""Seeds trained as replicas: each has its own journal, result, checkpoints and MLflow run."""
 
 import json
 import math
@@ -83,7 +83,7 @@ def test_each_seed_has_its_own_records(tmp_path: Path, store: Store) -> None:
     assert list(frame["status"]) == 3 * ["FINISHED"]
 
 
-def test_a_trial_trains_its_seeds_group_seeds(tmp_path: Path, store: Store) -> None:
+def test_a_trial_trains_its_seeds_in_groups(tmp_path: Path, store: Store) -> None:
     used = TrialPlan(space(), SweepFolder(tmp_path, "tiny"), RunContext("groups", store))
     told: list[dict[str, Any]] = []
     run_trial(used, 7, PARAMS, told.append)
@@ -118,7 +118,7 @@ def test_a_trial_whose_seeds_diverge_is_a_reported_failure(tmp_path: Path, store
     assert told[0]["failure"].startswith("seed 1: the ")
 
 
-def test_stopped_and_gone_on_with_where_a_seed_is_done(tmp_path: Path, store: Store) -> None:
+def test_stopped_replicas_go_on_beside_a_finished_one(tmp_path: Path, store: Store) -> None:
     """Seed 2 was trained alone before; 1 and 3 are stopped in task 2."""
     context, seeds = RunContext("again", store), seeds_in(tmp_path, 1, 2, 3)
     before = train_seed(seeds[1].config, context, seeds[1].folder, 7)
@@ -129,7 +129,7 @@ def test_stopped_and_gone_on_with_where_a_seed_is_done(tmp_path: Path, store: St
 
     with pytest.raises(OSError, match="node is gone"):
         train_replicas(seeds, context, on_task=stop)
-    # All seeds had the row in their journals before the first one told of it.
+    # All seeds had the row in their journals before the first one reported it.
     assert [kinds(seed)[:3] for seed in seeds] == 3 * [["start", "task", "task"]]
     rows: list[int] = []
     ends = train_replicas(seeds, context, on_task=lambda row: rows.append(row.tasks_learned))

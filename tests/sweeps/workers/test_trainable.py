@@ -1,4 +1,4 @@
-"""A trial without Ray: seeds, what is reported, journals, results found again, outages."""
+"""A trial without Ray: its seeds, reports and journals, found results, outages."""
 
 import json
 import math
@@ -96,7 +96,7 @@ def test_a_finished_seed_is_not_trained_again(tmp_path: Path, store: Store) -> N
     assert kinds(used, 1) == ["start", "task", "task", "task", "end"]
 
 
-def test_the_journals_start_says_whose_it_is(tmp_path: Path, store: Store) -> None:
+def test_a_journal_starts_with_the_identity_of_its_seed(tmp_path: Path, store: Store) -> None:
     used = plan(tmp_path, store)
     reports(used)
     start = Journal(used.folder.seed_folder(7, 2)).records()[0]
@@ -169,7 +169,7 @@ def test_unexpected_errors_are_raised_for_ray_to_retry_and_then_go_on(
         (TrainingDiverged("the loss is nan"), "the loss is nan"),
     ],
 )
-def test_what_would_end_the_same_way_again_is_not_retried(
+def test_a_failure_that_would_come_again_is_not_retried(
     tmp_path: Path, store: Store, error: Exception, reason: str
 ) -> None:
     def fail(row: TaskReport) -> None:

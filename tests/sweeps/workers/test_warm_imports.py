@@ -1,4 +1,4 @@
-"""The garbage collector around imports: off meanwhile, as before afterwards."""
+"""The garbage collector rests during imports and is afterwards as before."""
 
 import gc
 import weakref
@@ -9,7 +9,7 @@ from sweeps.workers.warm_imports import importing
 
 
 class Knot:
-    """Refers to itself: only the collector frees it."""
+    """An object that refers to itself, so that the collector alone frees it."""
 
     def __init__(self) -> None:
         self.me = self
