@@ -1,0 +1,88 @@
+"""A watch over Ray while trials run: notices within half a minute that Ray itself is gone.
+
+Ray's own ways leave a person waiting. With its node process dead, Ray Tune's loop goes round for
+ever and no trial moves. With its head process dead, the driver hangs inside a C++ call for 60 s,
+and then ends the whole process in the middle of whatever it does. A thread of this process is
+still scheduled in both cases, so the thread also closes the sweep.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import ray
+
+EVERY = 3.0  # seconds between two looks
+REFUSED = 3  # looks in a row that find nobody listening: the process is dead
+SILENT = 25.0  # seconds without an answer: it is frozen, or unreachable
+HEAD, NODE = "Ray's head process", "Ray's node process"
+
+
+class Watchdog:
+    """Calls `on_lost`, once and in a thread of its own, when Ray can no longer run trials.
+
+    It watches the head process (GCS), and the node process (raylet) that this driver belongs to.
+    Other nodes may come and go: Ray starts their trials elsewhere.
+
+    Args:
+        on_lost: gets what was lost and how ("Ray's node process died"); it must end the process,
+            for Ray is of no more use in it.
+    """
+
+    def __init__(self, on_lost: Callable[[str], None]) -> None:
+        self._on_lost = on_lost
+        self._over = threading.Event()
+        self._answered = time.monotonic()
+        self._ports = _ports()
+
+    def __enter__(self) -> "Watchdog":
+        for target in (self._look, self._ask):
+            threading.Thread(target=target, name="hcl-watchdog", daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+
+    def _ask(self) -> None:
+        """Ask the head for its nodes again and again; a frozen one leaves this thread hanging."""
+        while not self._over.wait(EVERY):
+            ray.nodes()
+            self._answered = time.monotonic()
+
+    def _look(self) -> None:
+        refused = dict.fromkeys(self._ports, 0)
+        while not self._over.wait(EVERY):
+            for name, address in self._ports.items():
+                refused[name] = 0 if _is_open(address) else refused[name] + 1
+            dead = [name for name, times in refused.items() if times >= REFUSED]
+            if dead:
+                return self._lost(f"{dead[0]} died")
+            if time.monotonic() - self._answered > SILENT:
+                return self._lost(f"{HEAD} has not answered for {SILENT:.0f} s")
+        return None
+
+    def _lost(self, what: str) -> None:
+        if not self._over.is_set():
+            self._over.set()
+            self._on_lost(what)
+
+
+def _ports() -> dict[str, tuple[str, int]]:
+    """Where the processes to watch listen: HEAD first, which explains the other's silence."""
+    context = ray.get_runtime_context()
+    host, _, port = context.gcs_address.rpartition(":")
+    mine = next(node for node in ray.nodes() if node["NodeID"] == context.get_node_id())
+    return {
+        HEAD: (host.strip("[]"), int(port)),
+        NODE: (mine["NodeManagerAddress"], mine["NodeManagerPort"]),
+    }
+
+
+def _is_open(address: tuple[str, int]) -> bool:
+    """Whether somebody listens. A frozen process does: the kernel answers for it."""
+    try:
+        socket.create_connection(address, timeout=EVERY).close()
+    except OSError:
+        return False
+    return True
