@@ -8,6 +8,7 @@ from ray import tune
 
 from sweeps.cluster.progress import ProgressCallback
 from sweeps.cluster.resources import needs
+from sweeps.cluster.watchdog import Watchdog
 from sweeps.records.folder import SweepFolder
 from sweeps.space.settings import SweepSettings
 
@@ -17,6 +18,7 @@ def run_trials(
     settings: SweepSettings,
     folder: SweepFolder,
     progress: ProgressCallback,
+    on_lost: Callable[[str], None],
     param_space: dict[str, Any] | None = None,
     **choice: Any,
 ) -> None:
@@ -27,6 +29,7 @@ def run_trials(
         settings: resources and retries of each.
         folder: the sweep's, in which Ray keeps its own state; no later start reads it.
         progress: shows every event; closed at the end.
+        on_lost: ends this process when Ray cannot go on, see Watchdog.
         param_space: values of the trials, where no search algorithm gives them.
         choice: arguments of `tune.TuneConfig`: who chooses trials, how many, how many at a time.
     """
@@ -43,6 +46,7 @@ def run_trials(
         ),
     )
     try:
-        tuner.fit()
+        with Watchdog(on_lost):
+            tuner.fit()
     finally:
         progress.close()

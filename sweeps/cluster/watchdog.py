@@ -6,10 +6,13 @@ and then ends the whole process in the middle of whatever it does. A thread of t
 still scheduled in both cases, so the thread also closes the sweep.
 """
 
+import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import ray
 
@@ -17,6 +20,7 @@ EVERY = 3.0  # seconds between two looks
 REFUSED = 3  # looks in a row that find nobody listening: the process is dead
 SILENT = 25.0  # seconds without an answer: it is frozen, or unreachable
 HEAD, NODE = "Ray's head process", "Ray's node process"
+LOST = 3  # exit status
 
 
 class Watchdog:
@@ -66,6 +70,22 @@ class Watchdog:
         if not self._over.is_set():
             self._over.set()
             self._on_lost(what)
+
+
+def end_process(what: str, close: Callable[[], object]) -> None:
+    """End this process once Ray is lost, which in it can neither be stopped nor started again.
+
+    Args:
+        what: what was lost, and how.
+        close: closes runs and displays, in half a minute at most: then Ray's own code may end
+            the process, if its head is dead.
+    """
+    with suppress(Exception):  # whatever it is: the next start closes what is left open
+        close()
+    print(f"hcl: {what}; nothing is lost, go on with the same command", file=sys.stderr)
+    with suppress(OSError, ValueError):  # a closed stdout
+        sys.stdout.flush()
+    os._exit(LOST)  # not sys.exit: this is a thread, and Ray's clean-up would hang
 
 
 def _ports() -> dict[str, tuple[str, int]]:

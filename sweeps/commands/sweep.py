@@ -92,7 +92,8 @@ def sweep(
           --tracking-uri http://mlflow:5000
 
     \b
-    Exit status: 0 all trials ended well, 1 some failed, 2 something to correct, 130 interrupted.
+    Exit status: 0 all trials ended well, 1 some failed, 2 something to correct, 3 Ray itself
+    died (the same command goes on), 130 interrupted.
     """
     space = load(file).with_sweep(
         num_trials=num_trials,

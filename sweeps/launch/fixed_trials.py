@@ -20,9 +20,11 @@ from sweeps.cluster.connection import cluster
 from sweeps.cluster.interrupt import Interrupt
 from sweeps.cluster.progress import Counts, ProgressCallback
 from sweeps.cluster.tuner import run_trials
+from sweeps.cluster.watchdog import end_process
 from sweeps.records.folder import SweepFolder
 from sweeps.records.report_keys import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
 from sweeps.space.settings import SweepSettings
+from sweeps.tracking import close_runs
 from sweeps.workers.context import RunContext
 from sweeps.workers.ray_function import Report, ray_function
 from sweeps.workers.seed import TrialFailed
@@ -121,14 +123,21 @@ def _schedule(
     console: Console,
     address: str | None,
 ) -> None:
+    count = len(plan.groups)
+    num_tasks = max(group[0].seed.config.benchmark.num_tasks for group in plan.groups)
+    progress = ProgressCallback(Counts(count, num_tasks, mode=""), console)
+
+    def on_lost(what: str) -> None:
+        progress.close()
+        end_process(what, lambda: close_runs(plan.context.store, folder.name))
+
     with cluster(address, settings) as num_at_a_time:
-        count = len(plan.groups)
-        num_tasks = max(group[0].seed.config.benchmark.num_tasks for group in plan.groups)
         run_trials(
             ray_function(run_group, plan),
             settings,
             folder,
-            ProgressCallback(Counts(count, num_tasks, mode=""), console),
+            progress,
+            on_lost,
             param_space={"number": tune.grid_search(list(range(count)))},
             max_concurrent_trials=num_at_a_time,
         )

@@ -15,6 +15,7 @@ from sweeps.cluster.gpu_probe import resolve_gpus
 from sweeps.cluster.interrupt import Interrupt
 from sweeps.cluster.progress import Counts, ProgressCallback
 from sweeps.cluster.tuner import run_trials
+from sweeps.cluster.watchdog import end_process
 from sweeps.launch.finish import explain_error, finish
 from sweeps.launch.outcome import Outcome, trial_ends
 from sweeps.launch.preflight import check_start
@@ -68,13 +69,20 @@ def _run_trials(
     settings = request.settings
     context = make_context(request.store, settings, "search", request.data_root, parent_run_id)
     plan = TrialPlan(request.space, request.folder, context)
+    progress = ProgressCallback(_counts(search), console)
+
+    def on_lost(what: str) -> None:
+        progress.close()
+        end_process(what, lambda: finish(request, search, parent_run_id, interrupted=True))
+
     with cluster(request.address, settings) as num_at_a_time:
         interrupt.listen()
         run_trials(
             ray_function(run_suggestion, plan),
             settings,
             request.folder,
-            ProgressCallback(_counts(search), console),
+            progress,
+            on_lost,
             search_alg=search,
             scheduler=TaskBoundaryScheduler(search, _on_stop(request, parent_run_id)),
             num_samples=search.remaining(),

@@ -109,6 +109,19 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def child_of(pid: int, name: str) -> int:
+    """Number of the child of a process that runs this program."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            child, _, rest = stat.read_text().partition(" (")
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended since
+        program, _, fields = rest.rpartition(") ")
+        if program == name and int(fields.split()[1]) == pid:
+            return int(child)
+    raise AssertionError(f"{pid} has no child {name}")
+
+
 def is_alive(pid: int) -> bool:
     """Tell whether a process runs and is no zombie."""
     try:

@@ -5,9 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from whole_sweeps import child_of
 
 from sweeps.cluster.watchdog import SILENT
 
@@ -39,16 +39,6 @@ def start_watching(seconds: float = 120) -> subprocess.Popen[str]:
     return process
 
 
-def child(process: subprocess.Popen[str], name: str) -> int:
-    """Number of a process that the driver has started."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        pid, _, rest = stat.read_text().partition(" (")
-        comm, _, fields = rest.rpartition(") ")
-        if comm == name and int(fields.split()[1]) == process.pid:
-            return int(pid)
-    raise AssertionError(f"{process.pid} has no child {name}")
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
@@ -64,7 +54,7 @@ def test_a_lost_process_of_ray_is_noticed_in_half_a_minute(
 ) -> None:
     process = start_watching()
     try:
-        victim = child(process, name)
+        victim = child_of(process.pid, name)
         began = time.monotonic()
         os.kill(victim, number)
         out, _ = process.communicate(timeout=60)
