@@ -1,6 +1,6 @@
 """Scenarios: the outputs that a task uses, in training and in scoring. No other file decides it.
 
-Three scenarios after van de Ven & Tolias (2019), arXiv 1904.07734 (PAPER.md, section 2):
+Three scenarios after van de Ven & Tolias (2019), arXiv 1904.07734:
 
 - `task` (CL1): the task is given at test; one head per task; only that head's outputs count.
 - `domain` (CL2): the task is not given; all tasks share ONE head.
@@ -59,7 +59,7 @@ class OutputLayout:
     def head_cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
         """Loss over the task's own head, in every scenario.
 
-        A hypernetwork's target net sees no other head (PAPER.md, section 2, `infer_output_head`).
+        A hypernetwork's target net sees no other head (the authors' `infer_output_head`).
         """
         head = self.head(task_id)
         return F.cross_entropy(logits[:, head], targets - head.start)

@@ -14,7 +14,7 @@ from hcl.benchmarks.sources import Part
 from hcl.config import BenchmarkConfig
 
 NUM_TRAIN, NUM_TEST, NOISE = 100, 50, 0.05
-# Function and interval of each task (PAPER.md, section 7).
+# Function and interval of each task (the authors' toy_example).
 CURVES: tuple[tuple[Callable[[np.ndarray], np.ndarray], float, float], ...] = (
     (lambda x: x + 3, -4.0, -2.0),
     (lambda x: 2 * x**2 - 1, -1.0, 1.0),

@@ -41,7 +41,7 @@ class BenchmarkInfo:
         return {name: getattr(self, name) for name in names}
 
 
-# Defaults as in PAPER.md, section 3.
+# Defaults as in the authors' code (github chrhenning/hypercl, mnist/train_args_default.py).
 BENCHMARKS: dict[str, BenchmarkInfo] = {
     "split_mnist": BenchmarkInfo("split", ("mnist",), 5, 2, num_classes=10),
     "permuted_mnist": BenchmarkInfo("permuted", ("mnist",), 10, 10, padding=2),

@@ -27,7 +27,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "elu": F.e
 
 @dataclass(frozen=True)
 class Sizes:
-    """A setting of the paper (PAPER.md, section 3)."""
+    """A setting of the paper, as in the authors' mnist/train_args_default.py."""
 
     inputs: int
     hidden: tuple[int, ...]  # of the target network

@@ -193,7 +193,7 @@ class TaskHypernet(nn.Module):
         ]
 
     def draw_past_tasks(self) -> Tensor | None:
-        """Draw a random subset of past tasks, or give None for all (PAPER.md, section 3)."""
+        """Draw a random subset of past tasks, or give None for all."""
         if self.config.reg_tasks == 0 or self.config.reg_tasks >= self.task_id:
             return None
         order = torch.randperm(self.task_id, generator=self.task_subsets)

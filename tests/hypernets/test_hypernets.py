@@ -127,7 +127,7 @@ SMALL = ([100, 75, 50], 64, 12, 2000)
     ids=["split-CL1", "split-CL3", "split-CL2", "perm10-CL1", "perm10-CL2", "perm100", "small"],
 )
 def test_sizes_are_the_papers(config: TrialConfig, target: int, stored: int, chunks: int) -> None:
-    """PAPER.md, section 5: parameter counts of the authors' defaults."""
+    """The parameter counts of the authors' defaults (github chrhenning/hypercl)."""
     b = config.benchmark
     pixels = (28 + 2 * b.padding) ** 2
     layout = OutputLayout(config.scenario, b.num_tasks, b.classes_per_task)
