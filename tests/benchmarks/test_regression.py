@@ -55,7 +55,7 @@ def test_digest_changes_with_every_setting() -> None:
 
 
 def test_sizes_are_the_papers() -> None:
-    """The target has 141 weights, the hypernetwork 1,691, an embedding 2, as in the authors' code."""
+    """The target has 141 weights, the hypernetwork 1,691, an embedding 2, as the authors have."""
     result = run(TrialConfig.from_dict({**TOY, **HNET, "train/iterations": 1}))
     assert result.metrics["num_target_weights"] == 141
     assert result.metrics["num_weights"] == 1691 + 6
