@@ -58,7 +58,15 @@ AnyVersion = Annotated[
         "--any-version", help="Count runs of other versions of the numbers, or on other data."
     ),
 ]
-AnyCode = Annotated[bool, typer.Option("--any-code", hidden=True)]  # its name until version 1
+
+
+def _say_new_name(is_given: bool) -> bool:
+    if is_given:
+        say("--any-code is called --any-version now")
+    return is_given
+
+
+AnyCode = Annotated[bool, typer.Option("--any-code", hidden=True, callback=_say_new_name)]
 Cpus = Annotated[int, typer.Option(help="CPU cores of each training.", min=1)]
 Gpus = Annotated[float, typer.Option(help="GPUs, or a share.", min=0)]
 MaxConcurrent = Annotated[
@@ -108,25 +116,18 @@ def reproduce(
     if show_list or not table:
         _show_names()
         raise typer.Exit(0 if show_list else 2)
-    if any_code:
-        say("--any-code is called --any-version now")
     spec = load_table(table).at_budget(budget)
     spec = spec.only(parse_names(only)) if only else spec
-    chosen = parse_seeds_or_count(seeds, spec.head.seeds)
-    settings = SweepSettings(
-        cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial,
-        max_concurrent_trials=max_concurrent,
-    )
-    from sweeps.reproduction.run import Request, folder_name
+    chosen = tuple(parse_seeds_or_count(seeds, spec.head.seeds))
+    settings = SweepSettings(cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
+                             max_concurrent_trials=max_concurrent)  # fmt: skip
+    with importing():
+        from sweeps.reproduction.run import Request, folder_name
 
     folder = SweepFolder(storage, folder_name(spec))
     store, sources = find_store(folder, tracking_uri), tuple(parse_names(runs_from))
-    any_version = any_version or any_code
-    request = Request(
-        spec, tuple(chosen), folder, store, sources, any_version, data_root, address, settings,
-        num_replicas,
-    )  # fmt: skip
+    request = Request(spec, chosen, folder, store, sources, any_version or any_code, data_root,
+                      address, settings, num_replicas)  # fmt: skip
     if dry_run:
         _show_plan(request)
     else:

@@ -1,4 +1,4 @@
-"""What happens at the end of a sweep: deliver what is left, close its runs, summarise."""
+"""End of a sweep: deliver what is left, close its runs, summarise."""
 
 import shutil
 from contextlib import suppress

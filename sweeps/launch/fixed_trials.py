@@ -45,7 +45,12 @@ class FixedTrial:
 
 @dataclass(frozen=True)
 class FixedPlan:
-    """What all Ray trials share; travels to the workers. `groups[number]` is one Ray trial's."""
+    """Plan that all Ray trials share and that travels to the workers.
+
+    Attributes:
+        groups: trainings of each Ray trial, by its number.
+        context: the run's.
+    """
 
     groups: list[list[FixedTrial]]
     context: RunContext

@@ -1,4 +1,4 @@
-"""How a sweep and its trials ended."""
+"""Outcome of a sweep and ends of its trials, as the study knows them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sweeps.study.study import is_refused
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a sweep ended.
+    """Outcome of a sweep.
 
     Attributes:
         status: "FINISHED" or "KILLED" (interrupted).
@@ -43,7 +43,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class TrialEnds:
-    """How the trials of a study ended.
+    """Ends of a study's trials.
 
     Attributes:
         best: completed trials (number, value, values, params), best first; with several

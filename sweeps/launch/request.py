@@ -1,4 +1,4 @@
-"""What a sweep is asked to do, and the context that all trainings of a run share."""
+"""The request for a sweep, and the context that all trainings of a run share."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from sweeps.workers.context import RunContext
 
 @dataclass(frozen=True)
 class SweepRequest:
-    """What to run.
+    """A sweep to run.
 
     Attributes:
         space: what is searched and how.

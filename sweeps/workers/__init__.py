@@ -1,1 +1,1 @@
-"""What runs in a Ray worker."""
+"""Trainings as Ray workers run them, and `hcl run` too."""

@@ -9,7 +9,7 @@ from sweeps.tracking import Store
 
 @dataclass(frozen=True)
 class RunContext:
-    """Where the seeds of a sweep, a table or a single run are trained and recorded.
+    """Context of all trainings of a sweep, a table or a single run: where, and how recorded.
 
     `sweeps.launch.request.make_context` makes it, once per run.
 

@@ -84,6 +84,7 @@ class _Replicas:
         self.ends: list[Result | TrialFailed | None] = [None] * len(seeds)
 
     def train(self, on_task: OnTask, progress: OnProgress) -> list[Result | TrialFailed]:
+        """Train them; return each one's end."""
         replicas = [self._replica(i, on_task, progress) for i in range(len(self.seeds))]
         try:
             for i, result in enumerate(run_replicas(replicas, runtime_of(self.context))):

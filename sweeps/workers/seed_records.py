@@ -1,4 +1,4 @@
-"""What one seed leaves behind: its journal, its result and its MLflow run."""
+"""Records of one seed: its journal, its result and its MLflow run."""
 
 import json
 import time

@@ -36,7 +36,7 @@ from sweeps.workers.warm_imports import importing
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """What all trials of a sweep share; travels to the workers."""
+    """Plan that all trials of a sweep share and that travels to the workers."""
 
     space: SearchSpace
     folder: SweepFolder

@@ -3,8 +3,7 @@
 import bad_input as bad
 from bad_input import PASSWORD, Case, both, file, kept, single, space
 
-CASES = {
-    # --- options of sweep
+CASES = {  # options of sweep come first
     "no trials": Case("sweep space.yaml --num-trials 0", "num_trials: must be >= 1 but got 0"),
     "word for a number": Case(
         "sweep space.yaml --num-trials ten",

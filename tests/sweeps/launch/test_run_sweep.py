@@ -96,14 +96,7 @@ def test_a_sweep_runs_is_recorded_goes_on_and_survives_a_failure(
             assert seed["config"]["method/beta"] == trial.params["method/beta"]
     assert outcome.best[0]["value"] == max(t.value for t in trials if t.value is not None)
 
-    # MLflow has one run per seed, under the sweep's own.
-    frame = runs(tmp_path)
-    assert len(frame) == 6 and set(frame["status"]) == {"FINISHED"}
-    assert (frame["tasks_learned"] == frame["num_tasks"]).all()
-    assert frame.groupby("tags.config_id")["run_id"].count().tolist() == [2, 2, 2]
-    settings = tracking.sweep_settings(store_of(SweepFolder(tmp_path, NAME), None), NAME)
-    assert settings["command"] == "hcl sweep tiny.yaml"
-    assert settings["sweep/objective"] == "val/task/average_accuracy"
+    check_mlflow_of_three_trials(tmp_path)
 
     # A second start finds nothing to do.
     outcome, _ = sweep(tmp_path, used)
@@ -125,6 +118,17 @@ def test_a_sweep_runs_is_recorded_goes_on_and_survives_a_failure(
     info = SweepFolder(tmp_path, NAME).read_info()
     assert info["status"] == "FINISHED"
     assert info.get("git_commit") == git_tags().get("git_commit")
+
+
+def check_mlflow_of_three_trials(storage: Path) -> None:
+    """Check that MLflow has one run per seed, under the sweep's own."""
+    frame = runs(storage)
+    assert len(frame) == 6 and set(frame["status"]) == {"FINISHED"}
+    assert (frame["tasks_learned"] == frame["num_tasks"]).all()
+    assert frame.groupby("tags.config_id")["run_id"].count().tolist() == [2, 2, 2]
+    settings = tracking.sweep_settings(store_of(SweepFolder(storage, NAME), None), NAME)
+    assert settings["command"] == "hcl sweep tiny.yaml"
+    assert settings["sweep/objective"] == "val/task/average_accuracy"
 
 
 # --- refused before the first trial ------------------------------------------------------------
