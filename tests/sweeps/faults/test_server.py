@@ -104,7 +104,7 @@ def sync(storage: Path, server: Server) -> subprocess.CompletedProcess[str]:
 
 def check_parent(uri: str) -> None:
     """Check that the sweep's own run is as complete as its trials'."""
-    (run,) = tracking.frame.all_runs(Store(uri, None, NAME), "tags.kind = 'sweep'")
+    (run,) = tracking.read_runs.all_runs(Store(uri, None, NAME), "tags.kind = 'sweep'")
     assert run.info.status == "FINISHED"
     assert run.data.params["sweep/num_trials"] == "4"
     assert run.data.params["method/name"] == "hnet"
