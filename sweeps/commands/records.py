@@ -92,7 +92,7 @@ def ui(
       hcl ui --port 5001 --storage /shared/hcl
     """
     from sweeps.tracking import Store, local_store
-    from sweeps.tracking.store import check_store
+    from sweeps.tracking.database import check_store
 
     folder = SweepFolder(storage, "any").storage
     store = Store(tracking_uri, None, "any") if tracking_uri else local_store(folder, "any")

@@ -96,7 +96,7 @@ def _check_start(
     """Look at everything that a user can mend, before anything is made."""
     from hcl import benchmarks
     from sweeps.launch.preflight import check_writable
-    from sweeps.tracking.store import check_store
+    from sweeps.tracking.database import check_store
     from sweeps.workers.seed_records import read_result
 
     check_writable(folder)

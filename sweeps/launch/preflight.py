@@ -17,7 +17,8 @@ from sweeps.launch.request import SweepRequest
 from sweeps.records.folder import SweepFolder
 from sweeps.space.settings import SweepSettings
 from sweeps.tracking import redact
-from sweeps.tracking.store import check_answers, check_sqlite, check_store, why
+from sweeps.tracking.database import check_answers, check_sqlite, check_store
+from sweeps.tracking.outages import describe_outage
 
 
 def check_start(request: SweepRequest, study_url: str) -> tuple[int, ...]:
@@ -97,6 +98,6 @@ def check_study(url: str, must_exist: bool = False) -> None:
             check_answers(url)
     except (SQLAlchemyError, ImportError, OSError) as error:
         raise ConfigError(
-            f"the study's database {redact(url)} cannot be opened ({why(error)});"
+            f"the study's database {redact(url)} cannot be opened ({describe_outage(error)});"
             " start it, or check --study-url"
         ) from None

@@ -4,9 +4,11 @@ Everything goes through MlflowClient. The fluent `mlflow.start_run` keeps a stac
 per thread, which trials that share a process would inherit from each other.
 """
 
+import sweeps.tracking.environment  # noqa: F401 - first, because MLflow reads it at import
+from sweeps.tracking.database import prepare
 from sweeps.tracking.delivery import deliver, deliver_all
 from sweeps.tracking.read_runs import accuracy_matrices, runs_frame, sweep_settings
-from sweeps.tracking.store import Store, is_made, local_store, prepare, redact
+from sweeps.tracking.store import Store, is_made, local_store, redact
 from sweeps.tracking.sweep_run import close_runs, end_sweep, space_params, start_sweep
 
 __all__ = [

@@ -1,38 +1,40 @@
-"""What of a journal record becomes which MLflow param, tag and metric. Knows no MLflow."""
-
-from __future__ import annotations
+"""Journal records as MLflow's params, tags, metrics and status. Knows no MLflow."""
 
 import json
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from sweeps.tracking.store import redact
 
-# Beyond this many tasks the row of the matrix is no metric series: thousands of columns break
+# Beyond this many tasks a row of the matrix is not stored as metrics: thousands of columns break
 # the UI's table. The whole matrix is an artifact in any case.
 MAX_TASKS_AS_SERIES = 20
 _TASK_ACCURACY = re.compile(r"/acc/task_\d+$")
 
 
 def text(value: Any) -> str:
-    """A value as MLflow shows it: lists as "10,10", nothing as "", no credentials."""
+    """Write a value as MLflow shows it: lists as "10,10", None as "", no credentials."""
     if isinstance(value, list | tuple):
-        shown = ",".join(text(item) for item in value)
+        written = ",".join(text(item) for item in value)
     elif isinstance(value, dict):
-        shown = json.dumps(value, sort_keys=True)
+        written = json.dumps(value, sort_keys=True)
     else:
-        shown = "" if value is None else str(value)
-    return redact(shown)
+        written = "" if value is None else str(value)
+    return redact(written)
 
 
 def run_params(start: dict[str, Any]) -> dict[str, str]:
-    """The trial's flat config under its own names."""
+    """Give the trial's flat configuration, under its own names."""
     return {key: text(value) for key, value in (start.get("params") or {}).items()}
 
 
 def run_tags(start: dict[str, Any]) -> dict[str, str]:
-    """What runs are filtered and grouped by; a dict such as `versions` gives one tag per key."""
+    """Give what runs are filtered and grouped by.
+
+    A dict in the record, such as `versions`, gives one tag per key: `versions/torch`.
+    """
     params = start.get("params") or {}
     tags = {
         "method": params.get("method/name"),
@@ -47,12 +49,53 @@ def run_tags(start: dict[str, Any]) -> dict[str, str]:
         else:
             tags[key] = value
     if tags.get("git_commit"):
-        tags["mlflow.source.git.commit"] = tags["git_commit"]  # what the UI shows as version
+        tags["mlflow.source.git.commit"] = tags["git_commit"]  # the UI shows it as the version
     return {key: text(value) for key, value in tags.items() if value is not None}
 
 
-def task_metrics(record: dict[str, Any], num_tasks: int) -> dict[str, float]:
-    """A "task" record's metrics; per-task accuracies only where the sequence is short."""
+def run_title(start: dict[str, Any]) -> str:
+    """Say which run a picture is of: benchmark, method, and place in the sweep."""
+    tags = run_tags(start)
+    parts = [tags.get("benchmark", ""), tags.get("method", ""), start["run_key"]]
+    return "  ".join(part for part in parts if part)
+
+
+def run_status(records: list[dict[str, Any]]) -> tuple[str, int | None]:
+    """Give the run's MLflow status by its last record, and when it ended (None: it goes on)."""
+    last = records[-1]
+    if last["kind"] == "end":
+        return last.get("status", "FINISHED"), milliseconds(last)
+    if last["kind"] in ("failed", "stopped"):
+        return last.get("status", "FAILED"), milliseconds(last)
+    return "RUNNING", None
+
+
+def metric_points(
+    records: list[dict[str, Any]], first: int
+) -> Iterator[tuple[str, float, int, int]]:
+    """Give (key, value, time in milliseconds, step) for the records from index `first` on.
+
+    A task that is reported again after a kill adds no second points: its first report counts.
+    """
+    num_tasks = int(records[0].get("params", {}).get("benchmark/num_tasks", 0))
+    last: dict[str, float] = {}
+    learned = 0
+    # Records before `first` are read too: they say which tasks were reported already.
+    for index, record in enumerate(records):
+        metrics: dict[str, float] = {}
+        if record["kind"] == "task" and record["tasks_learned"] > learned:
+            learned = record["tasks_learned"]
+            metrics = _task_metrics(record, num_tasks)
+        elif record["kind"] == "end":
+            metrics = _final_metrics(record, last)
+        last.update(metrics)
+        if index >= first:
+            for key, value in metrics.items():
+                yield key, value, milliseconds(record), learned
+
+
+def _task_metrics(record: dict[str, Any], num_tasks: int) -> dict[str, float]:
+    """The metrics of a "task" record; accuracies of each task only in short sequences."""
     metrics = _finite(record.get("metrics"))
     if num_tasks > MAX_TASKS_AS_SERIES:
         metrics = {k: v for k, v in metrics.items() if not _TASK_ACCURACY.search(k)}
@@ -60,15 +103,20 @@ def task_metrics(record: dict[str, Any], num_tasks: int) -> dict[str, float]:
     return {"tasks_learned": float(record["tasks_learned"])} | _finite(extra) | metrics
 
 
-def final_metrics(record: dict[str, Any], last: dict[str, float]) -> dict[str, float]:
-    """An "end" record's metrics that are not already the last point of their series."""
+def _final_metrics(record: dict[str, Any], last: dict[str, float]) -> dict[str, float]:
+    """The metrics of an "end" record that are not already the last point of their series."""
     return {k: v for k, v in _finite(record.get("metrics")).items() if last.get(k) != v}
 
 
 def _finite(metrics: dict[str, Any] | None) -> dict[str, float]:
-    """Without null and NaN, which say "no value", and inf, which MLflow stores as 1.8e308."""
+    """Leave out null and NaN, which mean "no value", and inf, which MLflow stores as 1.8e308."""
     return {
         key: float(value)
         for key, value in (metrics or {}).items()
         if isinstance(value, int | float) and math.isfinite(value)
     }
+
+
+def milliseconds(record: dict[str, Any]) -> int:
+    """Give the time of a record as MLflow counts it: milliseconds since 1970."""
+    return int(1000 * record["time"])

@@ -1,66 +1,64 @@
-"""Read runs back from MLflow."""
-
-from __future__ import annotations
+"""Runs read back from MLflow: as a table, as accuracy matrices, as a sweep's settings."""
 
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sweeps.tracking.store import Store, connect, told_as_config_error
+import pandas as pd
+from mlflow.entities import Run
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from mlflow.entities import Run
+from sweeps.tracking.database import connect
+from sweeps.tracking.outages import outages_as_config_error
+from sweeps.tracking.store import Store
 
 _PAGE = 500
 
 
 def runs_frame(store: Store, sweep: str | None = None) -> pd.DataFrame:
-    """One row per seed run, of one sweep or of every sweep in the store.
+    """Read one row per seed, of one sweep or of every sweep in the store.
 
-    Columns: run_id, status, start_time, data_digest (None until a run ends); params under their
-    one name ("method/beta", numbers where all are numbers); "tags.NAME"; metrics under their name
-    with their last value. `tasks_learned` and `num_tasks` are always there: a run is complete when
-    they are equal, whatever its status.
+    Returns:
+        Columns: run_id, status, start_time, data_digest (None until a run ends); params under
+        their one name ("method/beta", numbers where all are numbers); "tags.NAME"; metrics under
+        their name with their last value. `tasks_learned` and `num_tasks` are always there: a run
+        is complete when they are equal, whatever its status.
 
     Raises:
-        ConfigError: The store is not reachable; one sentence.
+        ConfigError: the store is not reachable; one sentence.
     """
-    import pandas as pd
-
     query = "tags.kind = 'trial'" + (f" and tags.sweep = '{sweep}'" if sweep is not None else "")
-    with told_as_config_error(store):
+    with outages_as_config_error(store):
         frame = pd.DataFrame([_row(run) for run in all_runs(store, query)])
     for column in ("run_id", "status", "tasks_learned", "num_tasks"):
         if column not in frame:
             frame[column] = pd.Series(dtype=float)
     frame["tasks_learned"] = frame["tasks_learned"].fillna(0)
     for column in frame.columns:
-        # A tag or digest may look like a number and be a name: a commit, a configuration's.
+        # A tag or a digest may look like a number and be a name, of a commit for example.
         is_name = column.startswith("tags.") or column == "data_digest"
         if not is_name or column in ("tags.seed", "tags.trial"):
-            frame[column] = _numbers(frame[column])
+            frame[column] = _as_numbers(frame[column])
     order = [c for c in ("tags.sweep", "tags.trial", "tags.seed") if c in frame]
     return frame.sort_values(order, ignore_index=True) if order else frame
 
 
 def sweep_settings(store: Store, sweep: str) -> dict[str, str]:
-    """Params and tags of the sweep's own run; empty where there is none."""
-    with told_as_config_error(store):
+    """Read the params and tags of the sweep's own run; empty where there is none."""
+    with outages_as_config_error(store):
         runs = all_runs(store, f"tags.kind = 'sweep' and tags.sweep = '{sweep}'")
     return runs[0].data.params | runs[0].data.tags if runs else {}
 
 
 def accuracy_matrices(store: Store, run_id: str) -> dict[str, list[list[float]]]:
-    """A run's accuracy matrices, {"test/task": [[..], [.., ..], ...], ...}, from its artifact."""
-    with told_as_config_error(store), tempfile.TemporaryDirectory() as folder:
+    """Read a run's accuracy matrices, {"test/task": [[..], [.., ..], ...], ...}."""
+    with outages_as_config_error(store), tempfile.TemporaryDirectory() as folder:
         path = connect(store).download_artifacts(run_id, "accuracy.json", folder)
         return json.loads(Path(path).read_text())
 
 
 def all_runs(store: Store, query: str) -> list[Run]:
-    """Every run of the store that the query finds, oldest first, page after page."""
+    """Read every run that the query finds in the whole store, oldest first, page after page."""
     client = connect(store)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs: list[Run] = []
@@ -98,10 +96,8 @@ def _data_digest(run: Run) -> str | None:
     return inputs[0].dataset.digest if inputs else None
 
 
-def _numbers(column: pd.Series) -> pd.Series:
-    """The column as numbers if every value is one."""
-    import pandas as pd
-
+def _as_numbers(column: pd.Series) -> pd.Series:
+    """Convert the column if every value is a number, else leave it."""
     try:
         return pd.to_numeric(column)
     except (ValueError, TypeError):

@@ -1,18 +1,22 @@
 """A sweep's own MLflow run: the parent of its trials' runs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
+from mlflow.entities import Param, RunTag
+
 from sweeps.records.folder import SweepFolder
+from sweeps.tracking.database import connect
 from sweeps.tracking.entries import text
+from sweeps.tracking.outages import outages_as_config_error
 from sweeps.tracking.read_runs import all_runs
-from sweeps.tracking.store import Store, connect, told_as_config_error
+from sweeps.tracking.store import Store
+
+FRONT = "pareto_front.png"
 
 
 def space_params(space: dict[str, Any]) -> dict[str, Any]:
-    """Params of the sweep's run: the constants and settings of a search space file."""
+    """Give the constants and settings of a search space file, as params of the sweep's run."""
     return {**space["trial"], **{f"sweep/{key}": value for key, value in space["sweep"].items()}}
 
 
@@ -26,11 +30,9 @@ def start_sweep(store: Store, name: str, params: dict[str, Any], tags: dict[str,
         The run's id, the parent of its trials.
 
     Raises:
-        ConfigError: The store is not reachable; one sentence.
+        ConfigError: the store is not reachable; one sentence.
     """
-    from mlflow.entities import Param, RunTag
-
-    with told_as_config_error(store):
+    with outages_as_config_error(store):
         client = connect(store)
         experiment = client.get_experiment_by_name(store.experiment)
         if experiment is None:
@@ -45,13 +47,13 @@ def start_sweep(store: Store, name: str, params: dict[str, Any], tags: dict[str,
         )
         if run.info.status != "RUNNING":
             client.update_run(run.info.run_id, "RUNNING")
-        shown = {key: text(value) for key, value in params.items()}
-        fresh = {k: v for k, v in shown.items() if k not in run.data.params}
-        changed = {k: v for k, v in shown.items() if run.data.params.get(k, v) != v}
+        written = {key: text(value) for key, value in params.items()}
+        added = {k: v for k, v in written.items() if k not in run.data.params}
+        changed = {k: v for k, v in written.items() if run.data.params.get(k, v) != v}
         all_tags = changed | {key: text(value) for key, value in tags.items()}
         client.log_batch(
             run.info.run_id,
-            params=[Param(key, value) for key, value in fresh.items()],
+            params=[Param(key, value) for key, value in added.items()],
             tags=[RunTag(key, value) for key, value in all_tags.items()],
         )
     return run.info.run_id
@@ -67,9 +69,9 @@ def end_sweep(
     """Write the sweep's outcome to its run and close it as FINISHED, FAILED or KILLED.
 
     Raises:
-        ConfigError: The store is not reachable; one sentence.
+        ConfigError: the store is not reachable; one sentence.
     """
-    with told_as_config_error(store):
+    with outages_as_config_error(store):
         client = connect(store)
         known = client.get_run(parent_run_id).data.metrics
         for key, value in metrics.items():
@@ -90,9 +92,9 @@ def close_runs(store: Store, sweep: str, status: str = "KILLED") -> int:
         How many runs were closed.
 
     Raises:
-        ConfigError: The store is not reachable; one sentence.
+        ConfigError: the store is not reachable; one sentence.
     """
-    with told_as_config_error(store):
+    with outages_as_config_error(store):
         client = connect(store)
         runs = all_runs(store, f"tags.sweep = '{sweep}' and attributes.status = 'RUNNING'")
         trials = [run for run in runs if run.data.tags.get("kind") == "trial"]
@@ -101,11 +103,8 @@ def close_runs(store: Store, sweep: str, status: str = "KILLED") -> int:
     return len(trials)
 
 
-FRONT = "pareto_front.png"
-
-
 def close_sweep(folder: SweepFolder, store: Store, parent_run_id: str) -> None:
-    """Tell MLflow how a sweep that is not being run has ended, by what its folder says.
+    """Record in MLflow how a sweep ended that nobody is running, by what its folder says.
 
     Raises:
         ConfigError: the store is not reachable.

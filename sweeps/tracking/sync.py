@@ -1,28 +1,30 @@
-"""Bring a sweep's records to MLflow after an outage, or to another server."""
+"""Deliver a sweep's records after an outage, or to another server."""
 
 from hcl.config import ConfigError
 from sweeps.records.folder import SweepFolder
 from sweeps.space.yaml_file import load_yaml
-from sweeps.tracking import Store, deliver_all, prepare, space_params, start_sweep
-from sweeps.tracking.sweep_run import close_sweep
+from sweeps.tracking.database import prepare
+from sweeps.tracking.delivery import deliver_all
+from sweeps.tracking.store import Store
+from sweeps.tracking.sweep_run import close_sweep, space_params, start_sweep
 
-KEPT = ("git_commit", "git_dirty", "command")  # of sweep.json, as tags of the sweep's run
+INFO_TAGS = ("git_commit", "git_dirty", "command")  # keys of sweep.json that become tags
 
 
 def sync_sweep(folder: SweepFolder, store: Store) -> tuple[int, int]:
     """Deliver all journals of a sweep, and the sweep's own run.
 
     Returns:
-        How many seeds MLflow has whole, and how many not.
+        How many seeds MLflow has completely, and how many not.
 
     Raises:
         ConfigError: the store is not reachable.
     """
     prepare(store)
     parent_run_id = None
-    if folder.space_file.exists():  # not for single runs
+    if folder.space_file.exists():  # single runs have none
         info, space = folder.read_info(), load_yaml(folder.space_file)
-        tags = {key: info[key] for key in KEPT if key in info}
+        tags = {key: info[key] for key in INFO_TAGS if key in info}
         tags["description"] = space.get("description")
         parent_run_id = start_sweep(store, folder.name, space_params(space), tags)
     arrived = deliver_all(store, folder.journals(), parent_run_id)
@@ -32,7 +34,7 @@ def sync_sweep(folder: SweepFolder, store: Store) -> tuple[int, int]:
 
 
 def _close(store: Store, folder: SweepFolder, parent_run_id: str) -> None:
-    """`start_sweep` opens the sweep's run; a sweep that is not being run gets its end back."""
+    """Close the sweep's run again, which `start_sweep` opened, unless the sweep is running."""
     try:
         with folder.lock():
             close_sweep(folder, store, parent_run_id)

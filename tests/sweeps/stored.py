@@ -5,7 +5,7 @@ from typing import Any
 from journals import CLOCK
 
 from sweeps.tracking import Store
-from sweeps.tracking.store import connect
+from sweeps.tracking.database import connect
 
 
 def the_run(store: Store, key: str = "demo/0000/seed_1") -> Any:

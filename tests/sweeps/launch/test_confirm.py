@@ -122,7 +122,7 @@ def test_a_sweep_is_confirmed_end_to_end(tmp_path: Path) -> None:
         values = confirmed[f"{split}/task/average_accuracy"]
         assert cell.mean == pytest.approx(100 * values.mean()) and cell.n == 2
         assert cell.sem == pytest.approx(100 * values.sem())
-    parents = {tracking.store.connect(store).get_run(r).data.tags["mlflow.parentRunId"]
+    parents = {tracking.database.connect(store).get_run(r).data.tags["mlflow.parentRunId"]
                for r in confirmed["run_id"]}  # fmt: skip
     assert parents == {folder.read_info()["parent_run_id"]}
     assert len(optuna.load_study(study_name="tiny", storage=folder.study_url).trials) == 2

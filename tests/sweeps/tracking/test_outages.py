@@ -1,4 +1,4 @@
-"""What tracking does when a store is gone, half gone, old or secret."""
+"""Tracking while a store is unreachable, half gone, out of date, or secret."""
 
 import logging
 import socket
@@ -7,7 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
 from journals import write_journal
+from mlflow.store.db.utils import _get_alembic_config, create_sqlalchemy_engine
+from mlflow.store.tracking.dbmodels.initial_models import Base
 from stored import artifacts, points, the_run
 
 from hcl.config import ConfigError
@@ -22,14 +26,10 @@ from sweeps.tracking import (
     redact,
     start_sweep,
 )
-from sweeps.tracking.store import _migrate, connect
+from sweeps.tracking.database import connect, upgrade
 
-pytestmark = [
-    # MLflow's models use a loader that sqlalchemy 2.1 deprecates; told once, at import.
-    pytest.mark.filterwarnings("ignore:.*noload.*"),
-    # The first test imports MLflow and makes the database: 3 s alone, more on a busy machine.
-    pytest.mark.timeout(60),
-]
+# The first test makes the database: a second alone, more on a busy machine.
+pytestmark = pytest.mark.timeout(60)
 
 
 def test_secrets_reach_neither_store_nor_messages(
@@ -162,11 +162,6 @@ def test_an_outage_at_any_call_is_made_good_by_the_next_delivery(
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 def test_a_database_of_an_older_mlflow_is_migrated(tmp_path: Path) -> None:
-    from alembic import command
-    from alembic.script import ScriptDirectory
-    from mlflow.store.db.utils import _get_alembic_config, create_sqlalchemy_engine
-    from mlflow.store.tracking.dbmodels.initial_models import Base
-
     store = local_store(tmp_path, "demo")
     engine = create_sqlalchemy_engine(store.tracking_uri)
     Base.metadata.create_all(engine)
@@ -174,8 +169,8 @@ def test_a_database_of_an_older_mlflow_is_migrated(tmp_path: Path) -> None:
     head = ScriptDirectory.from_config(config).get_current_head()
     command.upgrade(config, f"{head}-1")
     engine.dispose()
-    # MLflow itself brings up a database that lacks a table, and refuses one that lacks a column;
-    # which of the two an old one is depends on the version, so the second way is taken by hand.
-    _migrate(store)
+    # MLflow itself updates a database that lacks a table, and refuses one that lacks a column.
+    # Which of the two an old one is depends on the version, so the second way is taken by hand.
+    upgrade(store.tracking_uri)
     prepare(store)
     assert deliver(store, write_journal(tmp_path), None)

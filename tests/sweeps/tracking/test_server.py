@@ -12,13 +12,9 @@ from servers import Server, until
 
 from sweeps.records.journal import Journal
 from sweeps.tracking import Store, deliver, prepare, runs_frame, start_sweep
-from sweeps.tracking.store import connect
+from sweeps.tracking.database import connect
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*noload.*"),
-    pytest.mark.slow,
-    pytest.mark.timeout(300),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
@@ -30,7 +26,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def content(store: Store, key: str) -> dict[str, Any]:
-    """All that the server holds of a run, but for its name, seed and ids."""
+    """Read all that the server holds of a run, except its name, seed and ids."""
     client = connect(store)
     experiment = client.get_experiment_by_name(store.experiment)
     (run,) = client.search_runs([experiment.experiment_id], f"tags.run_key = '{key}'")

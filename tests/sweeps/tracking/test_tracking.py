@@ -17,14 +17,10 @@ from sweeps.tracking import (
     start_sweep,
     sweep_settings,
 )
-from sweeps.tracking.store import connect
+from sweeps.tracking.database import connect
 
-pytestmark = [
-    # MLflow's models use a loader that sqlalchemy 2.1 deprecates; told once, at import.
-    pytest.mark.filterwarnings("ignore:.*noload.*"),
-    # The first test imports MLflow and makes the database: 3 s alone, more on a busy machine.
-    pytest.mark.timeout(60),
-]
+# The first test makes the database: a second alone, more on a busy machine.
+pytestmark = pytest.mark.timeout(60)
 
 
 def test_a_whole_journal_becomes_a_whole_run(store: Store, tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""MLflow's environment variables and log levels, set when this package is imported.
+
+What the user has set stays.
+"""
+
+import logging
+import os
+
+# MLflow's defaults block every call for four minutes on a dead server. Nothing is retried here
+# at all: a delivery is repeated anyway, and a repeated "create run" request can make two runs.
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for every run that ends
+}
+
+# MLflow announces every migration step of a new database, and logs the stack trace of every
+# error that it also raises. That is noise to a user.
+LOG_LEVELS = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
+
+for _name, _value in ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+for _name, _level in LOG_LEVELS.items():
+    logging.getLogger(_name).setLevel(_level)
