@@ -9,7 +9,7 @@ from ray.tune import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from sweeps.output.metric_names import shown
+from sweeps.output.metric_names import describe_metric
 from sweeps.records.report_keys import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
@@ -91,7 +91,9 @@ class Counts:
         parts += [f"{len(self.refused)} refused"] if self.refused else []
         parts.append(f"{self.failed} failed")
         if self.best:
-            parts.append(f"best {shown(self.objective, self.best[0])} (trial {self.best[1]})")
+            parts.append(
+                f"best {describe_metric(self.objective, self.best[0])} (trial {self.best[1]})"
+            )
         if self.running and (left := self.seconds_left(now)) is not None:
             parts.append(f"about {duration(left)} left")
         return ", ".join(parts)

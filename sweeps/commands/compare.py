@@ -47,15 +47,17 @@ def compare(
 
     names = sweeps or []
     store = find_store(SweepFolder(storage, names[0] if names else "any"), tracking_uri)
-    entries = comparing.find_entries(store, names, parse_names(methods), metric)
-    tables = [comparing.ablation_table(entries, metric), comparing.pairs_table(entries, metric)]
+    compared = comparing.runs_to_compare(store, names, parse_names(methods), metric)
+    tables = [comparing.ablation_table(compared, metric), comparing.pairs_table(compared, metric)]
     tables = [table for table in tables if table.rows]
     folder = (out or storage / "compare").expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         found = describe_study(SweepFolder(storage, name), folder)
         tables += [found] if found else []
-    pictures = {key: plots.png(figure) for key, figure in comparing.curves(entries, store).items()}
+    pictures = {
+        key: plots.png(figure) for key, figure in comparing.curves(compared, store).items()
+    }
     for key, picture in pictures.items():
         (folder / f"{key}.png").write_bytes(picture)
     write_atomically(folder / "compare.md", "\n".join(table.markdown() for table in tables))

@@ -185,20 +185,6 @@ def command_line() -> str:
     return shlex.join(["hcl", *sys.argv[1:]])
 
 
-def portable_command_line() -> str:
-    """Return this command for others: `--storage` relative, or none where it is the default."""
-    words, kept = iter(sys.argv[1:]), ["hcl"]
-    for word in words:
-        option, equals, value = word.partition("=")
-        if option != "--storage":
-            kept.append(word)
-            continue
-        path = Path(value if equals else next(words)).expanduser().absolute()
-        if path != STORAGE.absolute():
-            kept += ["--storage", os.path.relpath(path)]
-    return shlex.join(kept)
-
-
 def storage_option(folder: SweepFolder) -> str:
     """Return the `--storage` that a suggested command needs, with a space before it."""
     if "HCL_STORAGE" in os.environ or folder.storage == STORAGE.absolute():

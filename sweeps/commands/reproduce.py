@@ -1,5 +1,6 @@
 """`hcl reproduce`: a table of the paper with one command."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,7 +16,6 @@ from sweeps.commands.options import (
     find_store,
     parse_names,
     parse_seeds_or_count,
-    portable_command_line,
     say,
 )
 from sweeps.records.folder import SweepFolder, git_tags
@@ -24,7 +24,7 @@ from sweeps.space.settings import SweepSettings
 from sweeps.workers.warm_imports import importing
 
 if TYPE_CHECKING:
-    from sweeps.reproduction.run import Request
+    from sweeps.reproduction.request import TableRequest
 
 TableName = Annotated[
     str, typer.Argument(help="Name of a table (see --list), or a table file of your own.")
@@ -122,12 +122,12 @@ def reproduce(
     settings = SweepSettings(cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
                              max_concurrent_trials=max_concurrent)  # fmt: skip
     with importing():
-        from sweeps.reproduction.run import Request, folder_name
+        from sweeps.reproduction.request import TableRequest, folder_name
 
     folder = SweepFolder(storage, folder_name(spec))
     store, sources = find_store(folder, tracking_uri), tuple(parse_names(runs_from))
-    request = Request(spec, chosen, folder, store, sources, any_version or any_code, data_root,
-                      address, settings, num_replicas)  # fmt: skip
+    request = TableRequest(spec, chosen, folder, store, sources, any_version or any_code,
+                           data_root, address, settings, num_replicas)  # fmt: skip
     if dry_run:
         _show_plan(request)
     else:
@@ -139,20 +139,21 @@ def _show_names() -> None:
         say(f"{name:18} {load_table(name).head.title}")
 
 
-def _make(request: "Request", ship_code: bool, train: bool) -> None:
+def _make(request: "TableRequest", ship_code: bool, train: bool) -> None:
     with importing():
         from sweeps.cluster.connection import connected
-        from sweeps.reproduction.run import read_cells, train_missing
-        from sweeps.reproduction.tables import Provenance
+        from sweeps.reproduction.results import read_results
+        from sweeps.reproduction.tables import Origin
+        from sweeps.reproduction.trainings import train_missing
         from sweeps.reproduction.transfer import transfer_tables
-        from sweeps.reproduction.write import write_all
+        from sweeps.reproduction.write import portable_command, write_all
 
     with connected(request.address if train else None, ship_code and train):
         if train:
             train_missing(request, console())
-        found = read_cells(request)
+        found = read_results(request)
         commit = str(git_tags().get("git_commit", "?"))
-        tables = write_all(request, found, Provenance(portable_command_line(), commit))
+        tables = write_all(request, found, Origin(portable_command(sys.argv[1:], STORAGE), commit))
         transfer = request.spec.head.figure == "transfer"
         for table in [tables[0], *(transfer_tables(request, found) if transfer else [])]:
             say(table.terminal(width=160))
@@ -162,14 +163,15 @@ def _make(request: "Request", ship_code: bool, train: bool) -> None:
     raise typer.Exit(0 if is_complete else 1)
 
 
-def _show_plan(request: "Request") -> None:
+def _show_plan(request: "TableRequest") -> None:
     """Print what would be trained, and for how long."""
     from hcl import Runtime
     from sweeps.cluster import cost
-    from sweeps.reproduction.run import check_data, missing, read_cells
+    from sweeps.reproduction.results import read_results
+    from sweeps.reproduction.trainings import check_data, missing_trainings
 
-    found = read_cells(request)
-    todo = missing(request, found)
+    found = read_results(request)
+    todo = missing_trainings(request, found)
     numbers = len(request.spec.cells) * len(request.seeds)
     there = sum(len(result.runs) for result in found.cells.values())
     say(

@@ -10,7 +10,7 @@ import typer
 from hcl.config import ConfigError, TrialConfig, flatten
 from hcl.results import Progress, Result, config_of
 from sweeps.commands.options import STORAGE, DataRoot, Storage, TrackingUri, parse_seeds, say
-from sweeps.output.metric_names import shown
+from sweeps.output.metric_names import describe_metric
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal, JournalError
 from sweeps.records.trial_ends import ENDS, readable_records
@@ -178,5 +178,5 @@ def _show_progress(progress: Progress) -> None:
 def _show_result(seed: int, result: Result, folder: Path) -> None:
     say(f"seed {seed}:")
     for key, value in sorted(result.metrics.items()):
-        say(f"  {key} {shown(key, value)}")
+        say(f"  {key} {describe_metric(key, value)}")
     say(f"  in {folder / 'result.json'}")

@@ -23,7 +23,7 @@ from sweeps.commands.options import (
     say,
     storage_option,
 )
-from sweeps.output.metric_names import shown
+from sweeps.output.metric_names import describe_metric
 from sweeps.records.folder import SweepFolder
 from sweeps.space.search_space import SearchSpace, load
 from sweeps.workers.warm_imports import importing
@@ -169,7 +169,7 @@ def _show_best(space: SearchSpace, outcome: "Outcome") -> None:
         keys = [key for key in space.parameters if key in trial["params"]]
         values = ", ".join(f"{key} {_short(trial['params'][key])}" for key in keys)
         pairs = zip(names, trial["values"], strict=True)
-        reached = ", ".join(shown(name, value) for name, value in pairs)
+        reached = ", ".join(describe_metric(name, value) for name, value in pairs)
         say(f"  trial {trial['number']}: {reached} with {values}")
 
 

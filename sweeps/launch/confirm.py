@@ -18,7 +18,7 @@ from sweeps.launch.outcome import best_trials
 from sweeps.launch.preflight import check_study
 from sweeps.launch.request import SweepRequest, make_context
 from sweeps.output.metric_names import heading, is_fraction
-from sweeps.output.table import Cell, Estimate, Table
+from sweeps.output.table import Entry, Estimate, Table
 from sweeps.records.folder import SweepFolder
 from sweeps.space.search_space import SearchSpace, load
 from sweeps.study.storage import open_storage
@@ -157,10 +157,10 @@ def _columns(space: SearchSpace) -> tuple[str, ...]:
 
 def _row(
     rank: int, one: Chosen, space: SearchSpace, results: Sequence[Result]
-) -> tuple[Cell, ...]:
+) -> tuple[Entry, ...]:
     names = space.sweep.objectives
     settings = " ".join(f"{key}={_short(value)}" for key, value in one.params.items())
-    row: list[Cell] = [str(rank), str(one.number), settings]
+    row: list[Entry] = [str(rank), str(one.number), settings]
     for name, value in zip(names, one.values, strict=True):
         row.append(Estimate(_scale(name) * value, None, len(space.sweep.seeds)))
     for name in (*names, *_tested(space.example())):

@@ -1,4 +1,4 @@
-"""A self-contained HTML page of tables and figures: nothing is fetched, nothing is run."""
+"""A self-contained HTML page of tables and figures, which fetches and runs nothing."""
 
 import base64
 import html
@@ -19,12 +19,12 @@ VERDICTS = ("matches", "below", "above", "missing", "unknown")
 
 
 def html_page(title: str, tables: Sequence[Table], pictures: Mapping[str, bytes]) -> str:
-    """One file to send around.
+    """Write one file that can be sent around.
 
     Args:
         title: of the page.
-        tables: in order.
-        pictures: name -> PNG.
+        tables: in the order of the page.
+        pictures: name -> content of a PNG file, below the tables.
     """
     parts = [_table(table) for table in tables]
     for name, png in pictures.items():
@@ -40,7 +40,7 @@ def html_page(title: str, tables: Sequence[Table], pictures: Mapping[str, bytes]
 def _table(table: Table) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
     body = "".join(
-        "<tr>" + "".join(_cell("-" if cell is None else str(cell)) for cell in row) + "</tr>"
+        "<tr>" + "".join(_entry("-" if entry is None else str(entry)) for entry in row) + "</tr>"
         for row in table.rows
     )
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
@@ -50,6 +50,6 @@ def _table(table: Table) -> str:
     )
 
 
-def _cell(text: str) -> str:
+def _entry(text: str) -> str:
     kind = "number" if "±" in text else text if text in VERDICTS else ""
     return f"<td{f' class={kind}' if kind else ''}>{html.escape(text)}</td>"

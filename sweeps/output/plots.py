@@ -1,31 +1,28 @@
-"""Figures: the accuracy matrix as a heat map, average accuracy over the number of tasks.
+"""Figures: accuracy matrices, curves over tasks, scans of a setting, planes of embeddings.
 
-matplotlib is imported when a figure is made, and drawn with Agg without pyplot: no display, no
-global state, safe in a trial's thread.
+They are drawn with Agg and without pyplot: no display, no global state, safe in a trial's thread.
 """
-
-from __future__ import annotations
 
 import io
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from PIL import Image
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from PIL.Image import Image
-
-# accuracy[t][i]: on task i after learning task t, i <= t.
+# accuracy[t][i]: accuracy on task i after learning task t, i <= t; None where not measured.
 Matrix = Sequence[Sequence[float | None]]
 
 MAX_TASKS_WITH_NUMBERS = 12  # more cells than that cannot hold a number a person can read
 
 
 def square(matrix: Matrix) -> np.ndarray:
-    """The lower-triangular rows as a [T, T] array, NaN where there is no value."""
+    """Fill the lower-triangular rows up to a (T, T) array, NaN where there is no value."""
     tasks = len(matrix)
     full = np.full((tasks, tasks), np.nan)
     for row, values in enumerate(matrix):
@@ -34,11 +31,11 @@ def square(matrix: Matrix) -> np.ndarray:
 
 
 def accuracy_heat_map(matrices: Mapping[str, Matrix], title: str = "") -> Figure:
-    """One panel per matrix, all on the colour scale 0 to 100%, so that runs compare by eye.
+    """Draw one panel per matrix, all on the colour scale 0 to 100%: runs compare by eye.
 
     Args:
-        matrices: panel name ("test/task") to its lower-triangular rows, fractions in [0, 1].
-        title: line above the panels; it should say what sets this run apart.
+        matrices: name of a panel ("test/task") -> its lower-triangular rows, fractions in [0, 1].
+        title: line above the panels; it should say which run this is.
     """
     figure = _figure(width=4.6 * len(matrices) + 0.6, height=4.6)
     axes = figure.subplots(1, len(matrices), squeeze=False)[0]
@@ -54,7 +51,7 @@ def accuracy_heat_map(matrices: Mapping[str, Matrix], title: str = "") -> Figure
 
 
 def accuracy_thumbnail(name: str, matrix: Matrix) -> Figure:
-    """One matrix, square and in large type: MLflow's image grid shrinks it to 256 pixels."""
+    """Draw one matrix, square and in large type: MLflow's image grid shows it in 256 pixels."""
     figure = _figure(width=4.0, height=4.0)
     axis = figure.subplots()
     image = _draw_matrix(axis, name, square(matrix), zoom=1.35)
@@ -66,10 +63,11 @@ def accuracy_thumbnail(name: str, matrix: Matrix) -> Figure:
 def average_accuracy_curves(
     curves: Mapping[str, Sequence[Sequence[float]]], ylabel: str = "average accuracy (%)"
 ) -> Figure:
-    """Mean over seeds of the average accuracy after each task, with a band of one SEM.
+    """Draw the mean over seeds of the average accuracy after each task, with a band of one SEM.
 
     Args:
-        curves: label to one list per seed, each with T fractions; SEM needs two seeds.
+        curves: label -> one list per seed, each with T fractions; a band needs two seeds.
+        ylabel: name and unit of the values.
     """
     figure = _figure(width=6.4, height=4.2)
     axis = figure.subplots()
@@ -86,10 +84,10 @@ def average_accuracy_curves(
 
 
 def during_and_after(lines: Mapping[str, Sequence[np.ndarray]]) -> Figure:
-    """Accuracy on each task just after learning it, and after the last one, side by side.
+    """Draw the accuracy on each task just after learning it, and after the last, side by side.
 
     Args:
-        lines: label to its two arrays (seeds, T), fractions; means with a band of one SEM.
+        lines: label -> its two arrays (seeds, T), fractions; means with a band of one SEM.
     """
     figure = _figure(width=9.6, height=4.2)
     axes = figure.subplots(1, 2, sharey=True)
@@ -107,7 +105,7 @@ def during_and_after(lines: Mapping[str, Sequence[np.ndarray]]) -> Figure:
 
 
 def _banded(axis: Axes, steps: np.ndarray, values: np.ndarray, label: str) -> None:
-    """Mean over seeds (the first dimension) with a band of one SEM."""
+    """Draw the mean over seeds (the first dimension) with a band of one SEM."""
     count, mean = len(values), values.mean(0)
     (line,) = axis.plot(steps, mean, marker="o", ms=3, label=f"{label} (n={count})")
     if count > 1:
@@ -121,11 +119,11 @@ def scan(
     ylabel: str,
     is_log: bool = False,
 ) -> Figure:
-    """Mean over seeds against a setting or a size, with a band of one SEM.
+    """Draw the mean over seeds against a setting or a size, with a band of one SEM.
 
     Args:
-        lines: label to its points, each x and one value per seed. A label whose x is not a number
-            is drawn as a level.
+        lines: label -> its points, each x and one value per seed. A label whose x is NaN is
+            drawn as a level.
         xlabel: name of x.
         ylabel: name and unit of the values.
         is_log: a logarithmic x axis.
@@ -153,7 +151,7 @@ def scan(
 
 
 def put_title(figure: Figure, text: str, size: int = 10) -> None:
-    """Over the whole figure, in as many lines as it takes; `size` in points."""
+    """Write a title over the whole figure, in as many lines as it takes; `size` in points."""
     characters = int(figure.get_figwidth() * 72 / (0.55 * size))
     figure.suptitle(textwrap.fill(text, characters), fontsize=size)
 
@@ -169,13 +167,14 @@ def embedding_space(
     points: np.ndarray,
     own: Mapping[str, int],
 ) -> Figure:
-    """Accuracy of the networks that a hypernetwork generates over a plane of task embeddings.
+    """Draw the accuracy of the networks that a hypernetwork generates over a plane of embeddings.
 
     Args:
-        panels: title to accuracies in percent, (len(x), len(y)).
-        x, y: coordinates of the grid, evenly spaced.
+        panels: title -> accuracies in percent, (len(x), len(y)).
+        x: first coordinates of the grid, evenly spaced.
+        y: second coordinates, evenly spaced.
         points: (T, 2), the learned embeddings; drawn with their task's number.
-        own: title to the task whose embedding stands out in it.
+        own: title -> the task whose embedding stands out in that panel.
     """
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
@@ -198,9 +197,7 @@ def embedding_space(
 
 
 def _mark(axis: Axes, points: np.ndarray, own: int | None) -> None:
-    """Numbered points that are seen on dark and bright ground."""
-    from matplotlib.patheffects import withStroke
-
+    """Draw numbered points that can be seen on dark and on bright ground."""
     for number, point in enumerate(points):
         color = "tomato" if number == own else "white"
         axis.plot(*point, marker="o", ms=4, color=color, mec="black", mew=0.7)
@@ -212,12 +209,12 @@ def _mark(axis: Axes, points: np.ndarray, own: int | None) -> None:
 def pareto_front(
     values: Mapping[int, Sequence[float]], front: Sequence[int], names: Sequence[str]
 ) -> Figure:
-    """Every trial by its first two objectives, the Pareto front joined and numbered.
+    """Draw every trial by its first two objectives, the Pareto front joined and numbered.
 
     Args:
-        values: trial number to its objectives.
+        values: trial number -> its objectives.
         front: numbers of the trials that no other dominates.
-        names: of the objectives.
+        names: names of the objectives.
     """
     figure = _figure(width=6.4, height=4.6)
     axis = figure.subplots()
@@ -237,27 +234,21 @@ def pareto_front(
 
 
 def png(figure: Figure, dpi: int = 130) -> bytes:
-    """The figure as the bytes of a PNG file, the same bytes for the same figure."""
+    """Give the content of a PNG file, the same bytes for the same figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
-def image(figure: Figure, dpi: int) -> Image:
-    """The figure's pixels, without the way over a file."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image as images
-
+def image(figure: Figure, dpi: int) -> Image.Image:
+    """Give the figure's pixels, without writing a file."""
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return images.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -293,7 +284,7 @@ def _write_numbers(axis: Axes, percent: np.ndarray, zoom: float) -> None:
 
 
 def _ticks(tasks: int, first: int = 0) -> list[int]:
-    """At most about a dozen whole numbers from `first`."""
+    """Choose at most about a dozen whole numbers, from `first` on."""
     step = next(s for s in (1, 2, 5, 10, 20, 50, 10**6) if tasks <= 12 * s)
     ticks = list(range(0, tasks + first, step)) if step > 1 else list(range(first, tasks + first))
     return [tick for tick in ticks if tick >= first]

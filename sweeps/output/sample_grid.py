@@ -1,13 +1,11 @@
 """Pictures of what a replay model generates."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+import numpy as np
+from PIL import Image
 
 GAP = 2  # white pixels between samples
 MAX_ROWS = 25
@@ -19,19 +17,19 @@ def save_samples(samples: Any, folder: Path, tasks_learned: int) -> Path:
     Args:
         samples: uint8 (rows, columns, *input_shape): colour images, channels first, or grey ones
             as vectors, which are taken to be square.
-        folder: where to.
-        tasks_learned: part of the name.
+        folder: where the picture is written.
+        tasks_learned: part of its name.
+
+    Returns:
+        The picture's path.
     """
     path = folder / f"samples_task_{tasks_learned:02d}.png"
     grid(samples).save(path)
     return path
 
 
-def grid(samples: Any) -> Image:
-    """The samples side by side; rows beyond 25 are left out."""
-    import numpy as np
-    from PIL import Image
-
+def grid(samples: Any) -> Image.Image:
+    """Lay the samples side by side; rows beyond 25 are left out."""
     samples = np.asarray(samples)[:MAX_ROWS]
     rows, columns = samples.shape[:2]
     if samples.ndim == 5:

@@ -5,24 +5,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sweeps.output.table import Cell, Estimate, Table
+from scipy import stats
+
+from sweeps.output.table import Estimate, Table
 
 CONFIDENCE = 0.95
-MIN_SEEDS = 3  # with two, the interval is so wide that everything would match
+MIN_SEEDS = 3  # two seeds give so wide an interval that everything would match
 
 Verdict = Literal["matches", "below", "above", "unknown"]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Ours minus theirs, with a confidence interval; None where too little is known for one."""
+    """Ours minus theirs, with a confidence interval; None where the seeds are too few for one."""
 
     mean: float
     interval: tuple[float, float] | None
 
     @property
     def verdict(self) -> Verdict:
-        """Whether 0 is inside the interval, and if not, on which side of theirs we are."""
+        """Say whether 0 is inside the interval, and if not, on which side of theirs we are."""
         if self.interval is None:
             return "unknown"
         low, high = self.interval
@@ -30,12 +32,14 @@ class Difference:
 
 
 def difference(ours: Estimate, theirs: Estimate) -> Difference:
-    """Welch's interval of the difference of two means from their SEMs (unequal variances)."""
+    """Compute Welch's interval for the difference of two means (unequal variances).
+
+    Its degrees of freedom are (a + b)^2 / (a^2 / (n_a - 1) + b^2 / (n_b - 1)), where a and b are
+    the squared SEMs (Welch-Satterthwaite).
+    """
     mean = ours.mean - theirs.mean
     if ours.sem is None or theirs.sem is None or min(ours.n, theirs.n) < MIN_SEEDS:
         return Difference(mean, None)
-    from scipy import stats
-
     variances = (ours.sem**2, theirs.sem**2)
     total = sum(variances)
     if total == 0:
@@ -52,9 +56,9 @@ class PairedTest:
 
     Attributes:
         first, second: names of the methods.
-        mean: of first - second over the seeds.
-        n: seeds.
-        p: two-sided; after `holm`, corrected.
+        mean: mean of first - second over the seeds.
+        n: number of seeds.
+        p: two-sided, corrected for the number of tests by `holm`.
     """
 
     first: str
@@ -65,15 +69,13 @@ class PairedTest:
 
 
 def paired_tests(values: dict[str, dict[int, float]]) -> list[PairedTest]:
-    """Every pair of methods with at least two seeds in common, p corrected after Holm (1979).
+    """Test every pair of methods that share at least two seeds; p corrected after Holm (1979).
 
-    Pairs that are the same numbers (one training, shown twice) are left out.
+    Pairs with the same numbers (one training, shown twice) are left out.
 
     Args:
         values: method -> seed -> value.
     """
-    from scipy import stats
-
     tests = []
     methods = list(values)
     for index, first in enumerate(methods):
@@ -92,28 +94,36 @@ def paired_tests(values: dict[str, dict[int, float]]) -> list[PairedTest]:
 
 
 def paired_table(title: str, groups: dict[str, dict[str, dict[int, float]]]) -> Table:
-    """Every pair of methods of every row as a table.
+    """Test the methods of every row in pairs and show the tests as a table.
 
     Args:
         title: of the table.
         groups: row -> method -> seed -> value.
     """
-    rows: list[tuple[Cell, ...]] = []
-    for row, values in groups.items():
-        for test in paired_tests(values):
-            verdict = "differ" if test.p < 1 - CONFIDENCE else "no difference shown"
-            pair = f"{test.first} - {test.second}"
-            rows.append((row, pair, f"{test.mean:+.2f}", str(test.n), f"{test.p:.2g}", verdict))
-    return Table(
-        title,
-        ("row", "pair", "mean difference", "seeds", "p", f"at {1 - CONFIDENCE:.0%}"),
-        tuple(rows),
-        ("paired t-tests over the seeds both have; p corrected after Holm within the row",),
-    )
+    tests = [(row, test) for row, values in groups.items() for test in paired_tests(values)]
+    level = 1 - CONFIDENCE
+    columns = {
+        "row": [row for row, _ in tests],
+        "pair": [f"{test.first} - {test.second}" for _, test in tests],
+        "mean difference": [f"{test.mean:+.2f}" for _, test in tests],
+        "seeds": [str(test.n) for _, test in tests],
+        "p": [f"{test.p:.2g}" for _, test in tests],
+        f"at {level:.0%}": [
+            "differ" if test.p < level else "no difference shown" for _, test in tests
+        ],
+    }
+    note = "paired t-tests over the seeds that both have; p corrected after Holm within each row"
+    return Table.from_columns(title, columns, [note])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: max over j <= i of min(1, (m - j) p_(j)), in given order."""
+    """Correct for the number of tests by Holm's step-down method (1979).
+
+    The i-th smallest of m values becomes max over j <= i of min(1, (m - j) p_(j)), counted from 0.
+
+    Returns:
+        Corrected values, in the order given.
+    """
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     corrected = [0.0] * len(p_values)
     largest = 0.0

@@ -1,21 +1,19 @@
 """Tables of measured numbers: a number is always mean ± SEM (n).
 
-One table, four forms: Markdown, LaTeX (booktabs), CSV with a column per part of a number, and a
-rich table for the terminal.
+One table has four forms: Markdown, LaTeX (booktabs), CSV with a column for each part of a number,
+and a rich table for the terminal.
 """
-
-from __future__ import annotations
 
 import csv
 import io
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
 
 
 @dataclass(frozen=True)
@@ -27,8 +25,12 @@ class Estimate:
     n: int
 
     @staticmethod
-    def of(values: Iterable[float]) -> Estimate:
-        """SEM = sample standard deviation (n - 1) / sqrt(n)."""
+    def of(values: Iterable[float]) -> "Estimate":
+        """Estimate from one value per seed; SEM = sample standard deviation (n - 1) / sqrt(n).
+
+        Raises:
+            ValueError: there is no value.
+        """
         sample = [float(value) for value in values]
         if not sample:
             raise ValueError("an estimate needs at least one value")
@@ -41,7 +43,7 @@ class Estimate:
         return f"{number(self.mean)} ± {number(self.sem)} ({self.n})"
 
 
-Cell = str | Estimate | None  # None: nothing was measured, shown as a dash
+Entry = str | Estimate | None  # None: nothing was measured, shown as a dash
 
 
 @dataclass(frozen=True)
@@ -50,22 +52,33 @@ class Table:
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[Entry, ...], ...]
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def from_columns(
+        cls, title: str, columns: Mapping[str, Iterable[Entry]], notes: Iterable[str] = ()
+    ) -> "Table":
+        """Make a table of its columns, each a heading and one entry for every row.
+
+        Raises:
+            ValueError: the columns differ in length.
+        """
+        return cls(title, tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))
+
     def markdown(self) -> str:
-        """GitHub's pipe table, notes as a list below."""
+        """Write GitHub's pipe table, with the notes as a list below."""
         columns = [_escape_markdown(name) for name in self.columns]
         rules = ["---:" if self._is_measured(i) else "---" for i in range(len(columns))]
-        body = [[_escape_markdown(_show(cell)) for cell in row] for row in self.rows]
-        lines = ["| " + " | ".join(cells) + " |" for cells in [columns, rules, *body]]
+        body = [[_escape_markdown(_plain(entry)) for entry in row] for row in self.rows]
+        lines = ["| " + " | ".join(line) + " |" for line in [columns, rules, *body]]
         notes = [f"- {note}" for note in self.notes]
         return "\n".join([f"## {self.title}", "", *lines, *([""] if notes else []), *notes, ""])
 
     def latex(self) -> str:
-        r"""A `table` for \usepackage{booktabs}, notes as comments and in the caption."""
+        r"""Write a `table` for \usepackage{booktabs}, with the notes in its caption."""
         aligned = "".join("r" if self._is_measured(i) else "l" for i in range(len(self.columns)))
-        body = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in self.rows]
+        body = [" & ".join(_latex_entry(entry) for entry in row) + r" \\" for row in self.rows]
         caption = _escape_latex(". ".join([self.title, *self.notes]))
         return "\n".join(
             [
@@ -85,7 +98,7 @@ class Table:
         )
 
     def csv(self) -> str:
-        """Full precision; a measured column becomes NAME mean, NAME SEM, NAME n."""
+        """Write full precision; a measured column becomes NAME mean, NAME SEM and NAME n."""
         measured = [self._is_measured(i) for i in range(len(self.columns))]
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
@@ -96,33 +109,28 @@ class Table:
             )
         writer.writerow(header)
         for row in self.rows:
-            cells: list[object] = []
-            for cell, is_measured in zip(row, measured, strict=True):
-                cells += _csv_cells(cell) if is_measured else [cell]
-            writer.writerow(cells)
+            line: list[object] = []
+            for entry, is_measured in zip(row, measured, strict=True):
+                line += _csv_parts(entry) if is_measured else [entry]
+            writer.writerow(line)
         return buffer.getvalue()
 
     def rich(self) -> RichTable:
-        """For the terminal; notes as its caption."""
-        from rich.table import Table as RichTable
-        from rich.text import Text
-
+        """Make rich's table for the terminal, with the notes as its caption."""
         table = RichTable(title=self.title, caption="\n".join(self.notes), title_justify="left")
         table.caption_justify = "left"
         for index, name in enumerate(self.columns):
-            # Texts, not strings: a name with [brackets] is no markup.
-            if self._is_measured(index):  # its name breaks into lines, "97.00 ± 0.02 (5)" does not
+            # Text, not str: rich reads [brackets] in a string as markup.
+            if self._is_measured(index):  # the heading breaks into lines, its numbers do not
                 table.add_column(Text(name), justify="right", max_width=17)
             else:
                 table.add_column(Text(name), overflow="fold")
         for row in self.rows:
-            table.add_row(*(Text(_show(cell)) for cell in row))
+            table.add_row(*(Text(_plain(entry)) for entry in row))
         return table
 
     def terminal(self, width: int = 120) -> str:
-        """The rich table as text without colours."""
-        from rich.console import Console
-
+        """Write the rich table as text without colours."""
         console = Console(file=io.StringIO(), width=width, color_system=None)
         console.print(self.rich())
         assert isinstance(console.file, io.StringIO)
@@ -133,41 +141,39 @@ class Table:
 
 
 def numbers_csv(tables: Iterable[Table]) -> str:
-    """Every number of several tables on a line of its own, with its unit, in full precision."""
+    """Write each number of several tables on its own line, in full precision, with its unit."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(("table", "row", "column", "unit", "mean", "SEM", "n"))
     for table in tables:
         for row in table.rows:
-            texts = [cell for cell in row if isinstance(cell, str)]
-            for name, cell in zip(table.columns, row, strict=True):
-                if isinstance(cell, Estimate):
+            texts = [entry for entry in row if isinstance(entry, str)]
+            for name, entry in zip(table.columns, row, strict=True):
+                if isinstance(entry, Estimate):
                     unit = "%" if "(%)" in f"{table.title} {name}" else ""
                     plain = [text.replace(" (%)", "") for text in (table.title, name)]
                     place = (plain[0], " | ".join(texts), plain[1], unit)
-                    writer.writerow([*place, *_csv_cells(cell)])
+                    writer.writerow([*place, *_csv_parts(entry)])
     return buffer.getvalue()
 
 
 def number(value: float) -> str:
-    """Two decimals; four significant digits where two decimals would show nothing."""
+    """Write two decimals, or two significant digits where two decimals would show nothing."""
     return f"{value:.2f}" if value == 0 or abs(value) >= 0.005 else f"{value:.2g}"
 
 
-def _show(cell: Cell) -> str:
-    return "-" if cell is None else str(cell)
+def _plain(entry: Entry) -> str:
+    return "-" if entry is None else str(entry)
 
 
-def _latex_cell(cell: Cell) -> str:
-    if cell is None:
-        return "--"
-    return _escape_latex(str(cell)).replace("±", r"$\pm$")
+def _latex_entry(entry: Entry) -> str:
+    return "--" if entry is None else _escape_latex(str(entry))
 
 
-def _csv_cells(cell: Cell) -> list[object]:
-    if isinstance(cell, Estimate):
-        return [cell.mean, "" if cell.sem is None else cell.sem, cell.n]
-    return [cell, "", ""]
+def _csv_parts(entry: Entry) -> list[object]:
+    if isinstance(entry, Estimate):
+        return [entry.mean, "" if entry.sem is None else entry.sem, entry.n]
+    return [entry, "", ""]
 
 
 def _escape_markdown(text: str) -> str:

@@ -1,1 +1,1 @@
-"""Finished runs -> tables."""
+"""Tables of finished runs."""

@@ -1,29 +1,25 @@
 """A user's own runs beside each other: ablation table, tests over seeds, curves over tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
+
+import pandas as pd
+from matplotlib.figure import Figure
 
 from hcl.config import ConfigError
 from hcl.metrics import running_average_accuracy
 from sweeps.output import plots
 from sweeps.output.metric_names import SCENARIOS, UNITS, heading, is_fraction, label
 from sweeps.output.statistics import paired_table
-from sweeps.output.table import Table
+from sweeps.output.table import Entry, Table
 from sweeps.reports.runs import choose_runs, complete_runs, estimate
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    from sweeps.tracking import Store
+from sweeps.tracking import Store, accuracy_matrices, runs_frame
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is compared like with like."""
+    """A benchmark and a scenario; methods are only compared within one."""
 
     benchmark: str
     num_tasks: int
@@ -32,38 +28,35 @@ class Row:
     def __str__(self) -> str:
         return f"{self.benchmark}, {self.num_tasks} tasks, {self.scenario}"
 
-    def place(self) -> tuple[str, int, int]:
-        """Order in a table: scenarios from CL1 to CL3."""
+    def position(self) -> tuple[str, int, int]:
+        """Give what tables sort rows by: scenarios go from CL1 to CL3."""
         return self.benchmark, self.num_tasks, SCENARIOS.index(self.scenario)
 
-    def metric(self, split: str, last: str) -> str:
-        """Name of a metric in this scenario."""
-        return f"{split}/{self.scenario}/{last}"
+    def metric_name(self, split: str, metric: str) -> str:
+        """Give the full name of a metric in this scenario, as in test/task/average_accuracy."""
+        return f"{split}/{self.scenario}/{metric}"
 
 
-# Row -> label of an entry (a method, of a sweep) -> the runs of its configuration.
-Entries = dict[Row, dict[str, "pd.DataFrame"]]
+# Row -> label of a method (of a sweep, where several have it) -> the runs of one configuration.
+Compared = dict[Row, dict[str, pd.DataFrame]]
 
 
-def find_entries(
-    store: Store, sweeps: Sequence[str], methods: Sequence[str], last: str = "average_accuracy"
-) -> Entries:
-    """For each benchmark and scenario every method of every sweep, at one configuration each.
+def runs_to_compare(
+    store: Store, sweeps: Sequence[str], methods: Sequence[str], metric: str = "average_accuracy"
+) -> Compared:
+    """Choose one configuration of every method of every sweep, for each benchmark and scenario.
 
-    Of several configurations it is the best on validation data of those with the most seeds;
-    test data chooses nothing.
+    It is the best on validation data of those with the most seeds; test data choose nothing.
 
     Args:
         store: where the runs are.
         sweeps: names; none = all in the store.
         methods: registry keys to keep; none = all.
-        last: last part of the metric's name.
+        metric: last part of the metric's name.
 
     Raises:
         ConfigError: a sweep or a method has no finished run, or the store is not reachable.
     """
-    from sweeps.tracking import runs_frame
-
     frame = runs_frame(store)
     known = sorted(set(frame["tags.sweep"])) if "tags.sweep" in frame else []
     for name in sweeps:
@@ -76,18 +69,18 @@ def find_entries(
     for method in methods:
         if method not in set(runs["method/name"]):
             there = ", ".join(sorted(set(runs["method/name"]))) or "none"
-            raise ConfigError(f"--methods {method}: no finished run of it; there: {there}")
+            raise ConfigError(f"--methods {method}: it has no finished run; there: {there}")
     runs = runs[runs["method/name"].isin(methods)] if methods else runs
-    entries: Entries = {}
+    compared: Compared = {}
     for scenario in SCENARIOS:
-        _add_scenario(entries, runs, scenario, last)
-    if not entries:
+        _add_scenario(compared, runs, scenario, metric)
+    if not compared:
         raise ConfigError(f"no run has learned all its tasks yet in {store.shown_uri}")
-    return {row: entries[row] for row in sorted(entries, key=Row.place)}
+    return {row: compared[row] for row in sorted(compared, key=Row.position)}
 
 
-def _add_scenario(entries: Entries, runs: pd.DataFrame, scenario: str, last: str) -> None:
-    name = f"test/{scenario}/{last}"
+def _add_scenario(compared: Compared, runs: pd.DataFrame, scenario: str, metric: str) -> None:
+    name = f"test/{scenario}/{metric}"
     if name not in runs:
         return
     scored = runs.dropna(subset=[name])
@@ -98,52 +91,52 @@ def _add_scenario(entries: Entries, runs: pd.DataFrame, scenario: str, last: str
         column = label(method, scenario)
         if len(sweeps[method]) > 1:
             column = f"{column} ({sweep})"
-        chosen, _ = choose_runs(group, f"val/{scenario}/{last}")
-        entries.setdefault(Row(benchmark, int(num_tasks), scenario), {})[column] = chosen
+        chosen, _ = choose_runs(group, f"val/{scenario}/{metric}")
+        compared.setdefault(Row(benchmark, int(num_tasks), scenario), {})[column] = chosen
 
 
-def ablation_table(entries: Entries, last: str = "average_accuracy") -> Table:
-    """A row for each benchmark and scenario, a column for each method."""
-    labels = list(dict.fromkeys(label for found in entries.values() for label in found))
-    rows = []
-    for row, found in entries.items():
-        name = row.metric("test", last)
-        cells = [estimate(found[label], name) if label in found else None
-                 for label in labels]  # fmt: skip
-        rows.append((str(row), *cells))
-    notes = (
+def ablation_table(compared: Compared, metric: str = "average_accuracy") -> Table:
+    """Show a row for each benchmark and scenario, a column for each method."""
+    columns: dict[str, list[Entry]] = {"": [str(row) for row in compared]}
+    for column in dict.fromkeys(name for methods in compared.values() for name in methods):
+        columns[column] = [
+            estimate(methods[column], row.metric_name("test", metric))
+            if column in methods
+            else None
+            for row, methods in compared.items()
+        ]
+    notes = [
         UNITS,
-        "of several configurations the best on validation data, of those with the most seeds",
-    )
-    return Table(heading(f"test {last}"), ("", *labels), tuple(rows), notes)
+        "of several configurations, those with the most seeds and of them the one that is best on"
+        " validation data is shown",
+    ]
+    return Table.from_columns(heading(f"test {metric}"), columns, notes)
 
 
-def pairs_table(entries: Entries, last: str = "average_accuracy") -> Table:
-    """Every pair of methods of a row, over the seeds that both have."""
+def pairs_table(compared: Compared, metric: str = "average_accuracy") -> Table:
+    """Test every pair of methods of a row over the seeds that both have."""
     groups: dict[str, dict[str, dict[int, float]]] = {}
-    for row, found in entries.items():
-        name = row.metric("test", last)
+    for row, methods in compared.items():
+        name = row.metric_name("test", metric)
         scale = 100 if is_fraction(name) else 1
         groups[str(row)] = {
             label: {int(s): scale * float(v) for s, v in zip(g["seed"], g[name], strict=True)}
-            for label, g in found.items()
+            for label, g in methods.items()
         }
     return paired_table("Methods against each other", groups)
 
 
-def curves(entries: Entries, store: Store) -> dict[str, Figure]:
-    """Average accuracy after each task, a figure for each row."""
-    from sweeps.tracking import accuracy_matrices
-
+def curves(compared: Compared, store: Store) -> dict[str, Figure]:
+    """Draw the average accuracy after each task, a figure for each row."""
     drawn = {}
-    for row, found in entries.items():
+    for row, methods in compared.items():
         name = f"test/{row.scenario}"
         lines = {
             label: [
                 running_average_accuracy(accuracy_matrices(store, run)[name])
                 for run in group["run_id"]
             ]
-            for label, group in found.items()
+            for label, group in methods.items()
         }
         figure = plots.average_accuracy_curves(lines)
         figure.suptitle(str(row), fontsize=10)

@@ -1,90 +1,133 @@
-"""Which runs of a sweep count, and what they measured."""
+"""Which runs of a sweep count, how they form configurations, and what they measured."""
 
-from __future__ import annotations
+from collections.abc import Sequence
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
-from sweeps.output.metric_names import SCENARIOS, _value, is_fraction
-from sweeps.output.table import Estimate
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from sweeps.output.metric_names import SCENARIOS, heading, is_fraction
+from sweeps.output.table import Entry, Estimate
 
 _PARAM_GROUPS = ("benchmark/", "target/", "method/", "train/")
 
 
 def complete_runs(frame: pd.DataFrame) -> pd.DataFrame:
-    """Runs that learned all their tasks, whatever their status.
+    """Keep the runs that learned all their tasks, whatever their status.
 
-    A column `config` is added: the tag config_id, or what it stands for, all params but the seed.
+    A column `config` is added: the tag config_id or, in runs without it, all params but the seed.
     """
-    import pandas as pd
-
     runs = frame[_is_complete(frame)].copy()
     params = sorted(_params(runs))
-    spelled = [" ".join(map(str, row)) for row in runs[params].itertuples(index=False)]
-    runs["config"] = pd.Series(spelled, index=runs.index, dtype=object)
+    written = [" ".join(map(str, row)) for row in runs[params].itertuples(index=False)]
+    runs["config"] = pd.Series(written, index=runs.index, dtype=object)
     if "tags.config_id" in runs:
         runs["config"] = runs["tags.config_id"].fillna(runs["config"])
     return runs
 
 
-def choose_runs(group: pd.DataFrame, selector: str) -> tuple[pd.DataFrame, str]:
-    """The runs of one configuration; it is "alone", or chosen by "validation" or its "place"."""
-    group = one_run_per_seed(group)
-    counts = group.groupby("config", sort=False).size()
-    group = group[group["config"].isin(counts[counts == counts.max()].index)]
-    configs = list(dict.fromkeys(group["config"]))
+def one_run_per_seed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Keep the last run of each seed, and only runs of phase "confirm" where there are any."""
+    if "tags.phase" in runs and (runs["tags.phase"] == "confirm").any():
+        runs = runs[runs["tags.phase"] == "confirm"]
+    return runs.drop_duplicates(["config", "seed"], keep="last")
+
+
+def configurations(runs: pd.DataFrame, objectives: Sequence[str]) -> list[pd.DataFrame]:
+    """Group the runs that have every objective by configuration, one run per seed."""
+    if not set(objectives) <= set(runs):
+        return []
+    scored = one_run_per_seed(runs.dropna(subset=list(objectives)))
+    return [group for _, group in scored.groupby("config", sort=False)]
+
+
+def configuration_columns(
+    runs: pd.DataFrame, groups: Sequence[pd.DataFrame], objectives: Sequence[str]
+) -> dict[str, list[Entry]]:
+    """Make the columns that every table of configurations has; add a column here.
+
+    Args:
+        runs: all complete runs, which decide what is worth a column.
+        groups: the runs of each configuration, in the order of the table's rows.
+        objectives: metrics that ranked the configurations.
+
+    Returns:
+        Heading -> one entry per configuration.
+    """
+    varied = _varied_params(runs)
+    columns: dict[str, list[Entry]] = {
+        "trial": [_trials(group) for group in groups],
+        "configuration": [_describe_params(group[varied].iloc[0]) for group in groups],
+    }
+    for name in (*objectives, *_tested_metrics(runs)):
+        columns[heading(name)] = [estimate(group, name) for group in groups]
+    return columns
+
+
+def choose_runs(runs: pd.DataFrame, selector: str) -> tuple[pd.DataFrame, str]:
+    """Choose one configuration: the best by `selector` among those with the most seeds.
+
+    Args:
+        runs: complete runs of any number of configurations.
+        selector: a metric on validation data.
+
+    Returns:
+        The chosen runs, and why these: "alone" where nothing had to be chosen, "validation", or
+        "place" (the first configuration) where no run has the metric.
+    """
+    runs = one_run_per_seed(runs)
+    counts = runs.groupby("config", sort=False).size()
+    runs = runs[runs["config"].isin(counts[counts == counts.max()].index)]
+    configs = list(dict.fromkeys(runs["config"]))
     if len(configs) == 1:
-        return group, "alone"
-    if selector not in group or group[selector].isna().all():
-        return group[group["config"] == configs[0]], "place"
-    best = group.groupby("config")[selector].mean().idxmax()
-    return group[group["config"] == best], "validation"
-
-
-def one_run_per_seed(group: pd.DataFrame) -> pd.DataFrame:
-    """Runs of phase "confirm" alone where there are any; of a seed trained twice the last run."""
-    if "tags.phase" in group and (group["tags.phase"] == "confirm").any():
-        group = group[group["tags.phase"] == "confirm"]
-    return group.drop_duplicates(["config", "seed"], keep="last")
+        return runs, "alone"
+    if selector not in runs or runs[selector].isna().all():
+        return runs[runs["config"] == configs[0]], "place"
+    best = runs.groupby("config")[selector].mean().idxmax()
+    return runs[runs["config"] == best], "validation"
 
 
 def estimate(group: pd.DataFrame, name: str) -> Estimate | None:
-    """A metric over the runs of a group, accuracies in percent."""
+    """Estimate a metric over the runs of a group, accuracies in percent."""
     scale = 100 if is_fraction(name) else 1
     values = group[name].dropna()
     return Estimate.of(scale * values) if len(values) else None
 
 
 def left_out(frame: pd.DataFrame) -> list[str]:
-    """What the runs that did not learn all tasks were."""
+    """Note how many runs do not count because they did not learn all tasks, and why."""
     incomplete, notes = frame[~_is_complete(frame)], []
     if "tags.stopped_early" in incomplete:
         is_stopped = incomplete["tags.stopped_early"].notna()
         if is_stopped.any():
-            notes.append(f"left out: {is_stopped.sum()} stopped early, by the sweep's own rule")
+            notes.append(f"left out because the sweep stopped them early: {is_stopped.sum()} runs")
         incomplete = incomplete[~is_stopped]
     if incomplete.empty:
         return notes
     counts = incomplete["status"].value_counts()
     states = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-    return [*notes, f"left out: {len(incomplete)} that did not learn all tasks ({states})"]
+    return [*notes, f"left out because they did not learn all tasks: {states}"]
 
 
-def trials_of(group: pd.DataFrame) -> str:
-    """Numbers of the trials of some runs."""
+def _trials(group: pd.DataFrame) -> str:
+    """Numbers of the trials that some runs belong to."""
     trials = sorted(set(group["tags.trial"])) if "tags.trial" in group else []
-    return ", ".join(map(_value, trials))
+    return ", ".join(map(_plain, trials))
 
 
-def varied_params(runs: pd.DataFrame) -> list[str]:
-    """What sets the configurations apart."""
+def _describe_params(params: pd.Series) -> str:
+    """Write `method/beta=0.01` and so on, without the params that only other methods have."""
+    return " ".join(f"{name}={_plain(value)}" for name, value in params.dropna().items())
+
+
+def _plain(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _varied_params(runs: pd.DataFrame) -> list[str]:
+    """Params that differ between configurations."""
     return [name for name in _params(runs) if runs[name].nunique() > 1]
 
 
-def tested_metrics(runs: pd.DataFrame) -> list[str]:
+def _tested_metrics(runs: pd.DataFrame) -> list[str]:
     """Average accuracies on test data that were measured."""
     names = [f"test/{scenario}/average_accuracy" for scenario in SCENARIOS]
     return [name for name in names if name in runs and runs[name].notna().any()]
@@ -95,7 +138,7 @@ def _is_complete(frame: pd.DataFrame) -> pd.Series:
 
 
 def _params(runs: pd.DataFrame) -> list[str]:
-    """The columns that set configurations apart: every param but the seed."""
+    """Columns that can set configurations apart: every param but the seed."""
     names = [str(name) for name in runs.columns]
     alone = ("scenario", "eval_scenarios")
     return [name for name in names if name.startswith(_PARAM_GROUPS) or name in alone]

@@ -1,6 +1,4 @@
-"""Accuracy over a plane of task embeddings: a finished training's hypernetwork, drawn."""
-
-from __future__ import annotations
+"""Accuracy over a plane of task embeddings, of the networks that a hypernetwork generates."""
 
 import csv
 import hashlib
@@ -8,27 +6,36 @@ import io
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
+from rich.progress import Progress
 
+from hcl import seeding
 from hcl.config import TrialConfig
+from hcl.measure.embedding_space import accuracy_over_embeddings, square_grid
+from hcl.methods.hnet import Hnet
 from hcl.results import NUMERICS_VERSION
+from hcl.training.process import Runtime, process_settings
+from hcl.training.trial_state import start_trial
 from sweeps.cluster.resources import gpus
 from sweeps.output import plots
 from sweeps.records.folder import SweepFolder, write_atomically
-from sweeps.reproduction.results import CellResult, Collected
+from sweeps.reproduction.request import TableRequest
+from sweeps.reproduction.results import CellResult, TableResults
 from sweeps.reproduction.tables import title
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from sweeps.reproduction.run import Request
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Measured accuracies. x, y: (P,); accuracy: (tasks, P, P), fractions; learned: (T, 2)."""
+    """Accuracies measured over a grid of embeddings.
+
+    Attributes:
+        x, y: coordinates of the grid, (P,) each.
+        accuracy: (tasks, P, P), fractions.
+        learned: (T, 2), the embeddings that the training found.
+        task_ids: tasks of the first dimension of `accuracy`.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -37,23 +44,23 @@ class Grid:
     task_ids: np.ndarray
 
 
-def embedding_spaces(request: Request, found: Collected) -> tuple[dict[str, Figure], list[str]]:
-    """A figure for each cell, of its first finished seed; the values as CSV beside it.
+def embedding_spaces(
+    request: TableRequest, results: TableResults
+) -> tuple[dict[str, Figure], list[str]]:
+    """Draw a figure for each cell, from its first finished seed, and write its values as CSV.
 
     Returns:
         The figures by name, and a note for each trained cell that has no checkpoint here.
     """
     drawn, notes = {}, []
-    for result in found.cells.values():
-        trained = _trained(request, result)
+    for result in results.cells.values():
+        trained = _trained_seed(request, result)
         if trained is None:
             if result.runs:
-                notes.append(
-                    f"{result.cell.row}: no picture, for no final checkpoint of it is here"
-                )
+                notes.append(f"{result.cell.row}: no picture, because no final checkpoint is here")
             continue
         config, checkpoint = trained
-        grid = _cached(request, config, checkpoint)
+        grid = _cached_grid(request, config, checkpoint)
         name = f"{request.folder.name}-{result.cell.row}-{result.cell.column}"
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
         request.output.mkdir(parents=True, exist_ok=True)
@@ -62,7 +69,7 @@ def embedding_spaces(request: Request, found: Collected) -> tuple[dict[str, Figu
     return drawn, notes
 
 
-def _trained(request: Request, result: CellResult) -> tuple[TrialConfig, Path] | None:
+def _trained_seed(request: TableRequest, result: CellResult) -> tuple[TrialConfig, Path] | None:
     """Configuration and newest checkpoint of the first seed whose final state is here."""
     for seed, run in result.runs.items():
         sweep = SweepFolder(request.folder.storage, run.sweep)
@@ -72,13 +79,13 @@ def _trained(request: Request, result: CellResult) -> tuple[TrialConfig, Path] |
     return None
 
 
-def _cached(request: Request, config: TrialConfig, checkpoint: Path) -> Grid:
-    """Measure once for each final state, grid and version of the numbers."""
+def _cached_grid(request: TableRequest, config: TrialConfig, checkpoint: Path) -> Grid:
+    """Measure a grid once for each final state, grid settings and version of the numbers."""
     head = request.spec.head
-    asked = f"{head.grid_points} {head.grid_samples} {head.grid_tasks}"
-    name = hashlib.sha256(checkpoint.read_bytes())
-    name.update(f"{asked} v{NUMERICS_VERSION}".encode())
-    path = request.output / "grids" / f"{name.hexdigest()[:16]}.npz"
+    digest = hashlib.sha256(checkpoint.read_bytes())
+    wanted = f"{head.grid_points} {head.grid_samples} {head.grid_tasks} v{NUMERICS_VERSION}"
+    digest.update(wanted.encode())
+    path = request.output / "grids" / f"{digest.hexdigest()[:16]}.npz"
     if not path.exists():
         grid = _measure(request, config, checkpoint.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,15 +97,7 @@ def _cached(request: Request, config: TrialConfig, checkpoint: Path) -> Grid:
         return Grid(**values)
 
 
-def _measure(request: Request, config: TrialConfig, checkpoints: Path) -> Grid:
-    from rich.progress import Progress
-
-    from hcl import seeding
-    from hcl.measure.embedding_space import accuracy_over_embeddings, square_grid
-    from hcl.methods.hnet import Hnet
-    from hcl.training.process import Runtime, process_settings
-    from hcl.training.trial_state import start_trial
-
+def _measure(request: TableRequest, config: TrialConfig, checkpoints: Path) -> Grid:
     head = request.spec.head
     device = "cuda" if gpus(request.settings) else "cpu"
     runtime = Runtime(device=device, data_root=request.data_root, checkpoint_dir=checkpoints)
@@ -120,7 +119,7 @@ def _measure(request: Request, config: TrialConfig, checkpoints: Path) -> Grid:
     return Grid(square[:, 0, 0], square[0, :, 1], shaped, learned.cpu().numpy(), ids)
 
 
-def _draw(request: Request, result: CellResult, config: TrialConfig, grid: Grid) -> Figure:
+def _draw(request: TableRequest, result: CellResult, config: TrialConfig, grid: Grid) -> Figure:
     own = {f"on task {task}": int(task) for task in grid.task_ids}
     panels = {name: 100 * values for name, values in zip(own, grid.accuracy, strict=True)}
     if len(panels) > 1:
@@ -137,7 +136,7 @@ def _draw(request: Request, result: CellResult, config: TrialConfig, grid: Grid)
 
 
 def _csv(grid: Grid) -> str:
-    """A line for each embedding of the grid, a column for each task; then the learned ones."""
+    """Write a line for each embedding, the learned ones first, and a column for each task."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(

@@ -1,43 +1,41 @@
 """Figures of a table: accuracy over tasks, over a setting or a size, or over embeddings."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from matplotlib.figure import Figure
 
 from sweeps.output import plots
 from sweeps.reproduction.embedding_space import embedding_spaces
-from sweeps.reproduction.results import CellResult, Collected, running_averages
+from sweeps.reproduction.request import TableRequest
+from sweeps.reproduction.results import CellResult, TableResults, running_averages
 from sweeps.reproduction.tables import scale, title
 from sweeps.reproduction.transfer import transfer_figures
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-    from sweeps.reproduction.run import Request
+def figures(request: TableRequest, results: TableResults) -> tuple[dict[str, Figure], list[str]]:
+    """Draw the figures that the table file asks for.
 
-
-def figures(request: Request, found: Collected) -> tuple[dict[str, Figure], list[str]]:
-    """Name of each figure's file -> figure, and what could not be drawn though it was trained."""
+    Returns:
+        Name of each figure's file -> figure, and notes on trained cells that cannot be drawn.
+    """
     kind = request.spec.head.figure
     if kind == "curves":
-        return _curves(request, found), []
+        return _curves(request, results), []
     if kind == "scan":
-        return _scan(request, found), []
+        return _scan(request, results), []
     if kind == "transfer":
-        return transfer_figures(request, found), []
+        return transfer_figures(request, results), []
     if kind == "embedding_space":
-        return embedding_spaces(request, found)
+        return embedding_spaces(request, results)
     return {}, []
 
 
-def _curves(request: Request, found: Collected) -> dict[str, Figure]:
+def _curves(request: TableRequest, results: TableResults) -> dict[str, Figure]:
     """A figure per row: average accuracy after each task, one line per method."""
     spec, drawn = request.spec, {}
     for row in spec.rows:
         lines = {
             spec.columns[column]: running_averages(request.store, result)
-            for (of, column), result in found.cells.items()
-            if of == row and result.runs
+            for (of_row, column), result in results.cells.items()
+            if of_row == row and result.runs
         }
         if lines:
             figure = plots.average_accuracy_curves(lines)
@@ -46,13 +44,13 @@ def _curves(request: Request, found: Collected) -> dict[str, Figure]:
     return drawn
 
 
-def _scan(request: Request, found: Collected) -> dict[str, Figure]:
+def _scan(request: TableRequest, results: TableResults) -> dict[str, Figure]:
     """Every method's number over the rows' x: a setting of the cells, or a measured size."""
     spec = request.spec
     lines: dict[str, list[tuple[float, list[float]]]] = {}
-    for result in found.cells.values():
+    for result in results.cells.values():
         if result.runs:
-            x = _x_of(result, spec.head.x)
+            x = _x_value(result, spec.head.x)
             values = list(result.values(scale(spec)).values())
             lines.setdefault(spec.columns[result.cell.column], []).append((x, values))
     if not lines:
@@ -63,17 +61,17 @@ def _scan(request: Request, found: Collected) -> dict[str, Figure]:
     return {request.folder.name: figure}
 
 
-def _x_of(result: CellResult, name: str) -> float:
+def _x_value(result: CellResult, name: str) -> float:
     if name == "compression_ratio":
         return next(iter(result.runs.values())).ratio
     return float(result.cell.config.to_dict().get(name, float("nan")))
 
 
 def _is_log(lines: dict[str, list[tuple[float, list[float]]]]) -> bool:
-    """Values that span more than a factor of 20 are read on a logarithmic axis."""
+    """Whether values span more than a factor of 20: they are read on a logarithmic axis."""
     xs = [x for points in lines.values() for x, _ in points if x == x and x > 0]
     return bool(xs) and max(xs) / min(xs) > 20
 
 
-def _subtitle(request: Request) -> str:
+def _subtitle(request: TableRequest) -> str:
     return f"{title(request.spec)}; band: SEM"

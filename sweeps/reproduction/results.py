@@ -1,57 +1,54 @@
-"""What the records hold for each cell. The only reader of MLflow in this package."""
-
-from __future__ import annotations
+"""Results of a table: the finished runs of every cell. The only reader of MLflow here."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from hcl.config import BenchmarkConfig, TrialConfig
+from hcl.metrics import running_average_accuracy
 from hcl.results import NUMERICS_VERSION, Matrix
 from sweeps.output.table import Estimate
+from sweeps.reports.runs import complete_runs
+from sweeps.reproduction.request import TableRequest
 from sweeps.reproduction.table_file import Cell, TableSpec
+from sweeps.tracking import Store, accuracy_matrices, is_made, runs_frame
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from sweeps.tracking import Store
-
-
-FIRST_VERSION = "1"  # of the numbers, in runs whose records do not say it
-
-
-def cell_label(config: TrialConfig, data_digests: Mapping[str, str]) -> str:
-    """Name a training by its content: settings without the seed, data, version of the numbers.
-
-    Args:
-        config: any seed's.
-        data_digests: as `check_data` gives them.
-    """
-    settings = config.digest(without_seed=True)
-    return f"{settings}-{data_digests[settings][:8]}-v{NUMERICS_VERSION}"
+FIRST_VERSION = "1"  # NUMERICS_VERSION of runs whose records do not name one
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished training of a cell."""
+    """One finished training of a cell.
+
+    Attributes:
+        run_id: its id in MLflow.
+        sweep: name of the sweep that it belongs to.
+        label: name of the training in that sweep.
+        value: the cell's metric, as recorded.
+        hours: how long it took.
+        ratio: compression ratio.
+        commit: the code's, shortened.
+        is_other: whether it is of another NUMERICS_VERSION, or on other data.
+    """
 
     run_id: str
-    sweep: str  # it is a training of, and
-    label: str  # its name there
-    value: float  # of the cell's metric, as recorded
+    sweep: str
+    label: str
+    value: float
     hours: float
-    ratio: float  # compression
+    ratio: float
     commit: str
-    is_other: bool  # version of the numbers, or data
+    is_other: bool
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """A cell and the runs that count for it, by seed."""
+    """A cell, the seeds that were asked for, and the runs that count for it, by seed."""
 
     cell: Cell
-    seeds: tuple[int, ...]  # asked for
+    seeds: tuple[int, ...]
     runs: dict[int, Run] = field(default_factory=dict)
 
     @property
@@ -60,63 +57,65 @@ class CellResult:
         return len(self.runs) == len(self.seeds)
 
     def estimate(self, scale: float) -> Estimate | None:
-        """Mean ± SEM over the seeds that are there."""
+        """Give mean ± SEM over the seeds that are there."""
         return Estimate.of(scale * run.value for run in self.runs.values()) if self.runs else None
 
     def values(self, scale: float) -> dict[int, float]:
-        """By seed."""
+        """Give the value of each seed that is there."""
         return {seed: scale * run.value for seed, run in self.runs.items()}
 
 
 @dataclass(frozen=True)
-class Collected:
-    """All cells of a table, and what else was found."""
+class TableResults:
+    """Results of every cell, by (row, column), and how many runs were found but do not count.
+
+    Attributes:
+        cells: in the order of the table.
+        num_other_version: finished runs of these settings with another NUMERICS_VERSION.
+        num_other_data: finished runs of these settings on other data.
+    """
 
     cells: dict[tuple[str, str], CellResult]
-    num_other_version: int = 0  # finished runs of these settings that do not count, by version
-    num_other_data: int = 0  # and by data
+    num_other_version: int = 0
+    num_other_data: int = 0
 
 
-def collect(
-    spec: TableSpec,
-    seeds: Sequence[int],
-    store: Store,
-    sources: Sequence[str],
-    any_version: bool = False,
-) -> Collected:
-    """Find the finished runs of every cell, the newest of each seed.
-
-    Runs of another NUMERICS_VERSION do not count, nor do those on other data than the newest run
-    of the same benchmark; they are counted apart.
+def cell_label(config: TrialConfig, data_digests: Mapping[str, str]) -> str:
+    """Name a training by its content: settings without the seed, data, version of the numbers.
 
     Args:
-        spec: the table.
-        seeds: that count.
-        store: where the runs are.
-        sources: sweeps (experiments) to look in, the table's own first.
-        any_version: count the others too, where a seed has no run that counts.
+        config: of any seed.
+        data_digests: from `check_data`.
+    """
+    settings = config.digest(without_seed=True)
+    return f"{settings}-{data_digests[settings][:8]}-v{NUMERICS_VERSION}"
+
+
+def read_results(request: TableRequest) -> TableResults:
+    """Find the finished runs of every cell, the newest of each seed.
+
+    Runs of another NUMERICS_VERSION do not count, nor do runs on other data than the newest run
+    of the same benchmark; their number is given apart. With `any_version` they count where a
+    seed has no better run.
 
     Raises:
         ConfigError: the store is not reachable.
     """
-    import pandas as pd
-
-    from sweeps.reports.runs import complete_runs
-    from sweeps.tracking import is_made, runs_frame
-
-    frames = [runs_frame(store, source) for source in sources] if is_made(store) else []
+    spec, seeds = request.spec, request.seeds
+    sources = (request.folder.name, *request.runs_from) if is_made(request.store) else ()
+    frames = [runs_frame(request.store, source) for source in sources]
     frames = [frame for frame in frames if len(frame)]
     if not frames:
-        return Collected({(c.row, c.column): CellResult(c, tuple(seeds)) for c in spec.cells})
+        return TableResults({(c.row, c.column): CellResult(c, seeds) for c in spec.cells})
     runs = _best_first(spec, complete_runs(pd.concat(frames, ignore_index=True)))
-    counted = runs if any_version else runs[~runs["is_other"]]
+    counted = runs if request.any_version else runs[~runs["is_other"]]
     cells = {}
     for cell in spec.cells:
-        mine = _by_seed(counted[counted["config"] == _settings(cell)], cell.metric, seeds)
-        cells[cell.row, cell.column] = CellResult(cell, tuple(seeds), mine)
+        found = _by_seed(counted[counted["config"] == _settings(cell)], cell.metric, seeds)
+        cells[cell.row, cell.column] = CellResult(cell, seeds, found)
     left_out = runs.drop(counted.index)
     num_version = int(left_out["is_other_version"].sum())
-    return Collected(cells, num_version, len(left_out) - num_version)
+    return TableResults(cells, num_version, len(left_out) - num_version)
 
 
 def _best_first(spec: TableSpec, runs: pd.DataFrame) -> pd.DataFrame:
@@ -125,7 +124,7 @@ def _best_first(spec: TableSpec, runs: pd.DataFrame) -> pd.DataFrame:
     The columns `is_other` and `is_other_version` are added.
     """
     runs = runs[runs["config"].isin({_settings(cell) for cell in spec.cells})]
-    is_other_version = _version(runs) != str(NUMERICS_VERSION)
+    is_other_version = _versions(runs) != str(NUMERICS_VERSION)
     is_older = _is_on_older_data(spec, runs[~is_other_version])
     is_other = is_other_version | is_older.reindex(runs.index, fill_value=False)
     runs = runs.assign(is_other=is_other, is_other_version=is_other_version)
@@ -136,19 +135,19 @@ def _settings(cell: Cell) -> str:
     return cell.config.digest(without_seed=True)
 
 
-def _version(runs: pd.DataFrame) -> pd.Series:
-    """Give each run's NUMERICS_VERSION, as text."""
+def _versions(runs: pd.DataFrame) -> pd.Series:
+    """NUMERICS_VERSION of each run, as text."""
     column = "tags.numerics_version"
     return runs.reindex(columns=[column])[column].fillna(FIRST_VERSION).astype(str)
 
 
 def _is_on_older_data(spec: TableSpec, runs: pd.DataFrame) -> pd.Series:
-    """Whether each run is on other data than the newest run of the same benchmark."""
-    alike: dict[tuple[BenchmarkConfig, str], set[str]] = {}  # settings, by what names their data
+    """Mark the runs on other data than the newest run of the same benchmark."""
+    alike: dict[tuple[BenchmarkConfig, str], set[str]] = {}  # what names the data -> settings
     for cell in spec.cells:
         data = (cell.config.benchmark, cell.config.target.weights)
         alike.setdefault(data, set()).add(_settings(cell))
-    is_older = runs["config"].isna()  # none is yet
+    is_older = runs["config"].isna()  # no run is marked yet
     known = runs.dropna(subset=["data_digest"]).sort_values("start_time")
     for settings in alike.values():
         digests = known["data_digest"][known["config"].isin(settings)]
@@ -164,33 +163,29 @@ def _by_seed(runs: pd.DataFrame, metric: str, seeds: Sequence[int]) -> dict[int,
         if seed not in seeds or seed in found or value is None or value != value:
             continue
         found[seed] = Run(
-            row["run_id"],
-            str(row.get("tags.sweep", "")),
-            str(row["tags.trial"]),
-            float(value),
-            float(row.get("wall_seconds", 0.0)) / 3600,
-            float(row.get("compression_ratio", float("nan"))),
-            str(row.get("tags.git_commit", "?"))[:7],
-            bool(row["is_other"]),
+            run_id=row["run_id"],
+            sweep=str(row.get("tags.sweep", "")),
+            label=str(row["tags.trial"]),
+            value=float(value),
+            hours=float(row.get("wall_seconds", 0.0)) / 3600,
+            ratio=float(row.get("compression_ratio", float("nan"))),
+            commit=str(row.get("tags.git_commit", "?"))[:7],
+            is_other=bool(row["is_other"]),
         )
     return {seed: found[seed] for seed in sorted(found)}
 
 
 def running_averages(store: Store, result: CellResult) -> list[list[float]]:
-    """Average accuracy after each task, a list for each seed."""
-    from hcl.metrics import running_average_accuracy
-
+    """Read the average accuracy after each task, a list for each seed."""
     return [running_average_accuracy(matrix) for matrix in matrices(store, result).values()]
 
 
 def matrices(store: Store, result: CellResult) -> dict[int, Matrix]:
-    """The recorded matrices of a cell's scenario, by seed."""
+    """Read the accuracy matrices of a cell, in the scenario it is scored in, by seed."""
     name = result.cell.metric.rsplit("/", 1)[0]
     return {seed: _matrix(store, run.run_id, name) for seed, run in result.runs.items()}
 
 
 @lru_cache(maxsize=1000)
 def _matrix(store: Store, run_id: str, name: str) -> Matrix:
-    from sweeps.tracking import accuracy_matrices
-
-    return accuracy_matrices(store, run_id)[name]  # of a finished run: it never changes
+    return accuracy_matrices(store, run_id)[name]  # the run has finished: it never changes

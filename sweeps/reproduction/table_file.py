@@ -1,4 +1,4 @@
-"""A table file of search_spaces/tables: its cells, their settings, the paper's numbers."""
+"""Table files (search_spaces/tables): their cells, the cells' settings, the paper's numbers."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +11,7 @@ from sweeps.space.yaml_file import load_yaml
 
 FOLDER = Path(__file__).parents[2] / "search_spaces" / "tables"
 
-# Fraction of the paper's iterations or epochs. Another budget is another experiment, never mixed.
+# Fraction of the paper's iterations or epochs. Each budget is an experiment of its own.
 BUDGETS = {"paper": 1.0, "quick": 0.1, "smoke": 0.01}
 
 Mark = Literal["CONFIRMED", "RECALLED"]
@@ -21,19 +21,14 @@ CELL_KEYS = ("base", "trial", "paper")
 
 @dataclass(frozen=True)
 class Paper:
-    """A number of the paper: mean and standard error over n seeds, in the unit of its table."""
+    """The paper's number for a cell: mean and SEM over n seeds, in the unit of its table."""
 
     mean: float
-    mark: Mark  # RECALLED: from memory, seen in no source
+    mark: Mark  # RECALLED: from memory, found in no source
     sem: float | None = None
     sem_mark: Mark = "CONFIRMED"
     n: int = setting(20, ge=1)
     source: str = ""
-
-    @property
-    def is_confirmed(self) -> bool:
-        """Whether both its parts were seen in a source."""
-        return self.mark == self.sem_mark == "CONFIRMED"
 
 
 @dataclass(frozen=True)
@@ -41,10 +36,11 @@ class Cell:
     """One number of a table: which training gives it, and which of its metrics.
 
     Attributes:
-        row, column: keys of the table.
-        config: of the training, any seed.
+        row: key of its row.
+        column: key of its column.
+        config: the training's, of any seed.
         metric: name of the measured number, e.g. test/task/average_accuracy.
-        paper: what the paper says, if anything.
+        paper: the paper's number, if it has one.
     """
 
     row: str
@@ -61,30 +57,30 @@ class _Head:
     title: str
     metric: str = "average_accuracy"  # last part of the metric's name
     figure: Literal["none", "curves", "scan", "embedding_space", "transfer"] = "none"
-    x: str = ""  # of a scan: a setting (method/ewc_lambda) or a metric (compression_ratio)
+    x: str = ""  # scan: a setting (method/ewc_lambda) or a metric (compression_ratio)
     x_label: str = ""
-    reference: str = ""  # of transfer: the column whose networks learned each task alone
-    grid_points: int = setting(41, ge=2, le=1001)  # of an embedding space, per side
-    grid_samples: int = setting(0, ge=0)  # test samples per task there; 0 = all
-    grid_tasks: tuple[int, ...] = setting((), ge=0)  # drawn there; [] = all
-    seeds: int = setting(20, ge=1)  # of the paper; the default of --seeds
+    reference: str = ""  # transfer: the column whose networks learned each task alone
+    grid_points: int = setting(41, ge=2, le=1001)  # embedding_space: points per side
+    grid_samples: int = setting(0, ge=0)  # embedding_space: test samples per task; 0 = all
+    grid_tasks: tuple[int, ...] = setting((), ge=0)  # embedding_space: tasks drawn; [] = all
+    seeds: int = setting(20, ge=1)  # the paper's number of seeds, the default of --seeds
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A checked table file; `columns` are labels by key, in order."""
+    """A checked table file."""
 
     name: str
     head: _Head
-    columns: dict[str, str]
+    columns: dict[str, str]  # key -> label, in order
     rows: tuple[str, ...]
     cells: tuple[Cell, ...]
     budget: str = "paper"
     hidden: tuple[str, ...] = field(default=())  # rows and columns that --only left out
 
     def at_budget(self, budget: str) -> "TableSpec":
-        """The same cells with a fraction of the iterations.
+        """Give the same cells with a fraction of the iterations.
 
         Args:
             budget: one of BUDGETS, or a fraction such as 0.02; one that has a name gets it.
@@ -98,16 +94,16 @@ class TableSpec:
         return replace(self, cells=cells, budget=named)
 
     def only(self, names: list[str]) -> "TableSpec":
-        """The cells in the rows and columns named; none named of one kind = all of it.
+        """Keep the named rows and columns; no row named = all rows, and the same for columns.
 
         Raises:
-            ConfigError: a name is neither.
+            ConfigError: a name is neither a row nor a column, or no cell is left.
         """
         known = (*self.rows, *self.columns)
         for name in names:
             if name not in known:
                 raise ConfigError(
-                    f"--only {name!r}: is no row or column of {self.name}{suggest(name, known)}"
+                    f"--only {name!r}: {self.name} has no such row or column{suggest(name, known)}"
                 )
         rows = [row for row in self.rows if row in names] or list(self.rows)
         columns = [key for key in self.columns if key in names] or list(self.columns)
@@ -120,11 +116,11 @@ class TableSpec:
 
     @property
     def fraction(self) -> float:
-        """Of the paper's iterations."""
+        """Fraction of the paper's iterations."""
         return _fraction(self.budget)
 
     def trainings(self, seeds: list[int]) -> list[TrialConfig]:
-        """What must be trained, each once, seed by seed so that every cell has its first early."""
+        """List the trainings of all cells, each once, every cell's first seed first."""
         found: dict[str, TrialConfig] = {}
         for seed in seeds:
             for cell in self.cells:
@@ -134,7 +130,7 @@ class TableSpec:
 
 
 def names() -> list[str]:
-    """Tables that can be reproduced."""
+    """List the tables that can be reproduced."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
@@ -154,7 +150,11 @@ def load_table(name: str) -> TableSpec:
 
 
 def parse_table(document: Mapping[str, Any], name: str) -> TableSpec:
-    """As `load_table`, from the mapping that a file holds."""
+    """Check the content of a table file.
+
+    Raises:
+        ConfigError: every problem of the content.
+    """
     errors: list[str] = []
     sections = ("bases", "columns", "rows")
     head = build(_Head, {k: v for k, v in document.items() if k not in sections}, "", errors)
@@ -165,12 +165,14 @@ def parse_table(document: Mapping[str, Any], name: str) -> TableSpec:
         cells += _parse_row(str(row), content, columns, shared, head, errors)
     if head and head.figure == "transfer" and head.reference not in columns:
         known = suggest(head.reference, map(str, columns))
-        errors.append(f"reference: {head.reference!r} is no column{known}")
+        errors.append(f"reference: {head.reference!r} is not a column{known}")
+    labels = {str(key): str(label) for key, label in columns.items()}
+    if len({"", *labels.values()}) <= len(labels):
+        errors.append(f"columns: each needs a name of its own but got {[*labels.values()]}")
     if not cells and not errors:
         errors.append("rows: must hold at least one cell")
     if errors or head is None:
         raise ConfigError(errors)
-    labels = {str(key): str(label) for key, label in columns.items()}
     return TableSpec(name, head, labels, tuple(map(str, rows)), tuple(cells))
 
 
@@ -189,7 +191,7 @@ def _parse_row(
     for column, cell in _mapping(content.get("cells", {}), f"{path}.cells", errors).items():
         where = f"{path}.cells.{column}"
         if column not in columns:
-            errors.append(f"{where}: is no column{suggest(str(column), columns)}")
+            errors.append(f"{where}: is not a column{suggest(str(column), columns)}")
         cell = _mapping(cell, where, errors)
         _refuse_unknown(cell, CELL_KEYS, where, errors)
         values = {**start, **_settings(cell, where, bases, errors)}
@@ -201,7 +203,7 @@ def _parse_row(
             continue
         scored = content.get("scored", config.scenario)
         if scored not in config.eval_scenarios:
-            errors.append(f"{where}: is not scored in {scored!r}, see its eval_scenarios")
+            errors.append(f"{where}: is not scored in {scored!r}; add it to its eval_scenarios")
         metric = f"test/{scored}/{content.get('metric', head.metric if head else '')}"
         if head and head.figure == "embedding_space":
             errors += [f"{where}: {problem}" for problem in _no_embedding_space(config, head)]
@@ -211,18 +213,18 @@ def _parse_row(
 def _no_embedding_space(config: TrialConfig, head: _Head) -> list[str]:
     """What keeps a cell's embeddings from being drawn in a plane."""
     if config.method_name != "hnet" or config.benchmark.info.is_regression:
-        return ["figure: embedding_space draws accuracies of hnet alone"]
+        return ["figure: embedding_space can only draw accuracies of hnet"]
     problems = []
     if (size := config.to_dict()["method/embedding_size"]) != 2:
         problems.append(f"figure: embedding_space needs method/embedding_size 2 but got {size}")
     late = [i for i in head.grid_tasks if i >= config.benchmark.num_tasks]
-    return problems + [f"grid_tasks: there is no task {i}, they count from 0" for i in late]
+    return problems + [f"grid_tasks: there is no task {i}, tasks count from 0" for i in late]
 
 
 def _settings(
     content: Mapping[str, Any], path: str, bases: dict[str, dict[str, Any]], errors: list[str]
 ) -> dict[str, Any]:
-    """Settings of a row or a cell: its bases in order, then its own."""
+    """Merge the settings of a row or a cell: its bases in order, then its own."""
     named = content.get("base", [])
     merged: dict[str, Any] = {}
     for name in named if isinstance(named, list) else [named]:
@@ -261,7 +263,7 @@ def _fraction(budget: str) -> float:
     if budget in BUDGETS:
         return BUDGETS[budget]
     try:
-        share = float(f"{float(budget):g}")  # as its records are named
+        share = float(f"{float(budget):g}")  # with the digits that its records' name has
     except ValueError:
         share = 0.0
     if not 0.0001 <= share <= 1:
@@ -273,7 +275,7 @@ def _fraction(budget: str) -> float:
 
 def _scaled(config: TrialConfig, fraction: float) -> TrialConfig:
     train = config.train
-    if train.epochs:  # a part of an epoch is one too
+    if train.epochs:  # need not be a whole number
         return replace(config, train=replace(train, epochs=float(f"{fraction * train.epochs:g}")))
     iterations = max(1, round(fraction * train.iterations))
     return replace(config, train=replace(train, iterations=iterations))

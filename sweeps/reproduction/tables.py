@@ -1,8 +1,9 @@
-"""Collected cells -> tables: the grid at a glance, every cell in full, tests between methods."""
+"""A table's results as tables: the grid at a glance, every cell in full, tests between methods."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweeps.output.metric_names import UNITS
 from sweeps.output.statistics import (
     CONFIDENCE,
     MIN_SEEDS,
@@ -11,156 +12,210 @@ from sweeps.output.statistics import (
     difference,
     paired_table,
 )
-from sweeps.output.table import Cell, Estimate, Table, number
-from sweeps.reproduction.results import CellResult, Collected
-from sweeps.reproduction.table_file import TableSpec
+from sweeps.output.table import Entry, Estimate, Table, number
+from sweeps.reproduction.results import CellResult, TableResults
+from sweeps.reproduction.table_file import Paper, TableSpec
 
 SIGNS: dict[Verdict, str] = {"matches": "=", "below": "<", "above": ">", "unknown": "?"}
-DAGGER = "†"  # a number of the paper that no source confirms
+DAGGER = "†"  # marks a number of the paper that no source confirms
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """What an output must say about its numbers."""
+class Origin:
+    """How a table was made: every output says it."""
 
     command: str
     commit: str
 
 
-def all_tables(
-    spec: TableSpec, found: Collected, origin: Provenance, more: Sequence[str] = ()
-) -> list[Table]:
-    """Everything that is printed and written, the short form first; `more` are further notes."""
-    notes = (
-        *_legend(spec, found),
-        *more,
-        f"command: {origin.command}",
-        f"commit: {origin.commit}",
-    )
-    tables = [_grid(spec, found, notes), _in_full(spec, found)]
-    tests = _tests(spec, found)
-    return [*tables, tests] if tests.rows else tables
+@dataclass(frozen=True)
+class Compared:
+    """A cell's result beside the paper's number.
+
+    Attributes:
+        result: of the cell.
+        ours: our estimate, None where nothing is trained yet.
+        paper: the paper's number, None where it has none, or where the budget is not the paper's.
+    """
+
+    result: CellResult
+    ours: Estimate | None
+    paper: Paper | None
+
+    @property
+    def theirs(self) -> Estimate | None:
+        """The paper's number as an estimate."""
+        return Estimate(self.paper.mean, self.paper.sem, self.paper.n) if self.paper else None
+
+    @property
+    def difference(self) -> Difference | None:
+        """Ours minus theirs, where both are known."""
+        return difference(self.ours, self.theirs) if self.ours and self.theirs else None
+
+
+def compare(spec: TableSpec, result: CellResult) -> Compared:
+    """Put a result beside the paper's number, if the two may be compared."""
+    paper = result.cell.paper if spec.budget == "paper" else None
+    return Compared(result, result.estimate(scale(spec)), paper)
 
 
 def scale(spec: TableSpec) -> float:
-    """Of a recorded number to the table's unit: accuracies are in percent."""
+    """Give the factor from a recorded number to the table's unit: accuracies are in percent."""
     return 100.0 if "accuracy" in spec.head.metric else 1.0
 
 
 def title(spec: TableSpec) -> str:
-    """The table's title, with its budget unless that is the paper's."""
+    """Give the table's title, with its budget unless that is the paper's."""
     if spec.budget == "paper":
         return spec.head.title
     return f"{spec.head.title}, budget {spec.budget}: {spec.fraction:g} of the iterations"
 
 
-def _grid(spec: TableSpec, found: Collected, notes: tuple[str, ...]) -> Table:
-    rows = []
-    for row in spec.rows:
-        cells = (found.cells.get((row, column)) for column in spec.columns)
-        rows.append((row, *(_short(cell, spec) if cell else None for cell in cells)))
-    return Table(title(spec), ("", *spec.columns.values()), tuple(rows), notes)
+def all_tables(
+    spec: TableSpec, results: TableResults, origin: Origin, more: Sequence[str] = ()
+) -> list[Table]:
+    """Make every table that is printed or written, the short form first.
+
+    Args:
+        spec: the table.
+        results: of its cells.
+        origin: command and commit, which become notes.
+        more: further notes.
+    """
+    notes = [
+        *_legend(spec, results),
+        *more,
+        f"command: {origin.command}",
+        f"commit: {origin.commit}",
+    ]
+    tables = [_grid(spec, results, notes), _every_cell(spec, results)]
+    tests = _tests(spec, results)
+    return [*tables, tests] if tests.rows else tables
 
 
-def _short(result: CellResult, spec: TableSpec) -> Cell:
-    """`99.71 ± 0.04 (5) = 99.79†`: ours, verdict, the paper's."""
-    ours = result.estimate(scale(spec))
-    if ours is None:
+def _grid(spec: TableSpec, results: TableResults, notes: Sequence[str]) -> Table:
+    """The rows and columns of the table file, an abbreviated result in each."""
+    columns: dict[str, list[Entry]] = {"": list(spec.rows)}
+    for key, label in spec.columns.items():
+        found = [results.cells.get((row, key)) for row in spec.rows]
+        columns[label] = [_short(compare(spec, result)) if result else None for result in found]
+    return Table.from_columns(title(spec), columns, notes)
+
+
+def _short(compared: Compared) -> str:
+    """`99.71 ± 0.04 (5) = 99.79†`: our number, the verdict's sign, the paper's mean."""
+    result = compared.result
+    if compared.ours is None:
         return f"missing ({len(result.seeds)} seeds)"
-    text = str(ours)
+    text = str(compared.ours)
     if not result.is_complete:
         text += f" of {len(result.seeds)}"
-    paper = result.cell.paper
-    if paper is None or spec.budget != "paper":
+    if compared.paper is None or compared.difference is None:
         return text
-    mark = "" if paper.mark == "CONFIRMED" else DAGGER
-    return f"{text} {SIGNS[_against_paper(result, ours).verdict]} {number(paper.mean)}{mark}"
+    mark = "" if compared.paper.mark == "CONFIRMED" else DAGGER
+    sign = SIGNS[compared.difference.verdict]
+    return f"{text} {sign} {number(compared.paper.mean)}{mark}"
 
 
-def _against_paper(result: CellResult, ours: Estimate) -> Difference:
-    paper = result.cell.paper
-    assert paper is not None
-    return difference(ours, Estimate(paper.mean, paper.sem, paper.n))
-
-
-def _legend(spec: TableSpec, found: Collected) -> list[str]:
-    notes = ["mean ± SEM (n seeds); n = 1 has no SEM"]
-    papers = [result.cell.paper for result in found.cells.values() if result.cell.paper]
-    if papers and spec.budget == "paper":
-        notes.append(
-            f"after it the paper's mean; = no difference at {CONFIDENCE:.0%} (Welch),"
-            f" < ours is below, > above, ? no SEM or fewer than {MIN_SEEDS} seeds"
-        )
-        if any(paper.mark == "RECALLED" for paper in papers):
-            notes.append(f"{DAGGER} recalled from memory, seen in no source: no confirmation")
-    if spec.budget != "paper":
-        notes.append(
-            f"budget {spec.budget}: {spec.fraction:g} of the paper's iterations, so its numbers"
-            " are not compared with"
-        )
-    missing = sum(not result.is_complete for result in found.cells.values())
+def _legend(spec: TableSpec, results: TableResults) -> list[str]:
+    """Notes that say what the numbers are, and what is missing or does not count."""
+    cells = results.cells.values()
+    missing = sum(not result.is_complete for result in cells)
+    notes = [UNITS, *_legend_of_paper(spec, results)]
     if missing:
-        notes.append(f"{missing} of {len(found.cells)} cells are missing or not complete")
+        notes.append(f"{missing} of {len(cells)} cells are missing or not complete")
     if spec.hidden:
         notes.append(f"left out by --only: {', '.join(spec.hidden)}")
     for count, what in (
-        (found.num_other_version, "with another NUMERICS_VERSION"),
-        (found.num_other_data, "on other data than the newest"),
+        (results.num_other_version, "with another NUMERICS_VERSION"),
+        (results.num_other_data, "on other data than the newest"),
     ):
         if count:
             notes.append(
                 f"not counted: {count} finished runs of these settings {what}"
                 " (--any-version counts them)"
             )
-    others = {run.commit for r in found.cells.values() for run in r.runs.values()
-              if run.is_other}  # fmt: skip
-    if others:
-        notes.append(f"counted by --any-version: runs of commits {', '.join(sorted(others))}")
+    runs = [run for result in cells for run in result.runs.values()]
+    if others := sorted({run.commit for run in runs if run.is_other}):
+        notes.append(f"counted by --any-version: runs of commits {', '.join(others)}")
     return [*notes, *spec.head.notes]
 
 
-def _in_full(spec: TableSpec, found: Collected) -> Table:
-    """A line for each cell: nothing abbreviated, numbers as columns."""
-    columns = ("row", "method", "ours", "paper", "mark", "difference [95% CI]", "verdict",
-               "seeds", "compression ratio", "core hours", "commits", "configuration")  # fmt: skip
-    rows = [_line(spec, found.cells[key]) for key in found.cells]
-    return Table(f"{title(spec)}: every cell", columns, tuple(rows))
+def _legend_of_paper(spec: TableSpec, results: TableResults) -> list[str]:
+    if spec.budget != "paper":
+        return [
+            f"budget {spec.budget}: {spec.fraction:g} of the paper's iterations; these numbers are"
+            " not compared with the paper's"
+        ]
+    papers = [result.cell.paper for result in results.cells.values() if result.cell.paper]
+    if not papers:
+        return []
+    notes = [
+        f"then a sign and the paper's mean: = no difference at {CONFIDENCE:.0%} (Welch),"
+        f" < ours is lower, > ours is higher, ? no SEM or fewer than {MIN_SEEDS} seeds"
+    ]
+    if any(paper.mark == "RECALLED" for paper in papers):
+        notes.append(f"{DAGGER} recalled from memory and found in no source: confirms nothing")
+    return notes
 
 
-def _line(spec: TableSpec, result: CellResult) -> tuple[Cell, ...]:
-    cell, runs = result.cell, list(result.runs.values())
-    ours = result.estimate(scale(spec))
-    paper = cell.paper if spec.budget == "paper" else None
-    theirs = Estimate(paper.mean, paper.sem, paper.n) if paper else None
-    gap, verdict, mark = "", "", ""
-    if paper and theirs:
-        sure = "" if paper.mark == paper.sem_mark else f", SEM {paper.sem_mark}"
-        mark = paper.mark + sure
-    if ours and theirs:
-        found = difference(ours, theirs)
-        verdict = found.verdict
-        bounds = "" if found.interval is None else " [{:+.2f}, {:+.2f}]".format(*found.interval)
-        gap = f"{found.mean:+.2f}{bounds}"
-    return (
-        cell.row,
-        spec.columns[cell.column],
-        ours,
-        theirs,
-        mark,
-        gap,
-        verdict if ours else "missing",
-        f"{len(runs)} of {len(result.seeds)}",
-        f"{runs[0].ratio:.3f}" if runs and runs[0].ratio == runs[0].ratio else "",
-        f"{sum(run.hours for run in runs):.2f}",
-        ", ".join(sorted({run.commit for run in runs})),
-        cell.config.digest(without_seed=True),
-    )
+def _every_cell(spec: TableSpec, results: TableResults) -> Table:
+    """A row for each cell: nothing abbreviated, numbers in columns. Add a column here."""
+    every = [compare(spec, result) for result in results.cells.values()]
+    columns: dict[str, list[Entry]] = {
+        "row": [one.result.cell.row for one in every],
+        "method": [spec.columns[one.result.cell.column] for one in every],
+        "ours": [one.ours for one in every],
+        "paper": [one.theirs for one in every],
+        "mark": [_describe_mark(one.paper) for one in every],
+        f"difference [{CONFIDENCE:.0%} CI]": [_describe_gap(one.difference) for one in every],
+        "verdict": [_describe_verdict(one) for one in every],
+        "seeds": [f"{len(one.result.runs)} of {len(one.result.seeds)}" for one in every],
+        "compression ratio": [_ratio(one.result) for one in every],
+        "core hours": [f"{_hours(one.result):.2f}" for one in every],
+        "commits": [_commits(one.result) for one in every],
+        "configuration": [one.result.cell.config.digest(without_seed=True) for one in every],
+    }
+    return Table.from_columns(f"{title(spec)}: every cell", columns)
 
 
-def _tests(spec: TableSpec, found: Collected) -> Table:
-    """Per row: every pair of methods on the seeds they share."""
+def _describe_mark(paper: Paper | None) -> str:
+    """Say whether the paper's number was seen in a source; the SEM where it differs."""
+    if paper is None:
+        return ""
+    return paper.mark if paper.mark == paper.sem_mark else f"{paper.mark}, SEM {paper.sem_mark}"
+
+
+def _describe_gap(gap: Difference | None) -> str:
+    if gap is None:
+        return ""
+    bounds = "" if gap.interval is None else " [{:+.2f}, {:+.2f}]".format(*gap.interval)
+    return f"{gap.mean:+.2f}{bounds}"
+
+
+def _describe_verdict(compared: Compared) -> str:
+    if compared.ours is None:
+        return "missing"
+    return compared.difference.verdict if compared.difference else ""
+
+
+def _ratio(result: CellResult) -> str:
+    ratios = [run.ratio for run in result.runs.values()]
+    return f"{ratios[0]:.3f}" if ratios and ratios[0] == ratios[0] else ""
+
+
+def _hours(result: CellResult) -> float:
+    return sum(run.hours for run in result.runs.values())
+
+
+def _commits(result: CellResult) -> str:
+    return ", ".join(sorted({run.commit for run in result.runs.values()}))
+
+
+def _tests(spec: TableSpec, results: TableResults) -> Table:
+    """Tests of every pair of methods in a row, on the seeds they share."""
     groups: dict[str, dict[str, dict[int, float]]] = {row: {} for row in spec.rows}
-    for (row, column), result in found.cells.items():
+    for (row, column), result in results.cells.items():
         if result.runs:
             groups[row][spec.columns[column]] = result.values(scale(spec))
     return paired_table(f"{title(spec)}: methods against each other", groups)

@@ -1,32 +1,34 @@
-"""What tasks do to each other: accuracies during and after, forward and backward transfer."""
-
-from __future__ import annotations
+"""Transfer between tasks: accuracies during and after learning, forward and backward transfer."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from hcl import metrics
 from hcl.results import Matrix
 from sweeps.output import plots
-from sweeps.output.table import Cell, Estimate, Table
-from sweeps.reproduction.results import Collected, matrices
+from sweeps.output.metric_names import UNITS
+from sweeps.output.table import Entry, Estimate, Table
+from sweeps.reproduction.request import TableRequest
+from sweeps.reproduction.results import TableResults, matrices
 from sweeps.reproduction.tables import title
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from sweeps.reproduction.run import Request
-
-MAX_COLUMNS = 20  # of tasks, in a table that a person reads
+MAX_TASK_COLUMNS = 20  # a person cannot read more of them
 
 
 @dataclass(frozen=True)
 class Learned:
-    """The accuracy matrices of a cell, by seed, and those of the reference in its row."""
+    """Accuracy matrices of a cell, by seed, and those of the reference in the same row.
+
+    Attributes:
+        row, label: place in the table.
+        is_reference: whether this cell is the reference itself.
+        matrices: seed -> accuracy matrix of this cell.
+        reference: seed -> accuracy matrix of networks that learned each task alone.
+    """
 
     row: str
     label: str
@@ -35,15 +37,15 @@ class Learned:
     reference: dict[int, Matrix]
 
     def during(self) -> list[list[float]]:
-        """For each seed the accuracy on each task right after learning it."""
+        """Give for each seed the accuracy on each task right after learning it."""
         return [metrics.accuracy_during(matrix) for matrix in self.matrices.values()]
 
     def after(self) -> list[list[float]]:
-        """For each seed the accuracy on each task after the last."""
+        """Give for each seed the accuracy on each task after the last one was learned."""
         return [metrics.accuracy_after(matrix) for matrix in self.matrices.values()]
 
     def forward_transfer(self) -> list[float]:
-        """Of the seeds that the reference was trained with too."""
+        """Give the forward transfer of each seed that the reference was trained with, too."""
         return [
             metrics.forward_transfer(matrix, metrics.accuracy_during(self.reference[seed]))
             for seed, matrix in self.matrices.items()
@@ -51,20 +53,20 @@ class Learned:
         ]
 
 
-def transfer_tables(request: Request, found: Collected) -> list[Table]:
-    """Accuracies of each task, and transfer; empty tables are left out."""
-    learned = _learned(request, found)
+def transfer_tables(request: TableRequest, results: TableResults) -> list[Table]:
+    """Make the tables of transfer and of each task's accuracy; empty ones are left out."""
+    learned = _learned(request, results)
     tables = [_transfer(request, learned), _per_task(request, learned)]
     return [table for table in tables if table.rows]
 
 
-def transfer_figures(request: Request, found: Collected) -> dict[str, Figure]:
-    """A figure per row: every method's accuracy on each task, during and after."""
+def transfer_figures(request: TableRequest, results: TableResults) -> dict[str, Figure]:
+    """Draw a figure per row: every method's accuracy on each task, during and after."""
     drawn = {}
     for row in request.spec.rows:
         lines = {
             one.label: (np.array(one.during()), np.array(one.after()))
-            for one in _learned(request, found)
+            for one in _learned(request, results)
             if one.row == row
         }
         if lines:
@@ -74,8 +76,8 @@ def transfer_figures(request: Request, found: Collected) -> dict[str, Figure]:
     return drawn
 
 
-def _learned(request: Request, found: Collected) -> list[Learned]:
-    spec, cells = request.spec, found.cells
+def _learned(request: TableRequest, results: TableResults) -> list[Learned]:
+    spec, cells = request.spec, results.cells
     named = spec.head.reference
     every = []
     for row in spec.rows:
@@ -89,44 +91,54 @@ def _learned(request: Request, found: Collected) -> list[Learned]:
     return every
 
 
-def _transfer(request: Request, learned: list[Learned]) -> Table:
-    rows: list[tuple[Cell, ...]] = []
-    for one in learned:
-        forward = one.forward_transfer()
-        rows.append(
-            (
-                one.row,
-                one.label,
-                _percent(map(fmean, one.during())),
-                _percent(map(fmean, one.after())),
-                _percent(forward) if forward and not one.is_reference else None,
-                _percent(map(metrics.backward_transfer, one.matrices.values())),
-            )
-        )
-    columns = ("row", "method", "during (%)", "after (%)", "forward transfer (%)",
-               "backward transfer (%)")  # fmt: skip
+def _transfer(request: TableRequest, learned: list[Learned]) -> Table:
+    columns: dict[str, list[Entry]] = {
+        "row": [one.row for one in learned],
+        "method": [one.label for one in learned],
+        "during (%)": [_percent(map(fmean, one.during())) for one in learned],
+        "after (%)": [_percent(map(fmean, one.after())) for one in learned],
+        "forward transfer (%)": [_forward(one) for one in learned],
+        "backward transfer (%)": [
+            _percent(map(metrics.backward_transfer, one.matrices.values())) for one in learned
+        ],
+    }
     reference = request.spec.columns.get(request.spec.head.reference, "the reference")
-    notes = (
+    notes = [
         "during: right after learning a task; after: once all are learned; means over tasks",
-        f"forward transfer: mean over all tasks but the first of during minus {reference}'s, seed"
-        " by seed; backward transfer: mean over all tasks but the last of after minus during",
+        f"forward transfer: during minus {reference}'s during, seed by seed, averaged over all"
+        " tasks but the first",
+        "backward transfer: after minus during, averaged over all tasks but the last",
         "mean ± SEM (n seeds), in percentage points",
-    )
-    return Table(f"{title(request.spec)}: transfer", columns, tuple(rows), notes)
+    ]
+    return Table.from_columns(f"{title(request.spec)}: transfer", columns, notes)
 
 
-def _per_task(request: Request, learned: list[Learned]) -> Table:
-    tasks = max((len(one.during()[0]) for one in learned), default=0)
-    if tasks > MAX_COLUMNS:
+def _forward(one: Learned) -> Estimate | None:
+    values = one.forward_transfer()
+    return _percent(values) if values and not one.is_reference else None
+
+
+def _per_task(request: TableRequest, learned: list[Learned]) -> Table:
+    num_tasks = max((len(one.during()[0]) for one in learned), default=0)
+    if num_tasks > MAX_TASK_COLUMNS:
         return Table("", (), ())
-    rows: list[tuple[Cell, ...]] = []
-    for one in learned:
-        for when, values in (("during", one.during()), ("after", one.after())):
-            each = [_percent(seeds) for seeds in zip(*values, strict=True)]
-            rows.append((one.row, one.label, when, *each, *[None] * (tasks - len(each))))
-    columns = ("row", "method", "when", *(f"task {i} (%)" for i in range(tasks)))
-    return Table(f"{title(request.spec)}: each task", columns, tuple(rows),
-                 ("mean ± SEM (n seeds)",))  # fmt: skip
+    # One line for each cell and moment, with the accuracies of all seeds: (seeds, tasks).
+    lines = [
+        (one, when, values)
+        for one in learned
+        for when, values in (("during", one.during()), ("after", one.after()))
+    ]
+    columns: dict[str, list[Entry]] = {
+        "row": [one.row for one, _, _ in lines],
+        "method": [one.label for one, _, _ in lines],
+        "when": [when for _, when, _ in lines],
+    }
+    for task in range(num_tasks):
+        columns[f"task {task} (%)"] = [
+            _percent(seed[task] for seed in values) if task < len(values[0]) else None
+            for _, _, values in lines
+        ]
+    return Table.from_columns(f"{title(request.spec)}: each task", columns, [UNITS])
 
 
 def _percent(values: Iterable[float]) -> Estimate:

@@ -1,28 +1,35 @@
 """A table's files: Markdown, LaTeX, CSV, one HTML page, figures as PNG and SVG."""
 
+import os
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import matplotlib
+from matplotlib.figure import Figure
 
 from sweeps.output import plots
 from sweeps.output.html_page import html_page
 from sweeps.output.table import Table, numbers_csv
 from sweeps.records.folder import write_atomically
 from sweeps.reproduction.figures import figures
-from sweeps.reproduction.results import Collected
-from sweeps.reproduction.run import Request
-from sweeps.reproduction.tables import Provenance, all_tables, title
+from sweeps.reproduction.request import TableRequest
+from sweeps.reproduction.results import TableResults
+from sweeps.reproduction.tables import Origin, all_tables, title
 from sweeps.reproduction.transfer import transfer_tables
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from sweeps.tracking import redact
 
 
-def write_all(request: Request, found: Collected, origin: Provenance) -> list[Table]:
-    """Write every form into the request's output folder; the tables, for the terminal."""
-    drawn, missing = figures(request, found)
-    tables = all_tables(request.spec, found, origin, missing)
+def write_all(request: TableRequest, results: TableResults, origin: Origin) -> list[Table]:
+    """Write every file of the table into the request's output folder.
+
+    Returns:
+        The tables, for the terminal.
+    """
+    drawn, missing = figures(request, results)
+    tables = all_tables(request.spec, results, origin, missing)
     if request.spec.head.figure == "transfer":
-        tables += transfer_tables(request, found)
+        tables += transfer_tables(request, results)
     folder, name = request.output, request.folder.name
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {key: plots.png(figure) for key, figure in drawn.items()}
@@ -37,14 +44,39 @@ def write_all(request: Request, found: Collected, origin: Provenance) -> list[Ta
     return tables
 
 
-def _markdown(tables: list[Table], names: list[str]) -> str:
+def portable_command(arguments: Sequence[str], default_storage: Path) -> str:
+    """Write the `hcl` command that made a table in a form that works on any machine.
+
+    The table is published with it, and an absolute folder means nothing on another machine. So
+    paths become relative to the current folder, and the default `--storage` is left out, however
+    it was written. Credentials are hidden.
+
+    Args:
+        arguments: of the command, without the program's name.
+        default_storage: folder that is used without `--storage`.
+    """
+    parts: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        option, equals, value = argument.partition("=")
+        if option == "--storage":
+            folder = Path(value if equals else next(rest, "")).expanduser().resolve()
+            if folder != default_storage.resolve():
+                parts += [option, os.path.relpath(folder)]
+        elif equals and Path(value).is_absolute():
+            parts.append(f"{option}={os.path.relpath(value)}")
+        else:
+            is_absolute = Path(argument).is_absolute()
+            parts.append(os.path.relpath(argument) if is_absolute else argument)
+    return redact(shlex.join(["hcl", *parts]))
+
+
+def _markdown(tables: Sequence[Table], names: Sequence[str]) -> str:
     links = "\n".join(f"![{name}]({name}.png)\n" for name in names)
     return "\n".join([*(table.markdown() for table in tables), links]).rstrip() + "\n"
 
 
-def _write_svg(figure: "Figure", path: Path) -> None:
+def _write_svg(figure: Figure, path: Path) -> None:
     # No date and fixed ids: the same numbers give the same file.
-    import matplotlib
-
     with matplotlib.rc_context({"svg.hashsalt": "hcl"}):
         figure.savefig(path, format="svg", metadata={"Date": None})

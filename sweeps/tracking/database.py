@@ -78,8 +78,8 @@ def _make_database(path: Path) -> None:
 def upgrade(uri: str) -> None:
     """Bring a database to the schema of this MLflow, or make the tables of an empty one.
 
-    It is the documented command `mlflow db upgrade URI`, called in this process so that a
-    password in the URI is not seen in the list of processes.
+    It is the documented command `mlflow db upgrade URI`. A process of its own would show a
+    password in the URI to everyone who lists processes.
     """
     mlflow_db.main(["upgrade", uri], standalone_mode=False)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from hcl.config import TrialConfig
 from sweeps.launch.request import store_of
 from sweeps.records.folder import SweepFolder
-from sweeps.reproduction.results import cell_label
-from sweeps.reproduction.run import Request, check_data, folder_name, missing, read_cells
+from sweeps.reproduction.request import TableRequest, folder_name
+from sweeps.reproduction.results import cell_label, read_results
 from sweeps.reproduction.table_file import TableSpec, parse_table
+from sweeps.reproduction.trainings import check_data, missing_trainings
 from sweeps.space.yaml_file import parse_yaml
 from sweeps.tracking import prepare
 from sweeps.workers.context import RunContext
@@ -51,15 +52,15 @@ def table(text: str, name: str = "tiny") -> TableSpec:
     return parse_table(parse_yaml(text), name)
 
 
-def request(storage: Path, spec: TableSpec, seeds: tuple[int, ...]) -> Request:
+def request(storage: Path, spec: TableSpec, seeds: tuple[int, ...]) -> TableRequest:
     """Make a request whose store is ready."""
     folder = SweepFolder(storage, folder_name(spec))
-    made = Request(spec, seeds, folder, store_of(folder, None))
+    made = TableRequest(spec, seeds, folder, store_of(folder, None))
     prepare(made.store)
     return made
 
 
-def train(request: Request, config: TrialConfig, **changes: object) -> None:
+def train(request: TableRequest, config: TrialConfig, **changes: object) -> None:
     made = replace(request, data_root=changes.get("data_root"))  # type: ignore[arg-type]
     label = cell_label(config, check_data(made, [config]))
     context = RunContext(request.folder.name, request.store, phase="table", threads=1)
@@ -67,6 +68,6 @@ def train(request: Request, config: TrialConfig, **changes: object) -> None:
     train_seed(config, replace(context, **changes), folder, label)  # type: ignore[arg-type]
 
 
-def train_all(request: Request, **changes: object) -> None:
-    for config in missing(request, read_cells(request)):
+def train_all(request: TableRequest, **changes: object) -> None:
+    for config in missing_trainings(request, read_results(request)):
         train(request, config, **changes)

@@ -1,4 +1,4 @@
-"""Figures: what is drawn, for whom it stays readable."""
+"""Figures: their content, and whether a person can read it."""
 
 import io
 import sys
@@ -83,7 +83,7 @@ def test_a_long_title_stays_inside() -> None:
     figure.draw_without_rendering()
     (title,) = figure.texts
     box = title.get_window_extent()
-    assert 0 <= box.x0 and box.x1 <= figure.bbox.x1
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
     assert title.get_text().count("\n") >= 1
 
 

@@ -1,4 +1,4 @@
-"""Intervals and tests against scipy's own and against hand-computed values."""
+"""Intervals and tests agree with scipy's own and with values computed by hand."""
 
 import math
 
@@ -21,7 +21,7 @@ def test_the_interval_is_welchs() -> None:
 
 
 @pytest.mark.parametrize(
-    "interval, verdict",
+    ("interval", "verdict"),
     [
         ((-2.0, -0.1), "below"),
         ((-0.1, 0.1), "matches"),
@@ -29,7 +29,7 @@ def test_the_interval_is_welchs() -> None:
         (None, "unknown"),
     ],
 )
-def test_the_verdict_asks_where_zero_is(interval: tuple | None, verdict: str) -> None:
+def test_the_verdict_says_where_zero_is(interval: tuple | None, verdict: str) -> None:
     assert Difference(0.0, interval).verdict == verdict
 
 

@@ -35,6 +35,14 @@ def test_small_numbers_keep_their_digits() -> None:
     assert str(Estimate(0.0, 0.0, 2)) == "0.00 ± 0.00 (2)"
 
 
+def test_columns_make_the_same_table() -> None:
+    columns = {name: [row[i] for row in TABLE.rows] for i, name in enumerate(TABLE.columns)}
+    assert Table.from_columns(TABLE.title, columns, TABLE.notes) == TABLE
+    assert Table.from_columns("", {"a": [], "b": []}) == Table("", ("a", "b"), ())
+    with pytest.raises(ValueError, match="shorter"):
+        Table.from_columns("", {"a": ["1", "2"], "b": ["1"]})
+
+
 def test_markdown() -> None:
     assert TABLE.markdown().splitlines() == [
         "## A & B",

@@ -15,8 +15,9 @@ from sweeps.launch.request import store_of
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
 from sweeps.reports.report import report
-from sweeps.reproduction.results import running_averages
-from sweeps.reproduction.run import Request, missing, read_cells, train_missing
+from sweeps.reproduction.request import TableRequest
+from sweeps.reproduction.results import read_results, running_averages
+from sweeps.reproduction.trainings import missing_trainings, train_missing
 from sweeps.tracking import Store, runs_frame
 from sweeps.workers.context import RunContext
 from sweeps.workers.seed import train_seed
@@ -41,7 +42,7 @@ def unpack(name: str, storage: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def old(tmp_path_factory: pytest.TempPathFactory) -> Request:
+def old(tmp_path_factory: pytest.TempPathFactory) -> TableRequest:
     """Make the tiny table's request, with its old records in place."""
     home = tmp_path_factory.mktemp("old")
     storage = unpack("finished_cells", home / "storage")
@@ -49,30 +50,30 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Request:
     database.executescript((storage / "mlflow.sql").read_text().replace("{home}", str(home)))
     database.close()
     folder = SweepFolder(storage, "tiny-table")
-    return Request(tiny(), (1, 2), folder, store_of(folder, None))
+    return TableRequest(tiny(), (1, 2), folder, store_of(folder, None))
 
 
-def test_a_finished_cell_is_found_and_not_trained_again(old: Request) -> None:
-    found = read_cells(old)
+def test_a_finished_cell_is_found_and_not_trained_again(old: TableRequest) -> None:
+    found = read_results(old)
     assert (found.num_other_version, found.num_other_data) == (0, 0)
     seeds = {key: sorted(result.runs) for key, result in found.cells.items()}
     assert seeds == {("CL1", "si"): [1, 2], ("CL1", "hnet_ent"): [1], ("CL3", "hnet_ent"): [1]}
-    (left,) = missing(old, found)
+    (left,) = missing_trainings(old, found)
     assert (left.method_name, left.seed) == ("hnet", 2)
     done = replace(old, spec=old.spec.only(["CL1", "si"]))
     before = sorted(old.folder.path.rglob("*"))
-    assert missing(done, read_cells(done)) == [] and train_missing(done, None) == 0
+    assert missing_trainings(done, read_results(done)) == [] and train_missing(done, None) == 0
     assert sorted(old.folder.path.rglob("*")) == before
 
 
-def test_it_counts_as_version_1(old: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_counts_as_version_1(old: TableRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.reproduction.results.NUMERICS_VERSION", 2)
-    found = read_cells(old)
+    found = read_results(old)
     assert found.num_other_version == 3 and not any(cell.runs for cell in found.cells.values())
 
 
-def test_its_result_and_journal_read(old: Request) -> None:
-    for result in read_cells(old).cells.values():
+def test_its_result_and_journal_read(old: TableRequest) -> None:
+    for result in read_results(old).cells.values():
         for seed, run in result.runs.items():
             config = replace(result.cell.config, seed=seed)
             folder = old.folder.seed_folder(LABELS[config.method_name], seed)
@@ -83,13 +84,13 @@ def test_its_result_and_journal_read(old: Request) -> None:
             assert kinds == ["start", "task", "task", "end"]
 
 
-def test_the_old_store_is_read(old: Request) -> None:
+def test_the_old_store_is_read(old: TableRequest) -> None:
     frame = runs_frame(old.store, "tiny-table")
     assert sorted(frame["method/name"]) == ["hnet", "si", "si"]
     assert list(frame["tasks_learned"]) == [2, 2, 2]
     text = report("tiny-table", old.store)
     assert "| split_digits (2 tasks) | task | 84.72 (n = 1) | - | 66.32 ± 4.51 (2) |" in text, text
-    averages = running_averages(old.store, read_cells(old).cells["CL1", "si"])
+    averages = running_averages(old.store, read_results(old).cells["CL1", "si"])
     assert [len(values) for values in averages] == [2, 2]
 
 

@@ -1,4 +1,4 @@
-"""`hcl compare` over real records: what is chosen, the tests, the files."""
+"""`hcl compare` over real records: the chosen runs, the tests, the files."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from sweeps.cli import app
 from sweeps.launch.request import store_of
 from sweeps.output.table import Estimate
 from sweeps.records.folder import SweepFolder
-from sweeps.reports.compare import ablation_table, find_entries, pairs_table
+from sweeps.reports.compare import ablation_table, pairs_table, runs_to_compare
 from sweeps.reports.importance import describe_study
-from sweeps.tracking import Store, prepare
+from sweeps.tracking import Store, prepare, runs_frame
 from sweeps.workers.context import RunContext
 from sweeps.workers.seed import train_seed
 
@@ -62,7 +62,7 @@ def store(folder: Path) -> Store:
 
 
 def test_methods_of_several_sweeps_stand_side_by_side(store: Store) -> None:
-    table = ablation_table(find_entries(store, ["one", "two"], []))
+    table = ablation_table(runs_to_compare(store, ["one", "two"], []))
     assert table.columns == ("", "SI", "Fine-tuning") or table.columns == ("", "Fine-tuning", "SI")
     ((name, *cells),) = table.rows
     assert name == "split_digits, 2 tasks, task"
@@ -70,25 +70,23 @@ def test_methods_of_several_sweeps_stand_side_by_side(store: Store) -> None:
 
 
 def test_validation_data_choose_the_configuration(store: Store) -> None:
-    (row, found), *_ = find_entries(store, ["one"], []).items()
+    (row, found), *_ = runs_to_compare(store, ["one"], []).items()
     assert set(found) == {"SI"} and len(found["SI"]) == 2
-    from sweeps.tracking import runs_frame
-
     frame = runs_frame(store, "one")
-    means = frame.groupby("tags.config_id")[row.metric("val", "average_accuracy")].mean()
+    means = frame.groupby("tags.config_id")[row.metric_name("val", "average_accuracy")].mean()
     assert set(found["SI"]["config"]) == {means.idxmax()}
 
 
 def test_pairs_are_tested_over_shared_seeds(store: Store) -> None:
-    (line,) = pairs_table(find_entries(store, ["one", "two"], [])).rows
+    (line,) = pairs_table(runs_to_compare(store, ["one", "two"], [])).rows
     assert line[3] == "2" and 0 <= float(str(line[4])) <= 1
 
 
-def test_what_is_not_there_is_told(store: Store) -> None:
+def test_a_missing_sweep_or_method_is_reported(store: Store) -> None:
     with pytest.raises(ConfigError, match="no runs of a sweep 'three'.*there: .*one, .*two"):
-        find_entries(store, ["three"], [])
-    with pytest.raises(ConfigError, match="--methods hnet: no finished run of it; there: fine"):
-        find_entries(store, ["one", "two"], ["hnet"])
+        runs_to_compare(store, ["three"], [])
+    with pytest.raises(ConfigError, match="--methods hnet: it has no finished run; there: fine"):
+        runs_to_compare(store, ["one", "two"], ["hnet"])
 
 
 def test_the_command_writes_every_form(folder: Path, tmp_path: Path) -> None:
@@ -100,7 +98,7 @@ def test_the_command_writes_every_form(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "split_digits-2-task.png").stat().st_size > 1000
 
 
-def test_what_mattered_is_optunas_own_answer(tmp_path: Path) -> None:
+def test_importances_are_optunas_own(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path, "studied")
     folder.path.mkdir(parents=True)
     study = optuna.create_study(study_name="studied", storage=folder.study_url)

@@ -1,4 +1,4 @@
-"""Several objectives: refused where one is meant, searched, drawn, and told as a front."""
+"""Several objectives: refused where only one makes sense, searched, drawn, shown as a front."""
 
 from io import StringIO
 from pathlib import Path
@@ -72,7 +72,7 @@ def test_the_file_keeps_its_form() -> None:
         ({"sampler": "cmaes"}, "sweep.sampler: cmaes has one objective, not several; use"),
     ],
 )  # fmt: skip
-def test_what_ranks_by_one_value_is_refused(sweep: dict[str, Any], error: str) -> None:
+def test_settings_that_rank_by_one_value_are_refused(sweep: dict[str, Any], error: str) -> None:
     assert any(error in message for message in errors_of(**sweep)), errors_of(**sweep)
 
 
@@ -99,7 +99,7 @@ def test_samplers_take_several_objectives(tmp_path: Path, sampler: str) -> None:
     assert all(len(trial.values) == 2 for trial in trials)
 
 
-def test_a_value_that_is_no_number_fails_the_trial(tmp_path: Path) -> None:
+def test_a_value_that_is_not_a_number_fails_the_trial(tmp_path: Path) -> None:
     searcher = search(tmp_path)
     searcher.suggest("a")
     nan = {"values": [0.5, float("nan")], "tasks_learned": 2, "num_tasks": 2}

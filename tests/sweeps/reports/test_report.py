@@ -1,4 +1,4 @@
-"""Tables from runs frames: what is aggregated, what selects, what is only shown."""
+"""Tables of runs: which runs are averaged, which values select, which are only shown."""
 
 from pathlib import Path
 from typing import Any
@@ -80,14 +80,14 @@ def test_only_complete_runs_count_whatever_their_status() -> None:
     )
     for table in (best_configurations(frame, OBJECTIVE), method_table(frame)):
         assert table.rows[0][-1] == Estimate(90.0, 0.0, 2)
-        assert "left out: 2 that did not learn all tasks (1 FAILED, 1 FINISHED)" in table.notes
+        assert "left out because they did not learn all tasks: 1 FAILED, 1 FINISHED" in table.notes
 
 
 def test_a_frame_without_complete_runs_gives_an_empty_table() -> None:
     frame = pd.DataFrame([run(tasks_learned=0, status="FAILED")])
     assert best_configurations(frame, OBJECTIVE).rows == ()
     assert method_table(frame).rows == ()
-    assert "left out: 1" in method_table(frame).markdown()
+    assert "did not learn all tasks: 1 FAILED" in method_table(frame).markdown()
 
 
 def test_validation_selects_and_test_does_not() -> None:
@@ -102,11 +102,11 @@ def test_validation_selects_and_test_does_not() -> None:
     blind = frame.drop(columns=OBJECTIVE)
     assert column(method_table(blind), "HNET") == [Estimate(99.0, None, 1)]  # the first, not best
     assert (
-        "1 of the cells had no validation data: first configuration" in method_table(blind).notes
+        "first configuration, for want of validation data: 1 entries" in method_table(blind).notes
     )
 
 
-def test_a_note_on_selection_stands_only_where_something_was_selected() -> None:
+def test_a_note_on_selection_appears_only_where_something_was_selected() -> None:
     several = pd.DataFrame([run(**{"method/beta": 0.1}), run(**{"method/beta": 0.2})])
     assert any("validation" in note for note in method_table(several).notes)
     assert not any("validation" in note for note in method_table(several.iloc[:1]).notes)
@@ -156,7 +156,7 @@ def test_methods_are_columns_and_scenarios_rows() -> None:
     assert column(table, "Online EWC") == [None, None, Estimate(60.0, None, 1)]
 
 
-def test_configurations_without_a_config_id_are_told_apart_by_their_params() -> None:
+def test_configurations_without_a_config_id_are_distinguished_by_their_params() -> None:
     frame = pd.DataFrame(
         [
             run(seed=1),
@@ -197,7 +197,7 @@ def test_report_of_a_real_store(tmp_path: Path) -> None:
         in text
     )
     assert "| split_digits (3 tasks) | class | - | 94.15 ± 0.05 (2) |" in text
-    assert "left out: 1 that did not learn all tasks (1 RUNNING)" in text
+    assert "left out because they did not learn all tasks: 1 RUNNING" in text
     for form in FORMS:
         assert "98.1" in report("demo", store, form)
     with pytest.raises(ConfigError, match="no runs of a sweep 'dmo' in .*; sweeps there: demo"):

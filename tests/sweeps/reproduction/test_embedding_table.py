@@ -9,8 +9,8 @@ import pytest
 from made import request, table, train_all
 
 from hcl.config import ConfigError
-from sweeps.reproduction.run import read_cells
-from sweeps.reproduction.tables import Provenance
+from sweeps.reproduction.results import read_results
+from sweeps.reproduction.tables import Origin
 from sweeps.reproduction.write import write_all
 
 pytestmark = [
@@ -33,17 +33,19 @@ rows:
       target: {hidden_sizes: [8]}
       train: {iterations: 400, batch_size: 16}
     cells:
-      hnet: {trial: {method: {name: hnet, embedding_size: 2, chunk_embedding_size: 4, chunk_size: 100}}}
-"""  # noqa: E501
-ORIGIN = Provenance("hcl reproduce plane", "abc")
+      hnet:
+        trial:
+          method: {name: hnet, embedding_size: 2, chunk_embedding_size: 4, chunk_size: 100}
+"""
+ORIGIN = Origin("hcl reproduce plane", "abc")
 
 
 def test_a_smoke_budget_gives_picture_values_and_cache(storage: Path) -> None:
     made = request(storage, table(TABLE, "plane").at_budget("smoke"), (1,))
-    write_all(made, read_cells(made), ORIGIN)
+    write_all(made, read_results(made), ORIGIN)
     assert not list(made.output.glob("*.png")), "nothing is trained yet"
     train_all(made)
-    write_all(made, read_cells(made), ORIGIN)
+    write_all(made, read_results(made), ORIGIN)
     name = "plane-smoke-digits_in_2-d-hnet"
     assert (made.output / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "budget smoke" in (made.output / f"{name}.svg").read_text()
@@ -57,7 +59,7 @@ def test_a_smoke_budget_gives_picture_values_and_cache(storage: Path) -> None:
     # Measured once: without the data it could not be done again.
     stamp = grid.stat().st_mtime_ns
     picture = (made.output / f"{name}.png").read_bytes()
-    write_all(made, read_cells(made), ORIGIN)
+    write_all(made, read_results(made), ORIGIN)
     assert grid.stat().st_mtime_ns == stamp
     assert (made.output / f"{name}.png").read_bytes() == picture
 
@@ -67,7 +69,7 @@ def test_without_its_checkpoint_there_is_no_picture(storage: Path) -> None:
     train_all(made)
     for folder in made.folder.path.rglob("checkpoints"):
         shutil.rmtree(folder)
-    tables = write_all(made, read_cells(made), ORIGIN)
+    tables = write_all(made, read_results(made), ORIGIN)
     assert not list(made.output.glob("*.png"))
     assert any("no final checkpoint" in note for note in tables[0].notes)
 
@@ -75,12 +77,12 @@ def test_without_its_checkpoint_there_is_no_picture(storage: Path) -> None:
 def test_only_planes_are_drawn() -> None:
     with pytest.raises(ConfigError, match="embedding_space needs method/embedding_size 2 but"):
         table(TABLE.replace("embedding_size: 2,", "embedding_size: 3,"))
-    with pytest.raises(ConfigError, match="draws accuracies of hnet alone"):
+    with pytest.raises(ConfigError, match="can only draw accuracies of hnet"):
         table(
             TABLE.replace(
                 "{name: hnet, embedding_size: 2, chunk_embedding_size: 4, chunk_size: 100}",
                 "{name: si}",
             )
-        )  # noqa: E501
+        )
     with pytest.raises(ConfigError, match="grid_tasks: there is no task 2"):
         table(TABLE.replace("grid_points: 5", "grid_tasks: [2]"))

@@ -1,4 +1,4 @@
-"""Every table file from its cells to its files, with real trainings of networks made tiny."""
+"""Every table file is trained with tiny networks and written as a table."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +8,9 @@ import pytest
 from made import request, train_all
 
 from hcl.config import TrialConfig
-from sweeps.reproduction.run import read_cells
+from sweeps.reproduction.results import read_results
 from sweeps.reproduction.table_file import TableSpec, load_table, names
-from sweeps.reproduction.tables import Provenance
+from sweeps.reproduction.tables import Origin
 from sweeps.reproduction.write import write_all
 
 pytestmark = [
@@ -36,7 +36,7 @@ NUM_FIGURES = {"embedding_space": 1, "scan": 1, "transfer": 2}  # curves: one fo
 
 
 def tiny(config: TrialConfig) -> TrialConfig:
-    """The same cell with small data, few steps and few units; what is searched stays apart."""
+    """Give the same cell small data, few steps and few units; different cells stay different."""
     flat = config.to_dict() | {"train/iterations": 3, "train/batch_size": 8}
     flat |= BENCHMARKS.get(config.benchmark.name, {})
     for key, value in flat.items():
@@ -51,7 +51,7 @@ def tiny(config: TrialConfig) -> TrialConfig:
 
 
 def small_cifar(folder: Path) -> str:
-    """Prepared arrays of noise: twelve training and three test images of each class."""
+    """Write prepared arrays of noise: twelve training and three test images of each class."""
     draws = np.random.RandomState(0)
     for name, classes in (("cifar10", 10), ("cifar100_first50", 50)):
         arrays = {}
@@ -71,15 +71,15 @@ def shrunk(name: str) -> TableSpec:
 
 
 @pytest.mark.parametrize("name", names())
-def test_a_table_is_made_whole(name: str, storage: Path, tmp_path: Path) -> None:
+def test_a_table_is_complete(name: str, storage: Path, tmp_path: Path) -> None:
     spec = shrunk(name)
     if spec.head.figure == "embedding_space":
         spec = replace(spec, head=replace(spec.head, grid_points=3))
     made = replace(request(storage, spec, (1, 2)), data_root=small_cifar(tmp_path))
     train_all(made, data_root=made.data_root)
-    found = read_cells(made)
+    found = read_results(made)
     assert all(result.is_complete for result in found.cells.values())
-    tables = write_all(made, found, Provenance(f"hcl reproduce {name}", "abc"))
+    tables = write_all(made, found, Origin(f"hcl reproduce {name}", "abc"))
     text = (made.output / f"{made.folder.name}.md").read_text()
     assert "missing" not in text and "budget smoke" in text
     assert all("±" in str(cell) for row in tables[0].rows for cell in row[1:] if cell is not None)

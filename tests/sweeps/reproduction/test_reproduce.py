@@ -43,14 +43,14 @@ def start(folder: Path, *more: str) -> subprocess.Popen:
 
 
 def results(folder: Path) -> dict[str, int]:
-    """Finished trainings and when they were written."""
+    """List the finished trainings and when they were written."""
     found = (folder / "storage").rglob("result.json")
     return {str(path): path.stat().st_mtime_ns for path in found}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_interrupted_it_goes_on_and_trains_nothing_twice(tmp_path: Path) -> None:
+def test_after_an_interruption_it_continues_and_trains_nothing_twice(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TABLE)
     process = start(tmp_path)
     deadline = time.monotonic() + 120

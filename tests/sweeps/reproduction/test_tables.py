@@ -10,16 +10,19 @@ from made import TINY, tiny
 from hcl.benchmarks import digits, sources
 from hcl.config import ConfigError, TrialConfig
 from hcl.results import NUMERICS_VERSION
+from sweeps.launch.request import store_of
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
-from sweeps.reproduction.results import cell_label
-from sweeps.reproduction.run import Request, check_data, folder_name, missing, read_cells
+from sweeps.reproduction.request import TableRequest, folder_name
+from sweeps.reproduction.results import cell_label, read_results
 from sweeps.reproduction.table_file import load_table, names
-from sweeps.reproduction.tables import Provenance
+from sweeps.reproduction.tables import Origin
+from sweeps.reproduction.trainings import check_data, missing_trainings
 from sweeps.reproduction.write import write_all
 from sweeps.tracking import Store, prepare, runs_frame
 from sweeps.workers.context import RunContext
 from sweeps.workers.seed import train_seed
+from sweeps.workers.seed_records import read_result
 
 pytestmark = [
     pytest.mark.timeout(60),  # the first test to record pays for the database
@@ -52,7 +55,7 @@ def test_cells_of_one_training_share_it() -> None:
     assert len(tiny().trainings([1, 2])) == 4
 
 
-def test_every_mistake_is_told_at_once() -> None:
+def test_every_mistake_is_reported_at_once() -> None:
     text = TINY.replace("base: digits\n    cells", "base: digit\n    cells")
     text = text.replace("title: A tiny table", "titel: A tiny table").replace(
         "sem: 0.5", "sm: 0.5"
@@ -61,16 +64,22 @@ def test_every_mistake_is_told_at_once() -> None:
     found = "\n".join(errors_of(text))
     assert "titel: unknown key" in found and "title: is missing" in found
     assert "rows.CL1.base: there is no base 'digit'; did you mean digits?" in found
-    assert "rows.CL1.cells.sii: is no column; did you mean si?" in found
+    assert "rows.CL1.cells.sii: is not a column; did you mean si?" in found
     assert "rows.CL1.cells.sii.paper.sm: unknown key" in found
 
 
+def test_columns_need_names_of_their_own() -> None:
+    (error,) = errors_of(TINY.replace("hnet_tir: HNET+TIR", "hnet_tir: SI"))
+    assert error == "columns: each needs a name of its own but got ['SI', 'HNET+ENT', 'SI']"
+
+
 def test_a_cell_must_be_scored_where_its_row_is() -> None:
-    assert any("is not scored in 'class'" in e for e in errors_of(TINY.replace("[task, class]}}", "[task]}}")))  # fmt: skip # noqa: E501
+    found = errors_of(TINY.replace("[task, class]}}", "[task]}}"))
+    assert any("is not scored in 'class'" in error for error in found)
 
 
 @pytest.mark.parametrize(
-    "budget, iterations", [("paper", 20), ("quick", 2), ("smoke", 1), ("0.25", 5), ("2e-1", 4)]
+    ("budget", "iterations"), [("paper", 20), ("quick", 2), ("smoke", 1), ("0.25", 5), ("2e-1", 4)]
 )
 def test_a_budget_is_a_share_of_the_iterations(budget: str, iterations: int) -> None:
     table = tiny().at_budget(budget)
@@ -95,7 +104,7 @@ def test_a_fraction_is_one_budget_however_it_is_written() -> None:
 def test_only_takes_rows_and_columns() -> None:
     assert [c.column for c in tiny().only(["CL1", "si"]).cells] == ["si"]
     assert [c.row for c in tiny().only(["CL3"]).cells] == ["CL3"]
-    with pytest.raises(ConfigError, match="--only 'CL9': is no row or column"):
+    with pytest.raises(ConfigError, match="--only 'CL9': tiny has no such row or column"):
         tiny().only(["CL9"])
     with pytest.raises(ConfigError, match="no such cell"):
         tiny().only(["CL3", "si"])
@@ -105,41 +114,37 @@ def test_only_takes_rows_and_columns() -> None:
 
 
 @pytest.fixture(scope="module")
-def made(storage: Path) -> Request:
-    """Two of the four trainings of the tiny table, recorded as `hcl reproduce` would."""
-    from sweeps.launch.request import store_of
-
+def made(storage: Path) -> TableRequest:
+    """Record three of the four trainings of the tiny table, as `hcl reproduce` does."""
     folder = SweepFolder(storage, "tiny-table")
-    request = Request(tiny(), (1, 2), folder, store_of(folder, None))
+    request = TableRequest(tiny(), (1, 2), folder, store_of(folder, None))
     prepare(request.store)
-    for config in missing(request, read_cells(request))[:3]:
+    for config in missing_trainings(request, read_results(request))[:3]:
         _train(request, config)
     return request
 
 
-def label_of(request: Request, config: TrialConfig) -> str:
+def label_of(request: TableRequest, config: TrialConfig) -> str:
     return cell_label(config, check_data(request, [config]))
 
 
-def _train(request: Request, config: TrialConfig) -> None:
+def _train(request: TableRequest, config: TrialConfig) -> None:
     label = label_of(request, config)
     context = RunContext(request.folder.name, request.store, phase="table", threads=1)
     train_seed(config, context, request.folder.seed_folder(label, config.seed), label)
 
 
-def test_what_is_there_is_not_missing(made: Request) -> None:
-    found = read_cells(made)
+def test_finished_trainings_are_not_missing(made: TableRequest) -> None:
+    found = read_results(made)
     assert sorted(found.cells["CL1", "si"].runs) == [1, 2]
     assert sorted(found.cells["CL1", "hnet_ent"].runs) == [1]
     assert sorted(found.cells["CL3", "hnet_ent"].runs) == [1]
-    (left,) = missing(made, found)
+    (left,) = missing_trainings(made, found)
     assert left.method_name == "hnet" and left.seed == 2
 
 
-def test_cells_hold_what_the_runs_recorded(made: Request) -> None:
-    from sweeps.launch.fixed_trials import read_result
-
-    found = read_cells(made)
+def test_cells_hold_what_the_runs_recorded(made: TableRequest) -> None:
+    found = read_results(made)
     for key, result in found.cells.items():
         for seed, run in result.runs.items():
             config = replace(result.cell.config, seed=seed)
@@ -149,56 +154,56 @@ def test_cells_hold_what_the_runs_recorded(made: Request) -> None:
 
 
 def test_another_version_of_the_numbers_does_not_count_unless_asked(
-    made: Request, monkeypatch: pytest.MonkeyPatch
+    made: TableRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = made.spec.cells[0].config
     before = label_of(made, config)
     monkeypatch.setattr("sweeps.reproduction.results.NUMERICS_VERSION", 2)
     assert label_of(made, config) != before
-    strict = read_cells(made)
+    strict = read_results(made)
     assert not strict.cells["CL1", "si"].runs
     assert (strict.num_other_version, strict.num_other_data) == (3, 0)
-    assert len(missing(made, strict)) == 4
-    notes = write_all(made, strict, Provenance("hcl", "abc"))[0].notes
+    assert len(missing_trainings(made, strict)) == 4
+    notes = write_all(made, strict, Origin("hcl", "abc"))[0].notes
     assert any("3 finished runs of these settings with another NUMERICS" in n for n in notes)
     asked = replace(made, any_version=True)
-    every = read_cells(asked)
+    every = read_results(asked)
     assert all(run.is_other for run in every.cells["CL1", "si"].runs.values())
     assert sorted(every.cells["CL1", "si"].runs) == [1, 2]
     assert every.num_other_version == 0
-    notes = write_all(asked, every, Provenance("hcl", "abc"))[0].notes
+    notes = write_all(asked, every, Origin("hcl", "abc"))[0].notes
     assert any("counted by --any-version" in note for note in notes)
 
 
 def test_of_two_data_the_newest_counts(
-    made: Request, storage: Path, monkeypatch: pytest.MonkeyPatch
+    made: TableRequest, storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The digits change after two seeds: what was trained before is trained again."""
+    """Change the digits after the first seed, which must then be trained again."""
     folder = SweepFolder(storage, "new-data")
     request = replace(made, folder=folder, store=replace(made.store, experiment="new-data"))
     request = replace(request, spec=request.spec.only(["CL1", "si"]), seeds=(1, 2))
     prepare(request.store)
-    first, second = missing(request, read_cells(request))
+    first, second = missing_trainings(request, read_results(request))
     _train(request, first)
     raw = digits.load()
     with monkeypatch.context() as patch:
         patch.setattr(digits, "load", lambda: {**raw, "x_train": raw["x_train"] // 2})
         sources._read.cache_clear()
         _train(request, second)
-        found = read_cells(request)
+        found = read_results(request)
         assert sorted(found.cells["CL1", "si"].runs) == [2]
         assert (found.num_other_version, found.num_other_data) == (0, 1)
-        notes = write_all(request, found, Provenance("hcl", "abc"))[0].notes
+        notes = write_all(request, found, Origin("hcl", "abc"))[0].notes
         assert any("1 finished runs of these settings on other data" in note for note in notes)
-        assert missing(request, found) == [first]
+        assert missing_trainings(request, found) == [first]
         _train(request, first)
-        assert sorted(read_cells(request).cells["CL1", "si"].runs) == [1, 2]
+        assert sorted(read_results(request).cells["CL1", "si"].runs) == [1, 2]
     sources._read.cache_clear()
-    both = read_cells(replace(request, any_version=True))
+    both = read_results(replace(request, any_version=True))
     assert not any(run.is_other for run in both.cells["CL1", "si"].runs.values())
 
 
-def test_every_record_names_the_version(made: Request) -> None:
+def test_every_record_names_the_version(made: TableRequest) -> None:
     config = replace(made.spec.only(["CL1", "si"]).cells[0].config, seed=1)
     folder = made.folder.seed_folder(label_of(made, config), 1)
     start, *_, end = Journal(folder).records()
@@ -209,15 +214,15 @@ def test_every_record_names_the_version(made: Request) -> None:
     assert set(frame["data_digest"]) == {end["data_digest"]}
 
 
-def test_runs_of_other_sweeps_count_when_named(made: Request) -> None:
+def test_runs_of_other_sweeps_count_when_named(made: TableRequest) -> None:
     folder = SweepFolder(made.folder.storage, "another-table")
     other = replace(made, folder=folder, store=replace(made.store, experiment="another-table"))
-    assert not read_cells(other).cells["CL1", "si"].runs
-    assert read_cells(replace(other, runs_from=("tiny-table",))).cells["CL1", "si"].runs
+    assert not read_results(other).cells["CL1", "si"].runs
+    assert read_results(replace(other, runs_from=("tiny-table",))).cells["CL1", "si"].runs
 
 
-def test_every_form_says_what_its_numbers_are(made: Request) -> None:
-    tables = write_all(made, read_cells(made), Provenance("hcl reproduce tiny", "abc"))
+def test_every_form_says_what_its_numbers_are(made: TableRequest) -> None:
+    tables = write_all(made, read_results(made), Origin("hcl reproduce tiny", "abc"))
     grid = tables[0].rows
     assert str(grid[0][1]).endswith("(2) ? 12.00")
     assert "(n = 1) of 2 ? 99.00†" in str(grid[0][2])
@@ -228,22 +233,21 @@ def test_every_form_says_what_its_numbers_are(made: Request) -> None:
         assert "hcl reproduce tiny" in text and "not complete" in text, form
     rows = list(csv.DictReader((out / "tiny-table.csv").read_text().splitlines()))
     assert [row["verdict"] for row in rows] == ["unknown", "unknown", ""]
-    assert float(rows[0]["ours mean"]) == pytest.approx(float(rows[0]["difference [95% CI]"]) + 12, abs=0.01)  # fmt: skip # noqa: E501
+    ours = float(rows[0]["difference [95% CI]"]) + 12
+    assert float(rows[0]["ours mean"]) == pytest.approx(ours, abs=0.01)
     assert "<script" not in (out / "tiny-table.html").read_text()
 
 
-def test_a_budget_is_said_and_not_compared(made: Request) -> None:
+def test_a_smaller_budget_is_named_and_not_compared(made: TableRequest) -> None:
     quick = replace(made, spec=made.spec.at_budget("quick"))
-    tables = write_all(quick, read_cells(quick), Provenance("hcl", "abc"))
+    tables = write_all(quick, read_results(quick), Origin("hcl", "abc"))
     assert "budget quick: 0.1 of the iterations" in tables[0].title
     assert all("12.00" not in str(cell) for row in tables[0].rows for cell in row)
 
 
 def test_a_store_that_nobody_made_holds_nothing(tmp_path: Path) -> None:
-    from sweeps.launch.request import store_of
-
     folder = SweepFolder(tmp_path, "nothing")
     store: Store = store_of(folder, None)
-    request = Request(tiny(), (1,), folder, store)
-    assert len(missing(request, read_cells(request))) == 2
+    request = TableRequest(tiny(), (1,), folder, store)
+    assert len(missing_trainings(request, read_results(request))) == 2
     assert not list(tmp_path.iterdir())

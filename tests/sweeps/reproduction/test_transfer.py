@@ -9,9 +9,9 @@ from made import request, table, train, train_all
 
 from hcl.config import ConfigError
 from sweeps.output.table import Estimate
-from sweeps.reproduction.results import matrices
-from sweeps.reproduction.run import missing, read_cells
-from sweeps.reproduction.tables import Provenance
+from sweeps.reproduction.results import matrices, read_results
+from sweeps.reproduction.tables import Origin
+from sweeps.reproduction.trainings import missing_trainings
 from sweeps.reproduction.transfer import transfer_figures, transfer_tables
 from sweeps.reproduction.write import write_all
 
@@ -36,18 +36,20 @@ rows:
   MLP:
     base: digits
     cells:
-      hnet: {trial: {method: {name: hnet, embedding_size: 4, chunk_embedding_size: 4, chunk_size: 100}}}
+      hnet:
+        trial:
+          method: {name: hnet, embedding_size: 4, chunk_embedding_size: 4, chunk_size: 100}
       finetune: {trial: {method/name: finetune}}
       from_scratch: {trial: {method/name: from_scratch}}
-"""  # noqa: E501
-ORIGIN = Provenance("hcl reproduce transfer", "abc")
+"""
+ORIGIN = Origin("hcl reproduce transfer", "abc")
 
 
 def test_tables_figures_and_files(storage: Path) -> None:
     made = request(storage, table(TABLE, "transfer"), (1, 2))
-    assert transfer_tables(made, read_cells(made)) == []
+    assert transfer_tables(made, read_results(made)) == []
     train_all(made)
-    found = read_cells(made)
+    found = read_results(made)
     transfer, each = transfer_tables(made, found)
 
     ours = {s: np.array([r + [0] * (3 - len(r)) for r in m])
@@ -80,20 +82,20 @@ def test_tables_figures_and_files(storage: Path) -> None:
 
 def test_seeds_that_the_reference_misses_give_no_forward_transfer(storage: Path) -> None:
     made = request(storage, table(TABLE, "partial"), (1, 2))
-    for config in missing(made, read_cells(made)):
+    for config in missing_trainings(made, read_results(made)):
         if config.method_name == "hnet" or (config.method_name, config.seed) == (
             "from_scratch",
             2,
         ):
             train(made, config)
-    (row, _) = transfer_tables(made, read_cells(made))[0].rows
+    (row, _) = transfer_tables(made, read_results(made))[0].rows
     assert isinstance(row[2], Estimate) and row[2].n == 2
     assert isinstance(row[4], Estimate) and row[4].n == 1
-    (figure,) = transfer_figures(made, read_cells(made)).values()
+    (figure,) = transfer_figures(made, read_results(made)).values()
     assert [t.get_text() for t in figure.axes[1].get_legend().get_texts()] == [
         "HNET (n=2)", "From scratch (n=1)"]  # fmt: skip
 
 
 def test_the_reference_must_be_a_column() -> None:
-    with pytest.raises(ConfigError, match="reference: 'scratch' is no column; did you mean"):
+    with pytest.raises(ConfigError, match="reference: 'scratch' is not a column; did you mean"):
         table(TABLE.replace("reference: from_scratch", "reference: scratch"))

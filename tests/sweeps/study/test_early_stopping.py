@@ -172,7 +172,10 @@ def test_a_sweep_with_early_stopping_end_to_end(tmp_path: Path) -> None:
     assert list(frame["tags.stopped_early"].fillna("")) == ["", "after 2 tasks", "after 2 tasks"]
     assert list(frame["tasks_learned"]) == [5, 2, 2]
     text = report("tiny", store)
-    assert "left out: 2 stopped early" in text and "Best of 1 configurations" in text
+    assert (
+        "left out because the sweep stopped them early: 2" in text
+        and "Best of 1 configurations" in text
+    )
 
     again = run_sweep(request, Console(file=StringIO()))  # nothing is left to do
     assert again.num_trials == 3 and len(Journal(request.folder.seed_folder(1, 1)).records()) == 4

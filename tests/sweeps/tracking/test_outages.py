@@ -1,4 +1,4 @@
-"""Tracking while a store is unreachable, half gone, out of date, or secret."""
+"""Tracking with a store that is unreachable, interrupted, out of date, or has a password."""
 
 import logging
 import socket

@@ -142,7 +142,7 @@ def test_a_failed_trial_is_failed_until_it_goes_on(store: Store, tmp_path: Path)
     assert "failure" not in the_run(store).data.tags
 
 
-def test_numbers_that_are_none_are_left_out(store: Store, tmp_path: Path) -> None:
+def test_values_that_are_not_finite_are_left_out(store: Store, tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     journal.append("start", **start_fields())
     journal.append("task", tasks_learned=1, metrics={"loss/task": float("inf"), "a": 0.5})

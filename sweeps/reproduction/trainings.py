@@ -1,0 +1,89 @@
+"""Trainings that a table still misses: find them, check their data, run them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from rich.console import Console
+
+from hcl.config import ConfigError, TrialConfig
+from hcl.training.process import Runtime
+from hcl.training.trial_state import load_benchmark
+from sweeps.launch.fixed_trials import train_fixed
+from sweeps.launch.request import make_context
+from sweeps.reproduction.request import TableRequest
+from sweeps.reproduction.results import TableResults, cell_label, read_results
+from sweeps.tracking import prepare
+from sweeps.workers.context import RunContext
+from sweeps.workers.seed_records import single_seed
+
+
+def missing_trainings(request: TableRequest, results: TableResults) -> list[TrialConfig]:
+    """List the trainings that some cell still needs, each once, every cell's first seed first."""
+    wanted: dict[str, TrialConfig] = {}
+    for seed in request.seeds:
+        for result in results.cells.values():
+            if seed not in result.runs:
+                config = replace(result.cell.config, seed=seed)
+                wanted.setdefault(config.digest(), config)
+    return list(wanted.values())
+
+
+def train_missing(request: TableRequest, console: Console) -> int:
+    """Train what is missing through Ray Tune.
+
+    Returns:
+        How many trainings failed.
+
+    Raises:
+        ConfigError: data are missing, or the store is not reachable.
+        KeyboardInterrupt: the user stopped it; the same call continues.
+    """
+    prepare(request.store)
+    todo = missing_trainings(request, read_results(request))
+    if not todo:
+        return 0
+    digests = check_data(request, todo)
+    batched = [_in_batches(config, request.num_replicas) for config in todo]
+    seeds = [single_seed(c, request.folder, cell_label(c, digests)) for c in batched]
+    trained = train_fixed(
+        request.folder, seeds, _context(request), request.settings, console, request.address
+    )
+    return sum(result is None for result in trained)
+
+
+def _in_batches(config: TrialConfig, num_replicas: int) -> TrialConfig:
+    if num_replicas == 1 or config.method.no_replicas():
+        return config
+    return replace(config, train=replace(config.train, num_replicas=num_replicas))
+
+
+def check_data(request: TableRequest, configs: Sequence[TrialConfig]) -> dict[str, str]:
+    """Load each benchmark once: missing data are reported here, not by every trial.
+
+    Returns:
+        The digest of its data for each configuration, by the configuration's digest without seed.
+
+    Raises:
+        ConfigError: data or given weights are missing.
+    """
+    runtime = Runtime(data_root=request.data_root)
+    loaded: dict[Any, str] = {}
+    digests = {}
+    for config in configs:
+        data = (config.benchmark, config.target.weights)
+        if data not in loaded:
+            loaded[data] = load_benchmark(config, runtime).digest
+        digests[config.digest(without_seed=True)] = loaded[data]
+    return digests
+
+
+def _context(request: TableRequest) -> RunContext:
+    settings = request.settings
+    if settings.gpus_per_trial == "auto":
+        raise ConfigError(
+            "--gpus-per-trial auto: give a number, for a table's cells differ in what they need"
+        )
+    context = make_context(request.store, settings, "table", request.data_root)
+    table = {"table": request.spec.name, "budget": request.spec.budget}
+    return replace(context, tags={**context.tags, **table})
