@@ -7,12 +7,14 @@ still scheduled in both cases, so the thread also closes the sweep.
 """
 
 import os
+import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import ray
 
@@ -80,12 +82,34 @@ def end_process(what: str, close: Callable[[], object]) -> None:
         close: closes runs and displays, in half a minute at most: then Ray's own code may end
             the process, if its head is dead.
     """
+    _kill_workers()  # a live one would deliver to its run after it was closed
     with suppress(Exception):  # whatever it is: the next start closes what is left open
         close()
     print(f"hcl: {what}; nothing is lost, go on with the same command", file=sys.stderr)
     with suppress(OSError, ValueError):  # a closed stdout
         sys.stdout.flush()
     os._exit(LOST)  # not sys.exit: this is a thread, and Ray's clean-up would hang
+
+
+def _kill_workers() -> None:
+    """Kill the node process that this driver has started, and its workers."""
+    raylets = [pid for pid, name in _children(os.getpid()) if name == "raylet"]
+    workers = [pid for raylet in raylets for pid, _ in _children(raylet)]
+    for pid in (*raylets, *workers):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _children(parent: int) -> list[tuple[int, str]]:
+    """List a process' children, number and program; empty where there is no /proc."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended since
+            pid, _, rest = stat.read_text().partition(" (")
+            program, _, fields = rest.rpartition(") ")
+            if int(fields.split()[1]) == parent:
+                found.append((int(pid), program))
+    return found
 
 
 def _ports() -> dict[str, tuple[str, int]]:

@@ -8,10 +8,12 @@ STORAGE/sweeps/NAME/
 """
 
 import json
+import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from hcl.config import ConfigError
 from hcl.storage.files import LockHeldError, locked, write_atomically
 from sweeps.records.journal import FILE_NAME
 
+LIVES_ON = 10.0  # seconds that a trial may live on after its driver was killed
 # A name becomes a folder, an MLflow experiment, and a part of tags and queries.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
@@ -131,6 +134,8 @@ def only_process(folder: Path, timeout: float) -> Iterator[None]:
     """Wait until no other process works in a seed's folder, then keep others out.
 
     When a driver is killed, its trials live on for a moment; by then they may be handed out again.
+    When a node freezes, Ray takes it for dead and hands its trials out again, while its frozen
+    workers hold their locks: such a worker is killed.
 
     Args:
         folder: the seed's folder.
@@ -139,12 +144,32 @@ def only_process(folder: Path, timeout: float) -> Iterator[None]:
     Raises:
         TimeoutError: the other process did not end in time.
     """
+    path = folder / ".lock"
     with ExitStack() as held:
         try:
-            held.enter_context(locked(folder / ".lock", timeout))
-        except LockHeldError:
-            raise TimeoutError(f"another process still trains in {folder}") from None
+            held.enter_context(locked(path, min(timeout, LIVES_ON)))
+        except LockHeldError as error:
+            _kill_if_frozen(error.owner, path)
+            try:
+                held.enter_context(locked(path, timeout))
+            except LockHeldError:
+                raise TimeoutError(f"another process still trains in {folder}") from None
         yield
+
+
+def _kill_if_frozen(pid: str, lock: Path) -> None:
+    """Kill the lock's holder if it is a stopped Ray worker of this machine, and nothing else.
+
+    The number may be another machine's, or of a process that a person has stopped: hence the
+    looks at its parent and at its open files.
+    """
+    process = Path("/proc", pid)
+    with suppress(OSError, ValueError):  # no such process here, or not ours to look at
+        state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
+        is_worker = Path("/proc", parent, "comm").read_text().strip() == "raylet"
+        holds_it = any(file.samefile(lock) for file in (process / "fd").iterdir())
+        if state == "T" and is_worker and holds_it:
+            os.kill(int(pid), signal.SIGKILL)
 
 
 def git_tags() -> dict[str, Any]:
