@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.launch.request import SweepRequest
-from sweeps.launch.run_sweep import run_sweep
 from sweeps.records.folder import SweepFolder
 from sweeps.space.search_space import SearchSpace, parse
 from sweeps.space.yaml_file import parse_yaml
@@ -159,16 +158,17 @@ def run(request: SweepRequest, slots: int, task_seconds: float) -> dict[str, flo
     import ray
     from rich.console import Console
 
-    import sweeps.study.searcher
-    import sweeps.workers.trainable
+    from sweeps.launch import resume
+    from sweeps.launch import run_sweep as driver
 
     # The driver looks up both names when it starts.
-    sweeps.workers.trainable.make_trainable = functools.partial(no_op, task_seconds=task_seconds)
-    sweeps.study.searcher.OptunaSearch = metered(sweeps.study.searcher.OptunaSearch)
-    ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False)
+    driver.ray_function = functools.partial(no_op, task_seconds=task_seconds)
+    resume.OptunaSearch = metered(resume.OptunaSearch)
+    # Without "local" Ray would join a cluster that runs on this machine.
+    ray.init("local", num_cpus=slots, include_dashboard=False, log_to_driver=False)
     METER.began = time.monotonic()
     try:
-        outcome = run_sweep(request, Console(stderr=True))
+        outcome = driver.run_sweep(request, Console(stderr=True))
     finally:
         ray.shutdown()
     delivered = time.monotonic() - METER.last_end
@@ -201,7 +201,7 @@ def ask(request: SweepRequest) -> dict[str, float]:
     return found
 
 
-def no_op(plan: Any, task_seconds: float) -> Callable[[dict[str, Any]], None]:
+def no_op(_train: object, plan: Any, task_seconds: float) -> Callable[[dict[str, Any]], None]:
     """Make a trainable whose trials only sleep, write records and report."""
     space, folder = plan.space, plan.folder  # a worker can load these without torch or Optuna
 
