@@ -25,6 +25,7 @@ search:
 sweep: {{num_trials: {trials}, sampler: random, max_concurrent_trials: 2, checkpoint_every: 50}}
 """
 PATH = re.compile(r"/[^\s,;:'\"()]+")
+BLOCKS = re.compile(r"^trial \d+ failed: |\b(remove|delete|set aside)\b")
 SYNC = "nothing is lost: hcl sync"
 
 
@@ -102,17 +103,21 @@ class Driver:
         """Map the folder of each seed under way to the process that trains it."""
         found = {}
         for lock in sorted(self.folder.path.glob("trials/*/*/.lock")):
+            if (lock.parent / "result.json").exists():
+                continue  # its process may train another trial now
             text = lock.read_text()
             if text.strip().isdigit() and processes.command(int(text)).startswith("ray::"):
                 found[lock.parent] = int(text)
         return found
 
     def set_aside_what_is_named(self) -> list[str]:
-        """Set aside damaged files of trials that the last message names, as the docs say."""
-        trials, moved = str(self.folder.path / "trials"), []
-        for named in sorted(set(PATH.findall(self.output()))):
-            path = Path(named.rstrip("."))
-            if str(path).startswith(trials) and path.is_file():
+        """Rename damaged files of trials where a message says that they block or must go."""
+        trials = self.folder.path / "trials"
+        lines = [line for line in self.output().splitlines() if BLOCKS.search(line)]
+        moved = []
+        for named in sorted({path.rstrip(".") for line in lines for path in PATH.findall(line)}):
+            path = Path(named)
+            if path.is_relative_to(trials) and path.is_file():
                 path.rename(path.with_name(f"{path.name}.damaged-{self.starts}"))
                 moved.append(str(path.relative_to(trials)))
         self.set_aside += moved

@@ -16,6 +16,7 @@ BARREN = 8  # starts in a row without progress after which a sweep is given up
 PAUSE = 2.0  # seconds until a person has typed the command again
 KILLED = -9
 RAY_LOST = 3
+NOT_RETRIED = "failed: its process died ("
 SENTENCES = {  # exit status of a sweep that is not done -> its last line
     1: re.compile("trials ended"),
     2: re.compile("^hcl: "),
@@ -102,6 +103,10 @@ class SweepUnderFaults:
             if done != self.trials:
                 self.record.violation(f"status 0 with {done} of {self.trials} results", driver)
             return True
+        if NOT_RETRIED in output:  # `sweep.max_failures` allows two more deaths
+            self.record.violation(
+                "a trial failed when its process died for the first time", driver
+            )
         if not self._is_explained(status, output):
             self.record.violation(f"exit status {status}, which nothing explains", driver)
         moved = driver.set_aside_what_is_named()

@@ -105,7 +105,7 @@ def test_one_bit_is_flipped(tmp_path: Path) -> None:
     assert len(changed) == 1 and changed[0].bit_count() == 1
 
 
-def test_a_file_that_the_message_names_is_set_aside(tmp_path: Path) -> None:
+def test_a_file_is_set_aside_where_a_message_says_that_it_blocks(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path, "soak00")
     journal, other = (folder.seed_folder(number, 1) / "journal.jsonl" for number in (3, 4))
     for path in (journal, other):
@@ -113,6 +113,7 @@ def test_a_file_that_the_message_names_is_set_aside(tmp_path: Path) -> None:
         path.write_text("damaged")
     driver = Driver(tmp_path / "soak.yaml", folder, "http://127.0.0.1:9", None, tmp_path, starts=1)
     said = f"trial 3 failed: seed 1: {journal}, line 2 is not JSON; see {tmp_path}/soak.yaml\n"
+    said += f"{other.parent} cannot be delivered: {other}, line 2 is not JSON\n"
     (tmp_path / "soak00-01.log").write_text(said)
     assert driver.set_aside_what_is_named() == ["0003/seed_1/journal.jsonl"]
     assert not journal.exists() and other.exists()
