@@ -12,7 +12,7 @@ from sweeps.launch.request import store_of
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal, JournalError
 from sweeps.tracking import Store, accuracy_matrices, runs_frame
-from sweeps.tracking.store import connect
+from sweeps.tracking.database import connect
 
 FINISHED = "FINISHED"
 SAME = ("val/", "test/")  # metrics that are the same in every training
