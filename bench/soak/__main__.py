@@ -37,13 +37,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # so that it cleans up
     with _surroundings(args.keep) as (folder, server, postgres):
         found = Soak(plan, folder, server, postgres).run()
-    options = f"--minutes {args.minutes:g} --seed {args.seed} --every {args.every:g}"
+    names = ("minutes", "every", "seed", "trials", "iterations", *(["only"] if only else []))
+    options = " ".join(f"--{name} {getattr(args, name)}" for name in names)
     about = {
-        "command": f"python -m bench.soak {options}" + (f" --only {args.only}" * bool(only)),
+        "command": f"python -m bench.soak {options}",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, shared with other work",
         "measured": time.strftime("%F %T%z"),
     }
-    args.out.write_text(json.dumps({**about, **found}, indent=1) + "\n")
+    args.out.write_text(_without_folders(json.dumps({**about, **found}, indent=1), folder) + "\n")
     _print(found)
     sys.exit(1 if found["violations"] else 0)
 
@@ -84,6 +85,13 @@ def _surroundings(keep: Path | None) -> Iterator[tuple[Path, Any, Any]]:
         server = Server(folder)
         server.start()
         yield folder, server, postgres
+
+
+def _without_folders(text: str, folder: Path) -> str:
+    """Shorten the paths of this machine."""
+    for path, name in ((folder, "SOAK"), (sys.prefix, "ENV"), (sys.base_prefix, "PYTHON")):
+        text = text.replace(str(path), name)
+    return text.replace(f"{ROOT}/", "")
 
 
 def _clean(mark: str, folder: Path | None) -> None:
