@@ -24,17 +24,17 @@ def marked(mark: str, but_session: int = 0) -> list[int]:
 
 def is_alive(pid: int) -> bool:
     """Whether it runs, and is no zombie."""
-    return _stat(pid)[:1] not in ([], ["Z"])
+    return _stat(pid)[0] != "Z"
 
 
 def parent(pid: int) -> int:
     """Return the process that started it; 0 where it has ended."""
-    return int((_stat(pid) + ["", "0"])[1] or 0)
+    return int(_stat(pid)[1])
 
 
 def session(pid: int) -> int:
     """Return the session that it belongs to; 0 where it has ended."""
-    return int((_stat(pid) + ["0"] * 4)[3])
+    return int(_stat(pid)[3])
 
 
 def command(pid: int) -> str:
@@ -70,7 +70,7 @@ def kill(pids: list[int]) -> None:
 
 
 def _stat(pid: int) -> list[str]:
-    """Return the fields after the program's name: state, parent, ..."""
+    """Return its state, parent, group, session, ...; those of a zombie where it has ended."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return []
+    return ["Z", "0", "0", "0"]
