@@ -28,7 +28,7 @@ def heading(name: str) -> str:
 
 
 def is_fraction(name: str) -> bool:
-    """Tell whether a metric is an accuracy or a difference of two, shown in percent."""
+    """Return whether a metric is an accuracy or a difference of two, shown in percent."""
     return any(word in name for word in ("accuracy", "forgetting", "transfer"))
 
 

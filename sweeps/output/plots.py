@@ -234,14 +234,14 @@ def pareto_front(
 
 
 def png(figure: Figure, dpi: int = 130) -> bytes:
-    """Give the content of a PNG file, the same bytes for the same figure."""
+    """Return the content of a PNG file, the same bytes for the same figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def image(figure: Figure, dpi: int) -> Image.Image:
-    """Give the figure's pixels, without writing a file."""
+    """Return the figure's pixels, without writing a file."""
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

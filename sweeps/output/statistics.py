@@ -24,7 +24,7 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
-        """Say whether 0 is inside the interval, and if not, on which side of theirs we are."""
+        """Return whether 0 is inside the interval, and if not, on which side of theirs we are."""
         if self.interval is None:
             return "unknown"
         low, high = self.interval

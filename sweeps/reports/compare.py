@@ -29,11 +29,11 @@ class Row:
         return f"{self.benchmark}, {self.num_tasks} tasks, {self.scenario}"
 
     def position(self) -> tuple[str, int, int]:
-        """Give what tables sort rows by: scenarios go from CL1 to CL3."""
+        """Return what tables sort rows by: scenarios go from CL1 to CL3."""
         return self.benchmark, self.num_tasks, SCENARIOS.index(self.scenario)
 
     def metric_name(self, split: str, metric: str) -> str:
-        """Give the full name of a metric in this scenario, as in test/task/average_accuracy."""
+        """Return the full name of a metric in this scenario, as in test/task/average_accuracy."""
         return f"{split}/{self.scenario}/{metric}"
 
 

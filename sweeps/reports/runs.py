@@ -1,4 +1,4 @@
-"""Which runs of a sweep count, how they form configurations, and what they measured."""
+"""Runs of a sweep: those that count, their configurations, and what they measured."""
 
 from collections.abc import Sequence
 

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,11 +15,12 @@ from hcl.config import TrialConfig
 from hcl.measure.embedding_space import accuracy_over_embeddings, square_grid
 from hcl.methods.hnet import Hnet
 from hcl.results import NUMERICS_VERSION
+from hcl.storage.files import write_atomically
 from hcl.training.process import Runtime, process_settings
 from hcl.training.trial_state import start_trial
 from sweeps.cluster.resources import gpus
 from sweeps.output import plots
-from sweeps.records.folder import SweepFolder, write_atomically
+from sweeps.records.folder import SweepFolder
 from sweeps.reproduction.request import TableRequest
 from sweeps.reproduction.results import CellResult, TableResults
 from sweeps.reproduction.tables import title
@@ -89,10 +89,7 @@ def _cached_grid(request: TableRequest, config: TrialConfig, checkpoint: Path) -
     if not path.exists():
         grid = _measure(request, config, checkpoint.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.tmp")
-        with open(draft, "wb") as file:
-            np.savez(file, **vars(grid))
-        os.replace(draft, path)
+        write_atomically(path, lambda file: np.savez(file, **vars(grid)))
     with np.load(path, allow_pickle=False) as values:
         return Grid(**values)
 

@@ -68,7 +68,7 @@ def _x_value(result: CellResult, name: str) -> float:
 
 
 def _is_log(lines: dict[str, list[tuple[float, list[float]]]]) -> bool:
-    """Whether values span more than a factor of 20: they are read on a logarithmic axis."""
+    """Return whether x spans more than a factor of 20, which needs a logarithmic axis."""
     xs = [x for points in lines.values() for x, _ in points if x == x and x > 0]
     return bool(xs) and max(xs) / min(xs) > 20
 

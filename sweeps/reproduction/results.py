@@ -53,15 +53,15 @@ class CellResult:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every seed that was asked for is there."""
+        """True where every seed that was asked for is there."""
         return len(self.runs) == len(self.seeds)
 
     def estimate(self, scale: float) -> Estimate | None:
-        """Give mean ± SEM over the seeds that are there."""
+        """Return mean ± SEM over the seeds that are there."""
         return Estimate.of(scale * run.value for run in self.runs.values()) if self.runs else None
 
     def values(self, scale: float) -> dict[int, float]:
-        """Give the value of each seed that is there."""
+        """Return the value of each seed that is there."""
         return {seed: scale * run.value for seed, run in self.runs.items()}
 
 

@@ -80,7 +80,7 @@ class TableSpec:
     hidden: tuple[str, ...] = field(default=())  # rows and columns that --only left out
 
     def at_budget(self, budget: str) -> "TableSpec":
-        """Give the same cells with a fraction of the iterations.
+        """Return the same cells with a fraction of the iterations.
 
         Args:
             budget: one of BUDGETS, or a fraction such as 0.02; one that has a name gets it.
@@ -211,7 +211,7 @@ def _parse_row(
 
 
 def _no_embedding_space(config: TrialConfig, head: _Head) -> list[str]:
-    """What keeps a cell's embeddings from being drawn in a plane."""
+    """List the reasons why a cell's embeddings cannot be drawn in a plane."""
     if config.method_name != "hnet" or config.benchmark.info.is_regression:
         return ["figure: embedding_space can only draw accuracies of hnet"]
     problems = []

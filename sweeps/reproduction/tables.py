@@ -22,7 +22,7 @@ DAGGER = "†"  # marks a number of the paper that no source confirms
 
 @dataclass(frozen=True)
 class Origin:
-    """How a table was made: every output says it."""
+    """Command and commit that made a table; every output names them."""
 
     command: str
     commit: str
@@ -60,12 +60,12 @@ def compare(spec: TableSpec, result: CellResult) -> Compared:
 
 
 def scale(spec: TableSpec) -> float:
-    """Give the factor from a recorded number to the table's unit: accuracies are in percent."""
+    """Return the factor from a recorded number to the table's unit: accuracies are in percent."""
     return 100.0 if "accuracy" in spec.head.metric else 1.0
 
 
 def title(spec: TableSpec) -> str:
-    """Give the table's title, with its budget unless that is the paper's."""
+    """Return the table's title, with its budget unless that is the paper's."""
     if spec.budget == "paper":
         return spec.head.title
     return f"{spec.head.title}, budget {spec.budget}: {spec.fraction:g} of the iterations"
@@ -180,7 +180,7 @@ def _every_cell(spec: TableSpec, results: TableResults) -> Table:
 
 
 def _describe_mark(paper: Paper | None) -> str:
-    """Say whether the paper's number was seen in a source; the SEM where it differs."""
+    """Return whether the paper's number was seen in a source; the SEM where it differs."""
     if paper is None:
         return ""
     return paper.mark if paper.mark == paper.sem_mark else f"{paper.mark}, SEM {paper.sem_mark}"

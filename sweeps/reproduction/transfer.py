@@ -37,15 +37,15 @@ class Learned:
     reference: dict[int, Matrix]
 
     def during(self) -> list[list[float]]:
-        """Give for each seed the accuracy on each task right after learning it."""
+        """Return for each seed the accuracy on each task right after learning it."""
         return [metrics.accuracy_during(matrix) for matrix in self.matrices.values()]
 
     def after(self) -> list[list[float]]:
-        """Give for each seed the accuracy on each task after the last one was learned."""
+        """Return for each seed the accuracy on each task after the last one was learned."""
         return [metrics.accuracy_after(matrix) for matrix in self.matrices.values()]
 
     def forward_transfer(self) -> list[float]:
-        """Give the forward transfer of each seed that the reference was trained with, too."""
+        """Return the forward transfer of each seed that the reference was trained with, too."""
         return [
             metrics.forward_transfer(matrix, metrics.accuracy_during(self.reference[seed]))
             for seed, matrix in self.matrices.items()

@@ -8,10 +8,10 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
+from hcl.storage.files import write_atomically
 from sweeps.output import plots
 from sweeps.output.html_page import html_page
 from sweeps.output.table import Table, numbers_csv
-from sweeps.records.folder import write_atomically
 from sweeps.reproduction.figures import figures
 from sweeps.reproduction.request import TableRequest
 from sweeps.reproduction.results import TableResults

@@ -1,6 +1,5 @@
 """MLflow's database: made or migrated before any trial starts, checked, connected to."""
 
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy import NullPool, create_engine
 
 from hcl.config import ConfigError
+from hcl.storage.files import locked
 from sweeps.tracking.outages import outages_as_config_error
 from sweeps.tracking.store import SQLITE, Store
 
@@ -53,9 +53,7 @@ def _only_driver(store: Store) -> Iterator[None]:
         yield
         return
     check_sqlite(database)
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with open(database.with_suffix(".lock"), "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(database.with_suffix(".lock")):
         yield
 
 

@@ -8,16 +8,15 @@ A repetition sends what the server does not have, and no point twice. Three fact
   an outage in between only means that some of them are sent again.
 """
 
-import fcntl
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
+from hcl.storage.files import LockHeldError, locked
 from sweeps.records.journal import Journal, JournalError
 from sweeps.tracking.artifacts import RunArtifacts
 from sweeps.tracking.database import connect
@@ -47,19 +46,20 @@ def deliver(store: Store, folder: Path, parent_run_id: str | None) -> bool:
         parent_run_id: the sweep's run, or None.
 
     Returns:
-        Whether the server now has everything. An outage or a damaged journal gives False and a
-        warning: records must never stop a training.
+        Whether the server now has everything; False also where another process is delivering
+        this journal. An outage or a damaged journal only gives a warning: records must never
+        stop a training.
     """
     try:
         records = Journal(folder).records()
         if not records:
             return True
-        with _only_deliverer(Path(folder)) as is_alone:
-            if not is_alone:
-                return False
+        with locked(Path(folder) / ".deliver.lock", timeout=0):  # two could create two runs
             client = connect(store)
             run = _find_or_create_run(client, store.experiment, records[0], parent_run_id)
             _Delivery(client, run, Path(folder), records).send()
+    except LockHeldError:
+        return False
     except JournalError as error:
         log.error("%s cannot be delivered: %s", folder, error)
         return False
@@ -88,7 +88,7 @@ def deliver_all(store: Store, folders: Sequence[Path], parent_run_id: str | None
 
 
 def _delivered_states(store: Store) -> dict[str, tuple[str, str]]:
-    """Give run_key -> (the tag `delivered`, the status) for every run of the sweep."""
+    """Return run_key -> (the tag `delivered`, the status) for every run of the sweep."""
     query = f"tags.kind = 'trial' and tags.sweep = '{store.experiment}'"
     states: dict[str, tuple[str, str]] = {}
     for run in all_runs(store, query):
@@ -105,18 +105,6 @@ def _has_arrived(folder: Path, states: dict[str, tuple[str, str]]) -> bool:
         return False
     key = records[0].get("run_key") if records else None
     return key is not None and states.get(key) == (str(len(records)), run_status(records)[0])
-
-
-@contextmanager
-def _only_deliverer(folder: Path) -> Iterator[bool]:
-    """Say whether no other process is delivering this journal: two could create two runs."""
-    with open(folder / ".deliver.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 def _find_or_create_run(

@@ -26,12 +26,12 @@ def text(value: Any) -> str:
 
 
 def run_params(start: dict[str, Any]) -> dict[str, str]:
-    """Give the trial's flat configuration, under its own names."""
+    """Return the trial's flat configuration, under its own names."""
     return {key: text(value) for key, value in (start.get("params") or {}).items()}
 
 
 def run_tags(start: dict[str, Any]) -> dict[str, str]:
-    """Give what runs are filtered and grouped by.
+    """Return what runs are filtered and grouped by.
 
     A dict in the record, such as `versions`, gives one tag per key: `versions/torch`.
     """
@@ -61,7 +61,7 @@ def run_title(start: dict[str, Any]) -> str:
 
 
 def run_status(records: list[dict[str, Any]]) -> tuple[str, int | None]:
-    """Give the run's MLflow status by its last record, and when it ended (None: it goes on)."""
+    """Return the run's MLflow status by its last record, and when it ended (None: it goes on)."""
     last = records[-1]
     if last["kind"] == "end":
         return last.get("status", "FINISHED"), milliseconds(last)
@@ -73,7 +73,7 @@ def run_status(records: list[dict[str, Any]]) -> tuple[str, int | None]:
 def metric_points(
     records: list[dict[str, Any]], first: int
 ) -> Iterator[tuple[str, float, int, int]]:
-    """Give (key, value, time in milliseconds, step) for the records from index `first` on.
+    """Return (key, value, time in milliseconds, step) for the records from index `first` on.
 
     A task that is reported again after a kill adds no second points: its first report counts.
     """
@@ -118,5 +118,5 @@ def _finite(metrics: dict[str, Any] | None) -> dict[str, float]:
 
 
 def milliseconds(record: dict[str, Any]) -> int:
-    """Give the time of a record as MLflow counts it: milliseconds since 1970."""
+    """Return the time of a record as MLflow counts it: milliseconds since 1970."""
     return int(1000 * record["time"])

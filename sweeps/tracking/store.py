@@ -12,7 +12,7 @@ KNOWN_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 
 @dataclass(frozen=True)
 class Store:
-    """Where runs go.
+    """Place where MLflow keeps the runs of one sweep.
 
     Args:
         tracking_uri: `sqlite:////path/mlflow.db`, or the http address of an MLflow server.
@@ -52,7 +52,7 @@ class Store:
 
     @property
     def is_http(self) -> bool:
-        """Whether the store is an MLflow server rather than a database."""
+        """True for an MLflow server, False for a database."""
         return self.tracking_uri.startswith("http")
 
     @property
@@ -68,7 +68,7 @@ def local_store(folder: Path, experiment: str) -> Store:
 
 
 def is_made(store: Store) -> bool:
-    """Tell whether the store can hold runs: a sqlite file that does not exist yet cannot."""
+    """Return whether the store can hold runs: a sqlite file that does not exist yet cannot."""
     return store.sqlite_file is None or store.sqlite_file.exists()
 
 

@@ -16,7 +16,7 @@ FRONT = "pareto_front.png"
 
 
 def space_params(space: dict[str, Any]) -> dict[str, Any]:
-    """Give the constants and settings of a search space file, as params of the sweep's run."""
+    """Return the constants and settings of a search space file, as params of the sweep's run."""
     return {**space["trial"], **{f"sweep/{key}": value for key, value in space["sweep"].items()}}
 
 
