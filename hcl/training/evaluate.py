@@ -1,5 +1,7 @@
 """Scores of what has been learned: the rows of the accuracy matrices."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -32,14 +34,29 @@ def score_tasks(trial: TrialState) -> dict[str, float]:
         for split, (accuracies, inferred) in rows.items():
             name = f"{split}/{scenario}"
             trial.accuracy.setdefault(name, []).append(accuracies)
-            short = {"accuracy": "acc"}.get(trial.method.layout.score, trial.method.layout.score)
-            scores |= {f"{name}/{short}/task_{i:02d}": a for i, a in enumerate(accuracies)}
-            average = f"{name}/average_{trial.method.layout.score}"
-            scores[average] = sum(accuracies) / len(accuracies)
             if inferred:
                 trial.inference.setdefault(name, []).append(inferred)
-                mean = metrics.task_inference_accuracy(inferred)
-                scores[f"{name}/task_inference_accuracy"] = mean
+            scores |= name_scores(name, trial.method.layout.score, accuracies, inferred)
+    return scores
+
+
+def name_scores(
+    name: str, score: str, row: Sequence[float], inferred: Sequence[float] = ()
+) -> dict[str, float]:
+    """Name a row of a matrix and its mean as metrics.
+
+    Args:
+        name: the matrix, such as "test/task".
+        score: "accuracy" or "mse".
+        row: score of each task learned so far.
+        inferred: share of each task's inputs whose task was inferred right; empty where the
+            method infers none.
+    """
+    short = {"accuracy": "acc"}.get(score, score)
+    scores = {f"{name}/{short}/task_{i:02d}": value for i, value in enumerate(row)}
+    scores[f"{name}/average_{score}"] = sum(row) / len(row)
+    if inferred:
+        scores[f"{name}/task_inference_accuracy"] = metrics.task_inference_accuracy(inferred)
     return scores
 
 

@@ -12,8 +12,9 @@ from hcl.results import Progress, Result, config_of
 from sweeps.commands.options import STORAGE, DataRoot, Storage, TrackingUri, parse_seeds, say
 from sweeps.output.metric_names import describe_metric
 from sweeps.records.folder import SweepFolder
-from sweeps.records.journal import Journal, JournalError
-from sweeps.records.trial_ends import ENDS, readable_records
+from sweeps.records.journal import Journal
+from sweeps.records.record import ENDS
+from sweeps.records.trial_ends import readable_records
 from sweeps.space.settings import SweepSettings
 from sweeps.space.yaml_file import load_yaml, parse_yaml, read_text
 from sweeps.workers.warm_imports import importing
@@ -101,12 +102,7 @@ def _check_start(
 
     check_writable(folder)
     for seed in trainings:
-        try:
-            is_done = read_result(seed.folder, seed.config) is not None
-            Journal(seed.folder).records()
-        except JournalError as error:
-            raise ConfigError(f"{error}; remove {seed.folder} to train this seed again") from None
-        if not is_done:
+        if read_result(seed.folder, seed.config) is None:
             benchmarks.load(seed.config.benchmark, data_root)
     check_store(store)
 

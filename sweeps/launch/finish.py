@@ -4,6 +4,7 @@ import shutil
 from contextlib import suppress
 
 from hcl.config import ConfigError
+from sweeps.launch.mend import mend_journals
 from sweeps.launch.outcome import Outcome, TrialEnds, trial_ends
 from sweeps.launch.request import SweepRequest
 from sweeps.output.plots import pareto_front, png
@@ -26,6 +27,7 @@ def finish(
         interrupted: whether trials are left to run.
     """
     folder, ends = request.folder, trial_ends(search)
+    mend_journals(request, search, parent_run_id)
     # A process that was killed or stopped early could not write its journal's end.
     for number, reason in ends.failed.items():
         note_death(folder, number, reason)

@@ -22,6 +22,7 @@ from sweeps.cluster.progress import Counts, ProgressCallback
 from sweeps.cluster.tuner import run_trials
 from sweeps.cluster.watchdog import end_process
 from sweeps.records.folder import SweepFolder
+from sweeps.records.journal import Journal
 from sweeps.records.report_keys import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
 from sweeps.space.settings import SweepSettings
 from sweeps.tracking import close_runs
@@ -81,9 +82,7 @@ def train_fixed(
         KeyboardInterrupt: interrupted, after everything was stopped in order.
     """
     with folder.lock():
-        waiting = {
-            seed.folder: seed for seed in seeds if read_result(seed.folder, seed.config) is None
-        }
+        waiting = {seed.folder: seed for seed in seeds if not _is_done(seed)}
         if waiting:
             with Interrupt() as interrupt:
                 trials = share_classifiers(list(waiting.values()), folder.path / CLASSIFIERS)
@@ -95,6 +94,12 @@ def train_fixed(
         if all(result is not None for result in results):
             shutil.rmtree(folder.path / CLASSIFIERS, ignore_errors=True)
     return results
+
+
+def _is_done(seed: Seed) -> bool:
+    """Tell whether a seed has its result, and a journal that nobody must repair."""
+    has_result = read_result(seed.folder, seed.config) is not None
+    return has_result and not Journal(seed.folder).scan()[1]
 
 
 def share_classifiers(seeds: Sequence[Seed], folder: Path) -> list[FixedTrial]:

@@ -23,9 +23,14 @@ def save_samples(samples: Any, folder: Path, tasks_learned: int) -> Path:
     Returns:
         The picture's path.
     """
-    path = folder / f"samples_task_{tasks_learned:02d}.png"
+    path = samples_path(folder, tasks_learned)
     grid(samples).save(path)
     return path
+
+
+def samples_path(folder: Path, tasks_learned: int) -> Path:
+    """Name the picture of what a model generates after so many tasks."""
+    return folder / f"samples_task_{tasks_learned:02d}.png"
 
 
 def grid(samples: Any) -> Image.Image:

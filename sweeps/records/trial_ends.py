@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.records.folder import SweepFolder
-from sweeps.records.journal import Journal, JournalError
+from sweeps.records.journal import Journal
+from sweeps.records.record import ENDS
 
-ENDS = ("end", "failed", "stopped")  # kinds of a journal's last record
 DEATHS = "killed, out of memory or a lost node"
 
 
@@ -58,11 +58,8 @@ def seed_folders(folder: SweepFolder, number: int) -> list[Path]:
 
 
 def readable_records(path: Path) -> list[dict[str, Any]]:
-    """Read a journal for the driver; a damaged one is empty: the trial fails, not the sweep."""
-    try:
-        return Journal(path).records()
-    except JournalError:
-        return []
+    """Read what of a journal is whole: damage costs the damaged lines, not the sweep."""
+    return Journal(path).scan()[0]
 
 
 def _deaths(records: list[dict[str, Any]]) -> int:

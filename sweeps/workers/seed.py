@@ -15,7 +15,7 @@ from hcl.results import Progress, Result, TaskReport
 from sweeps.records.disk_full import is_full, no_space
 from sweeps.records.folder import only_process
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed_records import Seed, SeedRecords, read_result, reason_of
+from sweeps.workers.seed_records import Seed, SeedRecords, mend_journal, read_result, reason_of
 
 WAIT = 120.0  # s for another process in a seed's folder; NFS frees a dead node's locks after 90
 
@@ -48,9 +48,11 @@ def train_seed(
     """
     try:
         with only_process(folder, timeout=WAIT):
+            seed = Seed(config, folder, trial)
             if (result := read_result(folder, config)) is not None:
+                mend_journal(seed, context)
                 return result
-            return train_locked(Seed(config, folder, trial), context, on_task, progress)
+            return train_locked(seed, context, on_task, progress)
     except OSError as error:
         if is_full(error):
             raise TrialFailed(no_space(folder)) from error

@@ -11,7 +11,7 @@ from sweeps.records.disk_full import is_full, no_space
 from sweeps.records.folder import only_process
 from sweeps.workers.context import RunContext
 from sweeps.workers.seed import WAIT, TrialFailed, runtime_of, train_locked
-from sweeps.workers.seed_records import Seed, SeedRecords, read_result, reason_of
+from sweeps.workers.seed_records import Seed, SeedRecords, mend_journal, read_result, reason_of
 
 OnTask = Callable[[TaskReport], None] | None
 OnProgress = Callable[[Progress], None] | None
@@ -52,6 +52,7 @@ def train_replicas(
                 if result is None:
                     todo.append(seed)
                 else:
+                    mend_journal(seed, context)
                     found[seed.folder] = result
             if not todo or todo[0].folder != seeds[0].folder:
                 on_task = progress = None  # they are the first seed's, which has its result

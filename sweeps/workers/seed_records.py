@@ -1,9 +1,11 @@
 """Records of one seed: its journal, its result and its MLflow run."""
 
 import json
+import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,12 +13,16 @@ from hcl import TrainingDiverged
 from hcl.config import ConfigError, TrialConfig
 from hcl.results import NUMERICS_VERSION, Result, TaskReport
 from hcl.storage import checkpoint
-from sweeps.output.sample_grid import save_samples
+from hcl.training.evaluate import name_scores
+from sweeps.output.sample_grid import samples_path, save_samples
 from sweeps.records.disk_full import is_full, no_space
 from sweeps.records.folder import SweepFolder, trial_label, write_atomically
 from sweeps.records.journal import Journal
+from sweeps.records.mend import mend
 from sweeps.tracking import deliver
 from sweeps.workers.context import RunContext
+
+log = logging.getLogger(__name__)
 
 # Pauses between two deliveries to MLflow: a longer one while the server does not answer.
 DELIVER_EVERY = 2.0  # seconds
@@ -84,13 +90,14 @@ class SeedRecords:
     """
 
     def __init__(self, seed: Seed, context: RunContext) -> None:
-        self.folder = seed.folder
+        self.seed, self.context, self.folder = seed, context, seed.folder
         self.journal = Journal(seed.folder)
         self.delivery = MlflowDelivery(context, seed.folder)
-        if self.journal.records():
+        mend_journal(seed, context)
+        if self.journal.scan()[0]:
             self.journal.append("resume")
         else:
-            self._write_start(seed, context)
+            self.journal.append("start", **start_fields(seed, context))
         self.delivery.send(now=True)
 
     def write_task(self, row: TaskReport) -> None:
@@ -110,20 +117,14 @@ class SeedRecords:
 
     def write_result(self, result: Result) -> None:
         """Write the journal's end, then result.json."""
-        self.journal.append(
-            "end",
-            metrics=result.metrics,
-            accuracy=result.accuracy,
-            status="FINISHED",
-            data_digest=result.data_digest,
-            versions=result.versions,
-        )
+        self.journal.append("end", **end_fields(result))
         # The result comes last: whoever finds it need not train or record anything again.
         write_atomically(self.folder / "result.json", json.dumps(result.to_dict()))
 
     def close(self) -> None:
         """Keep the final state alone of a finished training, and deliver the rest."""
         checkpoint.trim(self.folder / "checkpoints", keep=1)
+        mend_journal(self.seed, self.context)
         self.delivery.send(now=True)
 
     def write_failure(self, error: Exception, reason: str | None) -> None:
@@ -148,23 +149,82 @@ class SeedRecords:
                 raise
         self.delivery.send(now=True)
 
-    def _write_start(self, seed: Seed, context: RunContext) -> None:
-        config = seed.config
-        ids = {
-            "config_id": config.digest(without_seed=True),
-            "config_digest": config.digest(),
-            "numerics_version": NUMERICS_VERSION,
-        }
-        self.journal.append(
-            "start",
-            run_key=f"{context.sweep}/{trial_label(seed.trial)}/seed_{config.seed}",
-            sweep=context.sweep,
-            trial=seed.trial,
-            seed=config.seed,
-            phase=context.phase,
-            params=config.to_dict(),
-            tags={**context.tags, **ids},
-        )
+
+def start_fields(seed: Seed, context: RunContext) -> dict[str, Any]:
+    """Return the fields of a journal's "start"."""
+    config = seed.config
+    ids = {
+        "config_id": config.digest(without_seed=True),
+        "config_digest": config.digest(),
+        "numerics_version": NUMERICS_VERSION,
+    }
+    return {
+        "run_key": f"{context.sweep}/{trial_label(seed.trial)}/seed_{config.seed}",
+        "sweep": context.sweep,
+        "trial": seed.trial,
+        "seed": config.seed,
+        "phase": context.phase,
+        "params": config.to_dict(),
+        "tags": {**context.tags, **ids},
+    }
+
+
+def end_fields(result: Result) -> dict[str, Any]:
+    """Return the fields of a journal's "end"."""
+    return {
+        "metrics": result.metrics,
+        "accuracy": result.accuracy,
+        "status": "FINISHED",
+        "data_digest": result.data_digest,
+        "versions": result.versions,
+    }
+
+
+def mend_journal(seed: Seed, context: RunContext) -> bool:
+    """Repair a seed's journal where lines of it are damaged, and deliver it; log one sentence.
+
+    Scores come from the newest checkpoint, or from the result; what a training that goes on will
+    report itself is left to it. Of a lost task its losses and its speed are not made again. This
+    process has locked the seed's folder.
+
+    Returns:
+        Whether something was damaged.
+
+    Raises:
+        ConfigError: the result is damaged too.
+        OSError: the disk did not take it.
+    """
+    journal = Journal(seed.folder)
+    if not journal.scan()[1]:
+        return False
+    result = read_result(seed.folder, seed.config)
+    end = None if result is None else end_fields(result)
+    damages = mend(journal, start_fields(seed, context), _learned_tasks(seed, result), end)
+    log.warning("%s; it was set aside and its records were made again", damages[0])
+    deliver(context.store, seed.folder, context.parent_run_id)
+    return True
+
+
+def _learned_tasks(seed: Seed, result: Result | None) -> list[dict[str, Any]]:
+    """Return the fields of a "task" record for each task that is learned for good."""
+    state = checkpoint.load_latest(seed.folder / "checkpoints")
+    if state is not None:
+        accuracy, inference = state["accuracy"], state["inference"]
+    elif result is not None:
+        accuracy, inference = result.accuracy, result.inference
+    else:
+        return []
+    score = "mse" if seed.config.benchmark.info.is_regression else "accuracy"
+    tasks = []
+    for learned in range(1, 1 + max(map(len, accuracy.values()), default=0)):
+        metrics: dict[str, float] = {}
+        for name, rows in accuracy.items():
+            inferred = inference.get(name, [])[learned - 1 : learned]
+            metrics |= name_scores(name, score, rows[learned - 1], *inferred)
+        samples = samples_path(seed.folder, learned)
+        picture = {"samples": samples.name} if samples.exists() else {}
+        tasks.append({"tasks_learned": learned, "metrics": metrics, **picture})
+    return tasks
 
 
 def read_result(folder: Path, config: TrialConfig) -> Result | None:

@@ -22,7 +22,6 @@ import torch
 from hcl.config import ConfigError, TrialConfig
 from hcl.results import Result, TaskReport
 from sweeps.records.folder import SweepFolder
-from sweeps.records.journal import JournalError
 from sweeps.records.report_keys import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED, VALUES
 from sweeps.space.search_space import SearchSpace
 from sweeps.tracking import Store
@@ -95,7 +94,7 @@ def _train(
         rows = on_task if group[0] is seeds[0] else None
         try:
             ends = train_replicas(group, plan.context, on_task=rows)
-        except (ConfigError, JournalError) as error:  # its records are damaged
+        except ConfigError as error:  # its result is damaged, or another configuration's
             ends = [TrialFailed(str(error))]
         for seed, end in zip(group, ends, strict=False):
             if isinstance(end, TrialFailed):
