@@ -1,6 +1,7 @@
 """Scores of what has been learned: the rows of the accuracy matrices."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -54,7 +55,8 @@ def name_scores(
     """
     short = {"accuracy": "acc"}.get(score, score)
     scores = {f"{name}/{short}/task_{i:02d}": value for i, value in enumerate(row)}
-    scores[f"{name}/average_{score}"] = sum(row) / len(row)
+    # As `metrics.average_accuracy` sums: the last row's mean and the result's are one number.
+    scores[f"{name}/average_{score}"] = fmean(row)
     if inferred:
         scores[f"{name}/task_inference_accuracy"] = metrics.task_inference_accuracy(inferred)
     return scores

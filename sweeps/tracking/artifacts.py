@@ -50,7 +50,8 @@ class RunArtifacts:
     def send_samples(self, record: dict[str, Any], folder: Path) -> None:
         """Send what the replay model generated after a task; the UI's slider shows each task."""
         path = folder / record["samples"]
-        if path.is_file():
+        # A link, or a path of a journal that nobody checked, may lead out of the folder.
+        if path.is_file() and path.resolve().parent == folder.resolve():
             step = record["tasks_learned"]
             self._send_image("replay_samples", Image.open(path), step, record)
 

@@ -6,6 +6,9 @@ A repetition sends what the server does not have, and no point twice. Three fact
 - A metric point is (key, step, time of its record, value), and MLflow stores equal points once.
 - The tag `delivered` counts the records that the server has. It is sent after what it counts, so
   an outage in between only means that some of them are sent again.
+
+After a repair of the journal, whose new records have new times, everything is sent again except
+the points whose key and step the run has.
 """
 
 import logging
@@ -21,8 +24,10 @@ from sweeps.records.journal import Journal, JournalError
 from sweeps.tracking.artifacts import RunArtifacts
 from sweeps.tracking.database import connect
 from sweeps.tracking.entries import (
+    delivered_tag,
     metric_points,
     milliseconds,
+    num_delivered,
     run_params,
     run_status,
     run_tags,
@@ -61,7 +66,7 @@ def deliver(store: Store, folder: Path, parent_run_id: str | None) -> bool:
     except LockHeldError:
         return False
     except JournalError as error:
-        log.error("%s cannot be delivered: %s", folder, error)
+        log.error("%s; the command that trained it repairs it", error)
         return False
     except OUTAGES as error:
         log.warning("MLflow did not take %s: %s", folder, redact(str(error)).partition("\n")[0])
@@ -104,14 +109,12 @@ def _has_arrived(folder: Path, states: dict[str, tuple[str, str]]) -> bool:
     except JournalError:
         return False
     key = records[0].get("run_key") if records else None
-    return key is not None and states.get(key) == (str(len(records)), run_status(records)[0])
+    return key is not None and states.get(key) == (delivered_tag(records), run_status(records)[0])
 
 
 def _find_or_create_run(
     client: MlflowClient, experiment: str, start: dict[str, Any], parent_run_id: str | None
 ) -> Run:
-    if start["kind"] != "start":
-        raise JournalError("the first record of a journal must be its start")
     found = client.get_experiment_by_name(experiment)
     if found is None:
         raise FileNotFoundError(f"there is no MLflow experiment {experiment!r}; prepare it first")
@@ -145,28 +148,29 @@ class _Delivery:
 
     def send(self) -> None:
         """Send what is new, and close the run if its journal has ended."""
-        num_delivered = int(self.run.data.tags.get("delivered", 0))
+        first = num_delivered(self.run.data.tags.get("delivered", ""), self.records)
         status, end_time = run_status(self.records)
-        if num_delivered < len(self.records):
+        if first < len(self.records):
             if self.run.info.status != "RUNNING":  # a trial that died goes on
                 self.client.update_run(self.run_id, "RUNNING")
-            if num_delivered == 0:
+            if first == 0:
                 self._send_start()
-            for record in self.records[num_delivered:]:
+            for record in self.records[first:]:
                 if record["kind"] == "end":
                     self._send_end(record)
                 if record.get("samples"):
                     self.artifacts.send_samples(record, self.folder)
             self._note_failure()
             # Last, because its tag says that everything before it has arrived.
-            self._send_metrics(num_delivered)
+            self._send_metrics(first)
         elif self.run.info.status == status:
             return
         if status != "RUNNING":
             self.client.set_terminated(self.run_id, status, end_time=end_time)
 
     def _send_start(self) -> None:
-        params = [Param(key, value) for key, value in run_params(self.start).items()]
+        known = self.run.data.params  # MLflow never changes a param
+        params = [Param(k, v) for k, v in run_params(self.start).items() if k not in known]
         tags = [RunTag(key, value) for key, value in run_tags(self.start).items()]
         self.client.log_batch(self.run_id, params=params, tags=tags)  # splits by itself
 
@@ -197,13 +201,24 @@ class _Delivery:
         elif "failure" in self.run.data.tags:
             self.client.delete_tag(self.run_id, "failure")
 
-    def _send_metrics(self, num_delivered: int) -> None:
+    def _send_metrics(self, first: int) -> None:
         """Send the new records' points in few requests, and the tags in the last of them."""
-        points = [Metric(*point) for point in metric_points(self.records, num_delivered)]
+        points = [Metric(*point) for point in metric_points(self.records, first)]
+        if any(record["kind"] == "mended" for record in self.records[first:]):
+            known = self._known_points({point.key for point in points})
+            points = [point for point in points if (point.key, point.step) not in known]
         while len(points) > _BATCH:
             self.client.log_batch(self.run_id, metrics=points[:_BATCH])
             points = points[_BATCH:]
         # The server stores a request's metrics before its tags.
-        tags = {**self.tags, **self.artifacts.tags, "delivered": len(self.records)}
+        tags = {**self.tags, **self.artifacts.tags, "delivered": delivered_tag(self.records)}
         entries = [RunTag(key, text(value)) for key, value in tags.items()]
         self.client.log_batch(self.run_id, metrics=points, tags=entries)
+
+    def _known_points(self, keys: set[str]) -> set[tuple[str, int]]:
+        """Ask the server for (key, step) of every point that the run has of these metrics."""
+        return {
+            (point.key, point.step)
+            for key in keys & set(self.run.data.metrics)
+            for point in self.client.get_metric_history(self.run_id, key)
+        }

@@ -70,28 +70,48 @@ def run_status(records: list[dict[str, Any]]) -> tuple[str, int | None]:
     return "RUNNING", None
 
 
+def delivered_tag(records: list[dict[str, Any]]) -> str:
+    """Write what the tag `delivered` says once the server has these records: how many.
+
+    In a journal that was repaired, other records are counted than before: the tag then names the
+    repairs too.
+    """
+    repairs = sum(record["kind"] == "mended" for record in records)
+    return f"{len(records)} after {repairs} repairs" if repairs else str(len(records))
+
+
+def num_delivered(tag: str, records: list[dict[str, Any]]) -> int:
+    """Read the tag `delivered`: how many of these records the server has for certain."""
+    count, _, repairs = tag.partition(" ")
+    is_same = repairs == delivered_tag(records).partition(" ")[2]
+    return int(count) if is_same and count.isdecimal() else 0
+
+
 def metric_points(
     records: list[dict[str, Any]], first: int
 ) -> Iterator[tuple[str, float, int, int]]:
     """Return (key, value, time in milliseconds, step) for the records from index `first` on.
 
-    A task that is reported again after a kill adds no second points: its first report counts.
+    A metric has one point at a step: the first. A task that is reported again after a kill adds
+    none, nor does an "end" whose average was summed in another order, which may differ from the
+    last task's in the last bit.
     """
     num_tasks = int(records[0].get("params", {}).get("benchmark/num_tasks", 0))
-    last: dict[str, float] = {}
+    given: set[tuple[str, int]] = set()
     learned = 0
-    # Records before `first` are read too: they say which tasks were reported already.
+    # Records before `first` are read too: they say which points were given already.
     for index, record in enumerate(records):
-        metrics: dict[str, float] = {}
-        if record["kind"] == "task" and record["tasks_learned"] > learned:
-            learned = record["tasks_learned"]
-            metrics = _task_metrics(record, num_tasks)
+        metrics, step = {}, learned
+        if record["kind"] == "task":
+            metrics, step = _task_metrics(record, num_tasks), record["tasks_learned"]
+            learned = max(learned, step)
         elif record["kind"] == "end":
-            metrics = _final_metrics(record, last)
-        last.update(metrics)
-        if index >= first:
-            for key, value in metrics.items():
-                yield key, value, milliseconds(record), learned
+            metrics = _finite(record.get("metrics"))
+        for key, value in metrics.items():
+            if (key, step) not in given:
+                given.add((key, step))
+                if index >= first:
+                    yield key, value, milliseconds(record), step
 
 
 def _task_metrics(record: dict[str, Any], num_tasks: int) -> dict[str, float]:
@@ -101,11 +121,6 @@ def _task_metrics(record: dict[str, Any], num_tasks: int) -> dict[str, float]:
         metrics = {k: v for k, v in metrics.items() if not _TASK_ACCURACY.search(k)}
     extra = {key: record.get(key) for key in ("seconds", "steps_per_second")}
     return {"tasks_learned": float(record["tasks_learned"])} | _finite(extra) | metrics
-
-
-def _final_metrics(record: dict[str, Any], last: dict[str, float]) -> dict[str, float]:
-    """The metrics of an "end" record that are not already the last point of their series."""
-    return {k: v for k, v in _finite(record.get("metrics")).items() if last.get(k) != v}
 
 
 def _finite(metrics: dict[str, Any] | None) -> dict[str, float]:

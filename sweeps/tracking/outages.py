@@ -9,12 +9,14 @@ from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from hcl.config import ConfigError
-from sweeps.tracking.store import Store, redact
+from sweeps.tracking.store import Store, local_store, redact
 
 # What MLflow raises when a store is gone, full or locked, or refuses a request. ImportError is
 # a database whose driver is not installed.
 OUTAGES = (MlflowException, RequestException, SQLAlchemyError, OSError, ImportError)
 
+# What sqlite, and our look at a file's first bytes, say of a damaged database.
+DAMAGED = ("malformed", "file is not a database", "not an SQLite database")
 REASONS = {
     "401": "it wants a user and a password: MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD",
     "403": "it refuses this user or this host name (403)",
@@ -27,14 +29,22 @@ def outages_as_config_error(store: Store) -> Iterator[None]:
     try:
         yield
     except OUTAGES as error:
-        hint = (
-            "start it, or check --tracking-uri"
-            if store.is_http
-            else "check --storage and --tracking-uri"
-        )
         raise ConfigError(
-            f"the MLflow store {store.shown_uri} cannot be used ({describe_outage(error)}); {hint}"
+            f"the MLflow store {store.shown_uri} cannot be used ({describe_outage(error)});"
+            f" {_remedy(store, error)}"
         ) from error
+
+
+def _remedy(store: Store, error: BaseException) -> str:
+    if store.is_http:
+        return "start it, or check --tracking-uri"
+    is_ours = store.sqlite_file is not None and store == local_store(
+        store.sqlite_file.parent, store.experiment
+    )
+    if is_ours and any(words in str(error) for words in DAMAGED):
+        # Another file may be anything; this one holds nothing that the journals do not.
+        return "remove it, then hcl sync records all runs anew from their journals"
+    return "check --storage and --tracking-uri"
 
 
 def describe_outage(error: BaseException) -> str:

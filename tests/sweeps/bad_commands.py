@@ -183,9 +183,6 @@ CASES = {  # options of sweep come first
     "result of another trial": Case(
         "run trial.yaml", "holds another configuration's result", single(train={"lr": 0.5})
     ),
-    "damaged journal": Case(
-        "run trial.yaml", "to train this seed again", single(journal="junk\n{}\n")
-    ),
     # --- confirm
     "confirm nothing": Case("confirm mine", "there is no sweep 'mine' in"),
     "another study": Case(

@@ -196,16 +196,14 @@ def empty_study(folder: Path) -> None:
     optuna.storages.RDBStorage(f"sqlite:///{folder / 'other.db'}")
 
 
-def single(text: str | None = None, journal: str | None = None, **config: Any) -> Make:
-    """Write what `hcl run trial.yaml` would have left: a result, or a journal."""
+def single(text: str | None = None, **config: Any) -> Make:
+    """Write the result that `hcl run trial.yaml` would have left."""
 
     def make(folder: Path) -> None:
         path = single_seed(trial_config(), SweepFolder(folder / "storage", "single")).folder
         path.mkdir(parents=True)
         if text is not None:
             (path / "result.json").write_text(text)
-        if journal is not None:
-            (path / "journal.jsonl").write_text(journal)
         if config:
             other = Result(trial_config(**config).to_dict(), {}, {}, {}, "0" * 16)
             (path / "result.json").write_text(json.dumps(other.to_dict()))

@@ -17,6 +17,7 @@ from sweeps import cli, tracking
 from sweeps.launch.outcome import Outcome
 from sweeps.launch.request import store_of
 from sweeps.records.folder import SweepFolder
+from sweeps.records.journal import Journal
 
 ROOT = Path(__file__).parents[3]
 SPACES = ROOT / "search_spaces"
@@ -227,14 +228,16 @@ def test_run_names_a_damaged_result(hcl, tmp_path: Path) -> None:
         assert code == 2 and f"{path} is damaged" in err and len(err.splitlines()) == 1
 
 
-def test_run_names_a_damaged_journal(hcl, tmp_path: Path) -> None:
+def test_run_mends_a_damaged_journal(hcl, tmp_path: Path, caplog) -> None:
     (tmp_path / "trial.yaml").write_text(TRIAL)
-    assert hcl("run", "trial.yaml")[0] == 0
-    (path,) = tmp_path.glob("storage/sweeps/single/trials/*/seed_1")
-    (path / "result.json").unlink()
-    (path / "journal.jsonl").write_text("junk\n" + (path / "journal.jsonl").read_text())
-    code, _, err = hcl("run", "trial.yaml")
-    assert code == 2 and f"remove {path} to train" in err and len(err.splitlines()) == 1
+    code, first, _ = hcl("run", "trial.yaml")
+    assert code == 0
+    (path,) = tmp_path.glob("storage/sweeps/single/trials/*/seed_1/journal.jsonl")
+    path.write_text("junk\n" + path.read_text().partition("\n")[2])
+    code, again, err = hcl("run", "trial.yaml")
+    assert code == 0 and again == first
+    assert caplog.text.count(f"{path}, line 1 is damaged") == 1 and "Traceback" not in err
+    assert [r["kind"] for r in Journal(path.parent).records()[:3]] == ["start", "mended", "task"]
 
 
 @pytest.mark.parametrize("command", ["report", "sync"])

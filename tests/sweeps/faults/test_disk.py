@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from journals import start_fields
 from optuna.trial import TrialState
 from small_disk import SmallDisk, small_disk
 from whole_sweeps import (
@@ -59,15 +60,15 @@ def test_a_checkpoint_that_does_not_fit_says_so_and_costs_nothing(disk: SmallDis
 
 def test_a_journal_that_does_not_fit_says_so_and_goes_on_later(disk: SmallDisk) -> None:
     journal = Journal(disk.path)
-    journal.append("start", text="x" * 3000)
+    journal.append("start", **start_fields(), text="x" * 2600)
     full = disk.fill()
     with pytest.raises(OSError, match="No space left") as caught:  # a part of the line fits
-        journal.append("task", text="x" * 3000)
+        journal.append("task", tasks_learned=1, metrics={}, text="x" * 3000)
     assert caught.value.errno == errno.ENOSPC
     assert journal.path.stat().st_size > 3100
     assert [record["kind"] for record in journal.records()] == ["start"]
     full.unlink()
-    journal.append("end")
+    journal.append("end", metrics={})
     assert [record["kind"] for record in journal.records()] == ["start", "end"]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
+from journals import start_fields
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from whole_sweeps import GOOD, NAME, text_of
@@ -68,7 +69,7 @@ def failed(searcher: OptunaSearch, name: str, reason: str, **record: Any) -> int
     assert isinstance(suggestion, dict)
     folder = SweepFolder(Path(searcher.storage_url.removeprefix("sqlite:///")).parents[2], NAME)
     journal = Journal(folder.seed_folder(suggestion["number"], 1))
-    journal.append("start")
+    journal.append("start", **start_fields(f"{NAME}/{suggestion['number']:04d}/seed_1"))
     if record:
         journal.append("failed", reason=reason, **record)
     searcher.on_trial_result(name, {"objective": 0.5, "tasks_learned": 1, "num_tasks": 3})

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from journals import start_fields
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from whole_sweeps import (
@@ -122,10 +123,10 @@ def test_deaths_are_counted_since_the_last_end(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path, NAME)
     journal, why = Journal(folder.seed_folder(3, 1)), explain(folder)
     assert why(3) is None
-    journal.append("start")
+    journal.append("start", **start_fields(f"{NAME}/0003/seed_1"))
     assert why(3) is None  # once: what the search says by itself
     journal.append("resume")
-    journal.append("task", tasks_learned=1)
+    journal.append("task", tasks_learned=1, metrics={})
     journal.append("resume")
     assert why(3) == "its process died 3 times (killed, out of memory or a lost node)"
     journal.append("failed", reason="the loss is nan")
@@ -135,18 +136,13 @@ def test_deaths_are_counted_since_the_last_end(tmp_path: Path) -> None:
     assert why(3) == "its process died 2 times (killed, out of memory or a lost node)"
 
 
-@pytest.mark.parametrize("name", ["journal.jsonl", "result.json"])
-def test_damaged_records_fail_their_trial_and_nothing_else(
-    name: str, tmp_path: Path, store: Store
-) -> None:
+def test_a_damaged_result_fails_its_trial_and_nothing_else(tmp_path: Path, store: Store) -> None:
     space = parse(parse_yaml(text_of(["{train/lr: 0.01}"])), NAME)
     plan = TrialPlan(space, SweepFolder(tmp_path, NAME), RunContext("damaged", store, threads=1))
     params = {"method/beta": 0.01, "method/chunk_embedding_size": 2, "train/lr": 0.01}
     run_trial(plan, 0, params, lambda report: None)
-    path = plan.folder.seed_folder(0, 1) / name
+    path = plan.folder.seed_folder(0, 1) / "result.json"
     path.write_bytes(b"{\n" + path.read_bytes()[:-9])
-    if name == "journal.jsonl":
-        (path.parent / "result.json").unlink()
     told: list[dict] = []
     run_trial(plan, 0, params, told.append)
     assert len(told) == 1 and str(path) in told[0]["failure"]

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from journals import matrices_of, start_fields, task_fields, write_journal
 
 from sweeps.records.journal import Journal, JournalError

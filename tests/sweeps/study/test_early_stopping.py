@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 import pytest
+from journals import start_fields
 from optuna.trial import TrialState
 from rich.console import Console
 
@@ -137,8 +138,8 @@ def test_a_stopped_trials_journal_ends_once(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path, "tiny")
     for seed, last in ((1, "task"), (2, "end")):
         journal = Journal(folder.seed_folder(3, seed))
-        journal.append("start", run_key=f"tiny/0003/seed_{seed}")
-        journal.append(last, tasks_learned=2)
+        journal.append("start", **start_fields(f"tiny/0003/seed_{seed}"))
+        journal.append(last, tasks_learned=2, metrics={})
     for _ in range(2):
         assert len(note_stop(folder, 3)) == 2
         note_death(folder, 3, "died")
