@@ -72,7 +72,8 @@ def _surroundings(keep: Path | None) -> Iterator[tuple[Path, Any, Any]]:
     from tests.sweeps.postgres import programs, running_postgres
     from tests.sweeps.servers import Server
 
-    folder = keep or Path(tempfile.mkdtemp(prefix="hcl-soak-"))
+    # A short name: the paths of the sockets that Ray makes in it may have 107 characters.
+    folder = keep or Path(tempfile.mkdtemp(prefix="soak-"))
     (folder / "tmp").mkdir(parents=True)
     os.environ[processes.MARK] = mark = f"{os.getpid()}-{time.time():.0f}"
     with ExitStack() as stack:
