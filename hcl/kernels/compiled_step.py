@@ -210,6 +210,8 @@ def compile_for(params: Tensors, betas: tuple[float, float], eps: float) -> Comp
 
 
 def _compile() -> tuple[Callable[..., None], Callable[..., None]]:
+    # Compilers import this module, which warns of a CUDA toolkit without a GPU.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     settings: Any = torch._dynamo.config
     # Each trial of a process has shapes of its own, and is compiled for them.
     settings.recompile_limit = max(settings.recompile_limit, 256)

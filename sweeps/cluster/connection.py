@@ -3,13 +3,14 @@
 import logging
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import ray
-from ray._private import ray_constants
+from ray._private import worker
 
 from hcl.config import ConfigError
+from sweeps.cluster.local_ray import deaf_to_hangup, loopback, make_token, private_folder
 from sweeps.cluster.resources import check_fits, trials_that_fit
 from sweeps.cluster.shipping import check_option, shipped
 from sweeps.space.settings import SweepSettings
@@ -25,14 +26,10 @@ def cluster(address: str | None, settings: SweepSettings) -> Iterator[int]:
         ConfigError: no answer at the address, or no room for a single trial.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a user reads our own messages
-    is_ours = not ray.is_initialized()
-    if is_ours:
-        start(address)
-    try:
+    with ExitStack() as ours:
+        if not ray.is_initialized():
+            ours.enter_context(started(address))
         yield _trials_at_a_time(ray.cluster_resources(), settings, is_fixed=address is None)
-    finally:
-        if is_ours:
-            ray.shutdown()
 
 
 @contextmanager
@@ -53,18 +50,14 @@ def connected(address: str | None, ship_code: bool = False) -> Iterator[None]:
     if address is None or ray.is_initialized():
         yield
         return
-    if ship_code:
-        with shipped() as environment:
-            start(address, environment)
-    else:
-        start(address)
-    try:
+    with ExitStack() as ours:
+        with shipped() if ship_code else nullcontext() as environment:
+            ours.enter_context(started(address, environment))
         yield
-    finally:
-        ray.shutdown()
 
 
-def start(address: str | None, environment: dict[str, Any] | None = None) -> None:
+@contextmanager
+def started(address: str | None, environment: dict[str, Any] | None = None) -> Iterator[None]:
     """Connect this process to the cluster at `address`, or start Ray on this machine alone.
 
     Args:
@@ -74,14 +67,26 @@ def start(address: str | None, environment: dict[str, Any] | None = None) -> Non
     Raises:
         ConfigError: no answer at the address, or no token for the cluster there.
     """
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    if address is None:
-        with _loopback():
-            ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
-        return
+    # Ray would print a coloured line of 1,000 characters for each worker that dies, and the end
+    # of a log for each node. `sweeps.cluster.progress` tells of them in a sentence.
+    worker._worker_logs_enabled = False
+    with ExitStack() as ours:
+        folder = ours.enter_context(private_folder()) if address is None else None
+        ours.callback(ray.shutdown)  # before the folder goes
+        if address is None:
+            make_token()
+            with loopback(), deaf_to_hangup():
+                _init("local", include_dashboard=False, _node_ip_address="127.0.0.1",
+                      _temp_dir=str(folder))  # fmt: skip
+        else:
+            _join(address, environment)
+        yield
+
+
+def _join(address: str, environment: dict[str, Any] | None) -> None:
     try:
         check_port_open(address)
-        ray.init(address, runtime_env=environment or None, **quiet)
+        _init(address, runtime_env=environment)
     except ray.exceptions.AuthenticationError:
         raise ConfigError(
             f"the Ray cluster at --address {address} wants a token and none was found; copy the"
@@ -95,19 +100,8 @@ def start(address: str | None, environment: dict[str, Any] | None = None) -> Non
         ) from None
 
 
-@contextmanager
-def _loopback() -> Iterator[None]:
-    """Let a node have the address 127.0.0.1, so that no other machine reaches it.
-
-    Ray replaces that address by one that others can reach, and then listens to all of them,
-    except where this constant is off, as it is on macOS.
-    """
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
+def _init(address: str, **options: Any) -> None:
+    ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
 
 
 def check_port_open(address: str) -> None:

@@ -15,7 +15,6 @@ import ray
 from ray.exceptions import GetTimeoutError, RayTaskError
 
 from hcl.config import ConfigError, TrialConfig
-from sweeps.cluster.connection import start
 from sweeps.cluster.resources import GIB, GpuNode, pack
 from sweeps.space.search_space import SearchSpace
 
@@ -103,14 +102,11 @@ def probe_here(configs: list[dict[str, Any]], data_root: str | None) -> GpuNode 
 def _probe_on_cluster(
     address: str, configs: list[dict[str, Any]], data_root: str | None
 ) -> GpuNode | None:
-    """Do what `probe_here` does on a node of the cluster that has a GPU."""
+    """Do what `probe_here` does on a node with a GPU of the cluster, which is connected."""
 
     def probe() -> tuple[GpuNode | None, str]:
         return probe_here(configs, data_root), ray.get_runtime_context().get_node_id()
 
-    is_ours = not ray.is_initialized()
-    if is_ours:
-        start(address)
     try:
         task = ray.remote(num_gpus=1, num_cpus=1, max_retries=2)(probe).remote()
         node, node_id = ray.get(task, timeout=PROBE_TIMEOUT)
@@ -122,8 +118,5 @@ def _probe_on_cluster(
         ) from None
     except RayTaskError as error:
         raise ConfigError(str(error.cause or error).strip().splitlines()[-1]) from None
-    finally:
-        if is_ours:
-            ray.shutdown()
     # Inside its task the probe saw one GPU only, so that the node's cores seemed all that GPU's.
     return node and dataclasses.replace(node, cpus_per_gpu=has["CPU"] / has["GPU"])

@@ -1,9 +1,15 @@
-"""Handling of Ctrl-C and SIGTERM: the first stops a sweep in order, the second at once."""
+"""Handling of Ctrl-C, SIGTERM and SIGHUP: the first stops a sweep in order, the second at once.
+
+SIGHUP comes when the terminal is closed. Under `nohup` it stays ignored.
+"""
 
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
+
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupt:
@@ -18,7 +24,7 @@ class Interrupt:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        for number in (*STOPS, signal.SIGUSR1):
             self._before[number] = signal.getsignal(number)
         self.listen()
         return self
@@ -27,8 +33,9 @@ class Interrupt:
         """Take the signals; once more after `ray.init`, which takes SIGTERM for itself."""
         # Python lets no other thread than the main one handle signals.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._handle)
+            for number in STOPS:
+                if number != signal.SIGHUP or self._before[number] != signal.SIG_IGN:
+                    signal.signal(number, self._handle)
 
     def __exit__(
         self,

@@ -154,6 +154,11 @@ class ProgressCallback(Callback):
         if FAILURE in last:
             self._say(f"trial {trial.config['number']} failed: {last[FAILURE]}")
 
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """Tell of a trial whose process died and that is started again."""
+        number = trial.config["number"]
+        self._say(f"trial {number}: its process died; it goes on from its last checkpoint")
+
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """Count a trial whose process died once too often."""
         self.counts.end(trial.config["number"], None)

@@ -69,15 +69,12 @@ def demo(storage: Storage = STORAGE) -> None:
     Exit status: 0 all ended well, 1 some trials failed, 130 interrupted.
     """
     with importing():
-        import ray
-
-        from sweeps.cluster.connection import start
+        from sweeps.cluster.connection import started
         from sweeps.launch.request import SweepRequest
         from sweeps.launch.run_sweep import run_sweep
 
     say(f"1. A sweep of {NUM_TRIALS} hypernetwork trials on split digits (8x8 images, 5 tasks).")
-    start(None)  # one Ray for both parts
-    try:
+    with started(None):  # one Ray for both parts
         folder = SweepFolder(storage, SWEEP)
         space = load(SPACE).with_sweep(num_trials=NUM_TRIALS)
         outcome = run_sweep(SweepRequest(space, folder, command="hcl demo"), console())
@@ -87,8 +84,6 @@ def demo(storage: Storage = STORAGE) -> None:
         best = space.trial_config(outcome.best[0]["params"], seed=SEEDS[0])
         comparison = SweepFolder(storage, COMPARISON)
         is_complete = _compare(best, comparison, console())
-    finally:
-        ray.shutdown()
     _show(folder, comparison)
     raise typer.Exit(0 if is_complete else 1)
 

@@ -1,9 +1,11 @@
 """`hcl report`, `hcl sync` and `hcl ui`: show or deliver what was recorded."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -18,6 +20,8 @@ from sweeps.commands.options import (
     say,
 )
 from sweeps.records.folder import SweepFolder
+
+PATIENCE = 10.0  # seconds for MLflow's server to end in order
 
 
 def report(
@@ -125,11 +129,19 @@ def _check_port(port: int) -> None:
 
 
 def _serve(command: list[str], environment: dict[str, str]) -> int:
-    """Run the server until it ends or Ctrl-C; its workers end with its process group."""
-    process = subprocess.Popen(command, env=environment)
+    """Run the server until it ends or a signal ends it, with all of its processes."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    # In a group of its own, which can be ended as a whole: workers outlive their parent.
+    process = subprocess.Popen(command, env=environment, process_group=0)
     try:
         return process.wait()
     except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(PATIENCE)
         return 0
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -7,6 +7,7 @@ STORAGE/sweeps/NAME/
     trials/0007/seed_1/             journal.jsonl, checkpoints/, result.json
 """
 
+import errno
 import json
 import os
 import re
@@ -48,6 +49,12 @@ class SweepFolder:
             )
         # Trials run in other working directories, where a relative path means another folder.
         object.__setattr__(self, "storage", Path(self.storage).expanduser().absolute())
+        try:
+            self.path.stat()
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+                shown = str(self.storage) if len(str(self.storage)) <= 80 else "(a long name)"
+                raise ConfigError(f"--storage {shown}: {error.strerror}; name a folder") from None
 
     @property
     def path(self) -> Path:

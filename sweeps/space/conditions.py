@@ -150,7 +150,8 @@ def _parse_when(
     before, when = len(errors), {}
     for name, given in section.items():
         if name not in parameters:
-            fix = suggest(str(name), [other for other in parameters if other != key])
+            others = [other for other in parameters if other != key]
+            fix = suggest(str(name), others) if others else f"; {key} is the only key that is"
             errors.append(f"{path}.{name}: is not searched{fix}")
             continue
         parameter = parameters[name]

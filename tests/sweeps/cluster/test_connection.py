@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from hcl.config import ConfigError
-from sweeps.cluster.connection import start
+from sweeps.cluster.connection import started
 from sweeps.launch.request import SweepRequest
 from sweeps.launch.run_sweep import run_sweep
 from sweeps.records.folder import SweepFolder
@@ -29,7 +29,8 @@ def test_a_closed_port_is_one_sentence_with_the_fix() -> None:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(ConfigError) as caught:
-        start(address)
+        with started(address):
+            pass
     assert len(caught.value.errors) == 1
     assert f"no Ray cluster answers at --address {address} (" in str(caught.value)
     assert "or leave --address out" in str(caught.value)
@@ -37,7 +38,8 @@ def test_a_closed_port_is_one_sentence_with_the_fix() -> None:
 
 def test_a_number_that_is_no_port_is_reported_too() -> None:
     with pytest.raises(ConfigError, match="no Ray cluster answers at --address 127.0.0.1:99999"):
-        start("127.0.0.1:99999")
+        with started("127.0.0.1:99999"):
+            pass
 
 
 def test_a_sweep_that_finds_no_cluster_leaves_nothing(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from sweeps.cluster.watchdog import SILENT
 
 PROGRAM = """
 import os, sys, time
-from sweeps.cluster.connection import set_environment, start
-set_environment()
-start(None)
+from sweeps.cluster.connection import started
+here = started(None)
+here.__enter__()
 from sweeps.cluster.watchdog import Watchdog
 
 def lost(what):

@@ -41,10 +41,8 @@ def command(
         if words[:3] == ["python", "-m", "hcl"]:
             return hcl_main(words[3:]), "".join(capsys.readouterr())
         monkeypatch.setattr(sys, "argv", ["hcl", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        code = ended.value.code
-        return (code if isinstance(code, int) else 0), "".join(capsys.readouterr())
+        code = cli.answer()
+        return code, "".join(capsys.readouterr())
 
     return call
 

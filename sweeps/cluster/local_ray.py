@@ -1,0 +1,107 @@
+"""Ray on this machine alone: its folder, its token and its processes, for this user only.
+
+Ray by itself keeps its sockets, logs and objects under /tmp/ray, for every user to write to, and
+never removes them.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from ray._private import ray_constants
+
+from hcl.config import ConfigError
+from hcl.storage.files import LockHeldError, locked
+
+PREFIX = "hcl-ray-"
+LONGEST = 24  # characters of the folder above; with Ray's part, a socket's name may have 107
+TOKEN = Path("~/.ray/auth_token")
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """Make a folder for a Ray of this process, and remove it in the end.
+
+    Also remove those of processes that were killed: nobody holds their lock.
+    """
+    above = tempfile.gettempdir() if len(tempfile.gettempdir()) <= LONGEST else "/tmp"
+    for left in Path(above).glob(f"{PREFIX}*"):
+        _remove_abandoned(left)
+    # Ray opens its own folder to everybody, so that it gets one in this.
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=above))
+    try:
+        with locked(folder / ".lock", timeout=0):
+            yield folder / "ray"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        return
+    with suppress(LockHeldError, OSError), ExitStack() as held:
+        if (folder / ".lock").exists():  # otherwise it is being made
+            held.enter_context(locked(folder / ".lock", timeout=0))
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_token() -> None:
+    """Make the token that Ray's processes show each other; Ray itself lets everybody read it.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    path = TOKEN.expanduser()
+    if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ:
+        return
+    if os.environ.get("RAY_AUTH_MODE", "token") != "token":
+        return
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            descriptor, draft = tempfile.mkstemp(dir=path.parent)  # of mode 600
+            with open(descriptor, "w") as file:
+                file.write(secrets.token_hex(32))
+            with suppress(FileExistsError):  # another sweep was faster
+                os.link(draft, path)
+            os.unlink(draft)
+        elif path.stat().st_uid == os.getuid() and path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"Ray's token {path} cannot be written ({error.strerror}); put one elsewhere and name"
+            " that file in RAY_AUTH_TOKEN_PATH"
+        ) from None
+
+
+@contextmanager
+def loopback() -> Iterator[None]:
+    """Let a node have the address 127.0.0.1, so that no other machine reaches it.
+
+    Ray replaces that address by one that others can reach, and then listens to all of them,
+    except where this constant is off, as it is on macOS.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def deaf_to_hangup() -> Iterator[None]:
+    """Start processes that a closed terminal does not end, before their driver stops in order.
+
+    They inherit that SIGHUP is blocked, as Ray itself does it with Ctrl-C.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
