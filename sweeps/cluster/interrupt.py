@@ -8,7 +8,6 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -49,8 +49,8 @@ class Stream:
 def outlive_readers() -> None:
     """Let this process go on when its standard output or error is closed or full."""
     # None where the process was started without one: Python then drops what is printed itself.
-    sys.stdout = Stream(sys.stdout) if sys.stdout else sys.stdout  # type: ignore[assignment]
-    sys.stderr = Stream(sys.stderr) if sys.stderr else sys.stderr  # type: ignore[assignment]
+    sys.stdout = Stream(sys.stdout) if sys.stdout else sys.stdout
+    sys.stderr = Stream(sys.stderr) if sys.stderr else sys.stderr
 
 
 def lost_output() -> str:

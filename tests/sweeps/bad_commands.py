@@ -56,6 +56,20 @@ CASES = {  # options of sweep come first
     "dry run does not fit": Case(
         "sweep space.yaml --dry-run --cpus-per-trial 5000", "a trial needs 5000 CPUs"
     ),
+    # --- storage
+    "storage of 5,000 characters": Case(
+        f"sweep space.yaml --storage {'x' * 5000}",
+        "--storage (a long name): File name too long; name a folder",
+    ),
+    "storage of 5,000 characters in folders": Case(
+        f"report mine --storage {'x/' * 2500}",
+        "--storage (a long name): File name too long; name a folder",
+    ),
+    "storage in a circle": Case(
+        "sweep space.yaml --storage loop",
+        "loop: Too many levels of symbolic links; name a folder",
+        bad.loop,
+    ),
     # --- addresses, databases
     "nobody at the address": Case(
         "sweep space.yaml --address 127.0.0.1:1",

@@ -5,6 +5,11 @@ import numpy as np
 from bad_input import Case, file, mnist, space, trial
 
 CASES = {
+    "condition on a key that is not searched": Case(
+        "sweep bad.yaml",
+        "when.method/name: is not searched; method/beta is the only key that is",
+        bad.space("log: true}", "log: true, when: {method/name: [hnet]}}"),
+    ),
     # --- the file itself
     "no file": Case("sweep bad.yaml", "bad.yaml: cannot be read: No such file"),
     "folder for a file": Case("sweep .", ".: cannot be read: "),

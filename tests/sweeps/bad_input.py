@@ -110,6 +110,11 @@ def link_to_itself(folder: Path) -> None:
     (folder / "bad.yaml").symlink_to(folder / "bad.yaml")
 
 
+def loop(folder: Path) -> None:
+    (folder / "loop").symlink_to(folder / "pool")
+    (folder / "pool").symlink_to(folder / "loop")
+
+
 def pipe(folder: Path) -> None:
     os.mkfifo(folder / "bad.yaml")
 

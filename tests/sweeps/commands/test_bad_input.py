@@ -1,6 +1,8 @@
 """Mistakes of a user: one clear sentence, status 2, nothing started, nothing left."""
 
+import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
 
+ROOT = Path(__file__).parents[3]
+VARIABLES = ("HCL_STORAGE", "HCL_DATA", "HCL_STUDY_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
 CASES = {**bad_files.CASES, **bad_commands.CASES}
 
 
@@ -30,7 +34,7 @@ def command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[[str], tuple[int, str]]:
     """Run `command("sweep bad.yaml")` in its own folder; return exit status and output."""
-    for name in ("HCL_STORAGE", "HCL_DATA", "HCL_STUDY_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS"):
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", ["http://127.0.0.1:9/"])
@@ -47,18 +51,23 @@ def command(
     return call
 
 
+def prepare(name: str, folder: Path) -> bad.Case:
+    case = CASES[name]
+    (folder / "home").mkdir()
+    file(bad.SPACE, "space.yaml")(folder)
+    file(bad.TRIAL, "trial.yaml")(folder)
+    if case.make:
+        case.make(folder)
+    return case
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_mistake_is_one_sentence_and_leaves_nothing(
     name: str, command: Callable[[str], tuple[int, str]], tmp_path: Path
 ) -> None:
     if name == "no cluster here" and find_gcs_addresses():
         pytest.skip("a Ray cluster runs on this machine")
-    case = CASES[name]
-    (tmp_path / "home").mkdir()
-    file(bad.SPACE, "space.yaml")(tmp_path)
-    file(bad.TRIAL, "trial.yaml")(tmp_path)
-    if case.make:
-        case.make(tmp_path)
+    case = prepare(name, tmp_path)
     before = bad.snapshot(tmp_path)
     code, text = command(case.command)
     lines = text.strip().splitlines()
@@ -68,6 +77,37 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     assert len(lines) == case.lines and max(map(len, lines)) <= 400, text
     assert bad.snapshot(tmp_path) == before
     assert bad.children() == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", CASES)
+def test_a_process_writes_that_sentence_and_nothing_else(name: str, tmp_path: Path) -> None:
+    check_process(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["hcl, no MNIST", "no MNIST", "no such CPU", "MLflow is down"])
+def test_a_process_that_has_imported_all_ends_quietly(name: str, tmp_path: Path) -> None:
+    check_process(name, tmp_path)
+
+
+def check_process(name: str, folder: Path) -> None:
+    """All bytes of a process of its own, up to its very end."""
+    if name == "no cluster here" and find_gcs_addresses():
+        pytest.skip("a Ray cluster runs on this machine")
+    case = prepare(name, folder)
+    words = shlex.split(case.command)
+    module = words[2:] if words[:3] == ["python", "-m", "hcl"] else ["sweeps.cli", *words]
+    kept = {key: value for key, value in os.environ.items() if key not in VARIABLES}
+    environment = {"HOME": str(folder / "home"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", *module], cwd=folder, capture_output=True, env=kept | environment
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    text = done.stderr.decode()
+    lines = text.splitlines()
+    assert len(lines) == case.lines and text == "\n".join(lines) + "\n"
+    assert case.message in text and PASSWORD not in text
 
 
 def test_the_table_is_long_and_has_no_case_twice() -> None:

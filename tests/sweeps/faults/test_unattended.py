@@ -1,4 +1,4 @@
-"""Sweeps that nobody watches: closed pipes and terminals, full disks under `>`, what stays behind."""
+"""Sweeps that nobody watches: closed pipes and terminals, a full disk, what stays behind."""
 
 import os
 import signal
@@ -7,7 +7,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -192,13 +191,14 @@ def test_rays_folder_is_private_and_removed_and_its_lines_are_not_shown(
 def test_nothing_of_a_killed_driver_runs_on(files: Path, tmp_path: Path) -> None:
     sweep = start(files, tmp_path)
     wait_for(lambda: rows_of(tmp_path, 0) >= 1)
-    started = descendants(sweep.pid)
-    assert len(started) >= 5
+    begun = descendants(sweep.pid)
+    # Ray's two agents, which do nothing, try for a minute to tell the driver of the others' end.
+    agents = {pid for pid in begun if b"Agent" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+    assert len(begun) >= 5 and len(agents) == 2
     sweep.kill()
     sweep.communicate()
-    began = time.monotonic()
-    wait_for(lambda: not any(map(is_alive, started)), 120)
-    assert time.monotonic() - began < 40
+    wait_for(lambda: not any(is_alive(pid) for pid in begun if pid not in agents), 30)
+    wait_for(lambda: not any(map(is_alive, agents)), 120)
 
 
 def descendants(pid: int) -> list[int]:
