@@ -28,18 +28,18 @@ def test_a_closed_port_is_one_sentence_with_the_fix() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(ConfigError) as caught:
-        with started(address):
-            pass
+    with pytest.raises(ConfigError) as caught, started(address):
+        pass
     assert len(caught.value.errors) == 1
     assert f"no Ray cluster answers at --address {address} (" in str(caught.value)
     assert "or leave --address out" in str(caught.value)
 
 
 def test_a_number_that_is_no_port_is_reported_too() -> None:
-    with pytest.raises(ConfigError, match="no Ray cluster answers at --address 127.0.0.1:99999"):
-        with started("127.0.0.1:99999"):
-            pass
+    address = "127.0.0.1:99999"
+    message = f"no Ray cluster answers at --address {address}"
+    with pytest.raises(ConfigError, match=message), started(address):
+        pass
 
 
 def test_a_sweep_that_finds_no_cluster_leaves_nothing(tmp_path: Path) -> None:

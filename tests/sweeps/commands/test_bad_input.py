@@ -103,8 +103,10 @@ def check_process(name: str, folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *module], cwd=folder, capture_output=True, env=kept | environment
     )
-    assert (done.returncode, done.stdout) == (2, b"")
-    text = done.stderr.decode()
+    assert done.returncode == 2
+    # What `hcl validate` finds is its result.
+    assert done.stdout == b"" or case.command.startswith("validate")
+    text = (done.stdout + done.stderr).decode()
     lines = text.splitlines()
     assert len(lines) == case.lines and text == "\n".join(lines) + "\n"
     assert case.message in text and PASSWORD not in text

@@ -86,10 +86,11 @@ LOCAL_RAY = """
 import os, re
 from pathlib import Path
 
-from sweeps.cluster.connection import start
+from sweeps.cluster.connection import started
 import ray
 
-start(None)
+here = started(None)
+here.__enter__()
 
 session = Path(ray._private.worker._global_node.get_session_dir_path()).name
 listening = {}
