@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from hcl.config import TrialConfig
 from hcl.networks.generated import output_names
 from hcl.storage import checkpoint
 from hcl.storage.files import DataError, resolve_root
@@ -23,6 +24,16 @@ def find(name: str, data_root: Path | str | None) -> Path:
             " it with --data-root (HCL_DATA)"
         )
     return path
+
+
+def check_weights(config: TrialConfig, data_root: Path | str | None) -> None:
+    """Read the file that a trial's networks start from, if it names one.
+
+    Raises:
+        DataError: it is missing, damaged, or needs a library that is not installed.
+    """
+    if config.target.weights:
+        read(find(config.target.weights, data_root))
 
 
 def digest(path: Path) -> str:

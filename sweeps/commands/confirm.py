@@ -8,6 +8,7 @@ from sweeps.commands.options import (
     STORAGE,
     Address,
     DataRoot,
+    DryRun,
     ShipCode,
     Storage,
     StudyUrl,
@@ -31,6 +32,7 @@ def confirm(
     sweep: SweepName,
     top: Top = 1,
     seeds: Seeds = "101..105",
+    dry_run: DryRun = False,
     address: Address = None,
     ship_code: ShipCode = False,
     storage: Storage = STORAGE,
@@ -62,11 +64,17 @@ def confirm(
     space = confirming.read_space(folder)
     confirming.check_seeds(space, fresh)
     url = confirming.searched_in(folder, study_url)
-    chosen = confirming.best_of(folder, space, top, url)
     uri = find_tracking_uri(folder, tracking_uri)
     request = SweepRequest(space, folder, address, uri, url, data_root)
     check_start(request, url)
+    chosen = confirming.best_of(folder, space, top, url)
+    done = confirming.count_done(request, chosen, fresh)
     with connected(address, ship_code):
+        if dry_run:
+            trials = ", ".join(str(one.number) for one in chosen)
+            say(f"sweep {sweep}: trials {trials} on seeds {', '.join(map(str, fresh))}")
+            say(f"{len(chosen) * len(fresh)} trainings, {done} are there")
+            return
         table, failed = confirming.confirm(request, chosen, fresh, console())
     say(table.terminal())
     raise typer.Exit(1 if failed else 0)

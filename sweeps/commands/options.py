@@ -78,6 +78,9 @@ StudyUrl = Annotated[
         help="Database of the Optuna study.",
     ),
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check everything, show what would be trained, stop.")
+]
 SweepName = Annotated[str, typer.Argument(help="Name of the sweep.")]
 
 

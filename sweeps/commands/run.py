@@ -9,7 +9,15 @@ import typer
 
 from hcl.config import ConfigError, TrialConfig, flatten
 from hcl.results import Progress, Result, config_of
-from sweeps.commands.options import STORAGE, DataRoot, Storage, TrackingUri, parse_seeds, say
+from sweeps.commands.options import (
+    STORAGE,
+    DataRoot,
+    DryRun,
+    Storage,
+    TrackingUri,
+    parse_seeds,
+    say,
+)
 from sweeps.output.metric_names import describe_metric
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
@@ -43,6 +51,7 @@ def run(
     seeds: Seeds = None,
     name: Name = "single",
     device: Device = "cpu",
+    dry_run: DryRun = False,
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
     data_root: DataRoot = None,
@@ -73,7 +82,11 @@ def run(
     folder = SweepFolder(storage, name)
     store = store_of(folder, tracking_uri)
     trainings = [single_seed(one, folder) for one in configs]
-    _check_start(trainings, folder, store, data_root)
+    waiting = _check_start(trainings, folder, store, data_root)
+    if dry_run:
+        said = ", ".join(str(seed.config.seed) for seed in waiting) or "none"
+        say(f"{configs[0].method_name} on {configs[0].benchmark.name}; seeds to train: {said}")
+        return
     prepare(store)
     context = make_context(store, SweepSettings(), "single", data_root)
     context = replace(context, device=device, threads=None)  # the machine is this training's
@@ -93,18 +106,18 @@ def _check_device(device: str) -> None:
 
 def _check_start(
     trainings: list["Seed"], folder: SweepFolder, store: "Store", data_root: str | None
-) -> None:
-    """Look at everything that a user can mend, before anything is made."""
-    from hcl import benchmarks
-    from sweeps.launch.preflight import check_writable
-    from sweeps.tracking.database import check_store
+) -> list["Seed"]:
+    """Check everything that a user can mend, and leave nothing; return the seeds to train."""
+    from sweeps.launch.preflight import check_data, check_records
     from sweeps.workers.seed_records import read_result
 
-    check_writable(folder)
+    check_records(folder, store)
+    waiting = []
     for seed in trainings:
         if read_result(seed.folder, seed.config) is None:
-            benchmarks.load(seed.config.benchmark, data_root)
-    check_store(store)
+            waiting.append(seed)
+    check_data([seed.config for seed in waiting], data_root)
+    return waiting
 
 
 def _train(group: list["Seed"], context: "RunContext") -> bool:

@@ -128,12 +128,9 @@ def _run(request: "SweepRequest") -> None:
 
 
 def _check_and_show(request: "SweepRequest") -> None:
-    from sweeps.cluster.connection import connected
-    from sweeps.launch.preflight import check_start
-    from sweeps.launch.resume import find_study_url
+    from sweeps.launch.run_sweep import checked
 
-    check_start(request, find_study_url(request))
-    with connected(request.address, request.ship_code):
+    with checked(request, say) as (request, _):
         _show_plan(request.space, request.folder)
 
 

@@ -1,6 +1,6 @@
 """`hcl validate`: check search spaces, tables and trials, and estimate what they need."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,7 +41,7 @@ def validate(
     wrong = 0
     for path in found:
         try:
-            about = _about(path)
+            about = _about(path, data_root)
         except ConfigError as error:
             wrong += 1
             say(f"{path}: {len(error.errors)} to correct")
@@ -65,8 +65,10 @@ def _yaml_files(path: Path) -> list[Path]:
     return found
 
 
-def _about(path: Path) -> str:
+def _about(path: Path, data_root: str | None) -> str:
     """Say what a valid search space, table or trial file holds.
+
+    Files of weights that networks start from are read; data sets are not.
 
     Raises:
         ConfigError: it is not valid.
@@ -74,14 +76,38 @@ def _about(path: Path) -> str:
     document = load_yaml(path)
     if _is_trial(document):
         config = TrialConfig.from_dict(flatten(document))
+        _check_weights([config], data_root)
         return f"a trial, {config.method_name} on {config.benchmark.name}"
     if "rows" in document:
         table = load_table(str(path))
+        _check_weights([cell.config for cell in table.cells], data_root)
         return f"a table of {len(table.cells)} cells, {len(table.trainings([1]))} trainings a seed"
     space = load(path)
+    _check_weights(space.examples_of_data(), data_root)
     config = space.example()
     what = f"{config.method_name} on {config.benchmark.name}, {config.scenario} scenario"
     return f"{what}, {len(space.parameters)} searched, {len(space.points)} given"
+
+
+def _check_weights(configs: Iterable[TrialConfig], data_root: str | None) -> None:
+    """Read each file of given weights once.
+
+    Raises:
+        ConfigError: names every file that cannot be used.
+    """
+    files = {config.target.weights: config for config in configs if config.target.weights}
+    if not files:
+        return
+    from hcl.networks.given_weights import check_weights  # imports torch
+
+    errors: list[str] = []
+    for config in files.values():
+        try:
+            check_weights(config, data_root)
+        except ConfigError as error:
+            errors += error.errors
+    if errors:
+        raise ConfigError(errors)
 
 
 def _is_trial(document: Mapping[str, Any]) -> bool:

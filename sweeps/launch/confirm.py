@@ -23,7 +23,7 @@ from sweeps.records.folder import SweepFolder
 from sweeps.space.search_space import SearchSpace, load
 from sweeps.study.storage import open_storage
 from sweeps.tracking import prepare, redact
-from sweeps.workers.seed_records import single_seed
+from sweeps.workers.seed_records import Seed, read_result, single_seed
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,26 @@ def best_of(folder: SweepFolder, space: SearchSpace, top: int, url: str) -> list
     return list(chosen.values())[:top]
 
 
+def count_done(request: SweepRequest, chosen: Sequence[Chosen], seeds: Sequence[int]) -> int:
+    """Count the trainings that have a result.
+
+    Raises:
+        ConfigError: a result is damaged, or another configuration's.
+    """
+    trainings = _trainings(request, chosen, seeds)
+    return sum(read_result(seed.folder, seed.config) is not None for seed in trainings)
+
+
+def _trainings(
+    request: SweepRequest, chosen: Sequence[Chosen], seeds: Sequence[int]
+) -> list[Seed]:
+    return [
+        single_seed(request.space.trial_config(one.params, seed), request.folder)
+        for one in chosen
+        for seed in seeds
+    ]
+
+
 def confirm(
     request: SweepRequest, chosen: Sequence[Chosen], seeds: Sequence[int], console: Console
 ) -> tuple[Table, int]:
@@ -130,11 +150,7 @@ def confirm(
     prepare(store)
     parent = folder.read_info().get("parent_run_id")
     context = make_context(store, request.settings, "confirm", request.data_root, parent)
-    trainings = [
-        single_seed(space.trial_config(one.params, seed), folder)
-        for one in chosen
-        for seed in seeds
-    ]
+    trainings = _trainings(request, chosen, seeds)
     results = train_fixed(folder, trainings, context, request.settings, console, request.address)
     rows = []
     for rank, one in enumerate(chosen, start=1):

@@ -3,30 +3,48 @@
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from sqlalchemy import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from hcl import benchmarks
-from hcl.config import ConfigError
+from hcl.config import ConfigError, TrialConfig
+from hcl.networks.given_weights import check_weights
+from hcl.training.process import Runtime
+from hcl.training.trial_state import load_benchmark
 from sweeps.cluster.resources import check_fits
 from sweeps.launch.request import SweepRequest
 from sweeps.records.folder import SweepFolder
 from sweeps.space.settings import SweepSettings
-from sweeps.tracking import redact
+from sweeps.tracking import Store, redact
 from sweeps.tracking.database import check_answers, check_sqlite, check_store
 from sweeps.tracking.outages import describe_outage
 
 
+class DataFacts(NamedTuple):
+    """What a start knows about the data of a configuration.
+
+    Attributes:
+        digest: hash of the data, and of the weights that networks start from.
+        input_shape: shape of one sample.
+    """
+
+    digest: str
+    input_shape: tuple[int, ...]
+
+
 def check_start(request: SweepRequest, study_url: str) -> tuple[int, ...]:
-    """Check data, storage, databases and, on this machine, resources.
+    """Make every check of a sweep or of its confirmation that needs no connection to Ray.
+
+    A dry run makes the same ones: it calls this function too.
 
     Args:
         request: what is to be run.
-        study_url: database of its study, which need not be there yet.
+        study_url: database of its study, which need not exist yet.
 
     Returns:
         The shape of one sample.
@@ -34,24 +52,65 @@ def check_start(request: SweepRequest, study_url: str) -> tuple[int, ...]:
     Raises:
         ConfigError: the first thing to mend.
     """
-    benchmark = benchmarks.load(request.space.example().benchmark, request.data_root)
-    if request.address is None:
-        check_here(request.settings)
-    check_writable(request.folder)
-    request.folder.read_info()
-    check_study(study_url)
-    check_store(request.store)
-    return benchmark.input_shape
+    facts = list(check_data(request.space.examples_of_data(), request.data_root).values())
+    check_machine(request.settings, request.address)
+    check_records(request.folder, request.store, study_url)
+    request.folder.check_free()
+    return facts[0].input_shape
 
 
-def check_here(settings: SweepSettings) -> None:
+def check_data(configs: Iterable[TrialConfig], data_root: str | None) -> dict[str, DataFacts]:
+    """Load each data set and each file of given weights once.
+
+    Returns:
+        What is known about each configuration's data, by its digest without the seed.
+
+    Raises:
+        ConfigError: data are missing or damaged, or a file of weights cannot be used.
+    """
+    runtime = Runtime(data_root=data_root)
+    loaded: dict[Any, DataFacts] = {}
+    found = {}
+    for config in configs:
+        data = (config.benchmark, config.target.weights)
+        if data not in loaded:
+            check_weights(config, data_root)
+            benchmark = load_benchmark(config, runtime)
+            loaded[data] = DataFacts(benchmark.digest, benchmark.input_shape)
+        found[config.digest(without_seed=True)] = loaded[data]
+    return found
+
+
+def check_records(folder: SweepFolder, store: Store, study_url: str | None = None) -> None:
+    """Check the places that records go to, and leave nothing there.
+
+    Args:
+        folder: the sweep's.
+        store: MLflow's.
+        study_url: the study's database; None where there is no search.
+
+    Raises:
+        ConfigError: the folder, its sweep.json or a database cannot be used.
+    """
+    check_writable(folder)
+    folder.read_info()
+    if study_url is not None:
+        check_study(study_url)
+    check_store(store)
+
+
+def check_machine(settings: SweepSettings, address: str | None = None) -> None:
     """Refuse a trial that never fits on this machine, roughly: Ray counts for itself later.
+
+    Args:
+        settings: resources of a trial.
+        address: address of a Ray cluster, whose nodes may be still to come; None = this machine.
 
     Raises:
         ConfigError: it needs more CPUs, GPUs or memory than there are.
     """
     ray = sys.modules.get("ray")  # not imported here: `hcl run` does without
-    if ray and ray.is_initialized():
+    if address is not None or (ray and ray.is_initialized()):
         return  # a program's own Ray may have been given other numbers
     is_auto = settings.gpus_per_trial == "auto"
     wanted = replace(settings, gpus_per_trial=0.0) if is_auto else settings

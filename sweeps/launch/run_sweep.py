@@ -4,8 +4,8 @@ Started again on the same folder it goes on: the study knows which trials are do
 again those that were running; each trial finds its checkpoints and its MLflow runs.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from rich.console import Console
@@ -23,6 +23,7 @@ from sweeps.launch.request import SweepRequest, make_context
 from sweeps.launch.resume import find_study_url, make_search, record_start
 from sweeps.records.trial_ends import note_stop
 from sweeps.study.searcher import OptunaSearch, TaskBoundaryScheduler
+from sweeps.study.study import check_same_search
 from sweeps.tracking import deliver
 from sweeps.workers.ray_function import ray_function
 from sweeps.workers.trainable import TrialPlan, run_suggestion
@@ -35,11 +36,7 @@ def run_sweep(request: SweepRequest, console: Console) -> Outcome:
     Raises:
         ConfigError: anything a user can fix, before the first trial.
     """
-    with importing():  # MLflow, SQLAlchemy and scikit-learn import themselves when first used
-        input_shape = check_start(request, find_study_url(request))
-    with connected(request.address, request.ship_code), request.folder.lock():
-        space = resolve_gpus(request.space, request.address, request.data_root, console.out)
-        request = replace(request, space=space)
+    with checked(request, console.out) as (request, input_shape), request.folder.lock():
         with importing():
             search = make_search(request, input_shape)
             parent_run_id = record_start(request)
@@ -56,6 +53,31 @@ def run_sweep(request: SweepRequest, console: Console) -> Outcome:
                     raise explanation from error
                 raise
             return finish(request, search, parent_run_id, interrupt.requested)
+
+
+@contextmanager
+def checked(
+    request: SweepRequest, say: Callable[[str], None]
+) -> Iterator[tuple[SweepRequest, tuple[int, ...]]]:
+    """Make every check of a sweep, and stay connected to its cluster; a dry run ends there.
+
+    Args:
+        request: what is to be run.
+        say: takes one line for the user.
+
+    Yields:
+        The request with a number for `gpus_per_trial`, and the shape of one sample.
+
+    Raises:
+        ConfigError: the first thing to mend; nothing is left behind.
+    """
+    with importing():  # MLflow, SQLAlchemy and scikit-learn import themselves when first used
+        study_url = find_study_url(request)
+        input_shape = check_start(request, study_url)
+        check_same_search(request.space, request.folder.name, study_url)
+    with connected(request.address, request.ship_code):
+        space = resolve_gpus(request.space, request.address, request.data_root, say)
+        yield replace(request, space=space), input_shape
 
 
 def _run_trials(

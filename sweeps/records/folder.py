@@ -130,6 +130,16 @@ class SweepFolder:
                 ) from None
             yield
 
+    def check_free(self) -> None:
+        """Refuse a sweep that another process drives, without taking it.
+
+        Raises:
+            ConfigError: names that process.
+        """
+        if (self.path / ".lock").exists():
+            with self.lock():
+                pass
+
 
 def trial_label(trial: int | str) -> str:
     """Name a trial's folder: `0007` for trial 7; a single run's name stays."""

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,14 @@ class SearchSpace:
         """Build the trial at the first end of every range; all trials share its benchmark."""
         return self.trial_config(self.corners(0)[0], seed=self.sweep.seeds[0])
 
+    def examples_of_data(self) -> list[TrialConfig]:
+        """Build a trial for each file of weights that may be chosen; their data are the same."""
+        example, weights = self.example(), self.parameters.get("target/weights")
+        if weights is None:
+            return [example]
+        names = map(str, weights.corners().values())
+        return [replace(example, target=replace(example.target, weights=name)) for name in names]
+
     def corners(self, end: int) -> list[dict[str, Any]]:
         """List trials with every range at its first end (0) or its last (-1).
 
@@ -129,7 +137,7 @@ class SearchSpace:
             check_sweep(sweep, self.parameters, self.conditions, self.example(), errors)
         if errors or sweep is None:
             raise ConfigError(errors)
-        return dataclasses.replace(self, sweep=sweep)
+        return replace(self, sweep=sweep)
 
 
 def load(path: Path) -> SearchSpace:

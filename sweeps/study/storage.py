@@ -6,15 +6,17 @@ Only public methods of Optuna's storage are called and overridden.
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import NullPool, make_url
+from sqlalchemy import NullPool, create_engine, inspect, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 from hcl.config import ConfigError
@@ -38,6 +40,19 @@ def open_storage(url: str) -> "PatientStorage":
         ConfigError: the database does not answer; one sentence, without its password.
     """
     return PatientStorage(optuna.storages.get_storage(_connect(url, RDBStorage)))
+
+
+def has_studies(url: str) -> bool:
+    """Tell whether Optuna has made its tables in a database; opening it otherwise makes them.
+
+    Raises:
+        ConfigError: the database does not answer; one sentence, without its password.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite" and not Path(parsed.database or "").exists():
+        return False
+    with _failures_as_config_error(url):
+        return inspect(create_engine(url, poolclass=NullPool)).has_table("studies")
 
 
 def requeue(url: str, study_name: str, numbers: Iterable[int]) -> None:
@@ -194,9 +209,16 @@ S = TypeVar("S", bound=RDBStorage)
 
 
 def _connect(url: str, kind: type[S]) -> S:
-    try:
+    with _failures_as_config_error(url):
         # No pool: nothing stays open between two questions, so nothing has to be closed.
         return kind(url, engine_kwargs={"poolclass": NullPool})
+
+
+@contextmanager
+def _failures_as_config_error(url: str) -> Iterator[None]:
+    """Say in one sentence, without the password, why the database at `url` cannot be opened."""
+    try:
+        yield
     except (SQLAlchemyError, ImportError, RuntimeError) as error:
         try:
             shown = make_url(url).render_as_string(hide_password=True)

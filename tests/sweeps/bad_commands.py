@@ -130,6 +130,11 @@ CASES = {  # options of sweep come first
         "sweep 'mine' was started with another search, so",
         both(bad.started, space("low: 0.001", "low: 0.01")),
     ),
+    "sweep of other seeds": Case(
+        "sweep space.yaml --name mine --seeds 1,2",
+        "sweep 'mine' was started with another sweep.seeds, so",
+        bad.started,
+    ),
     "study elsewhere": Case(
         "sweep space.yaml --name mine --study-url sqlite:///other.db",
         "the study of sweep 'mine' is in a file",

@@ -2,7 +2,7 @@
 
 import bad_input as bad
 import numpy as np
-from bad_input import Case, file, mnist, space, trial
+from bad_input import Case, both, file, mnist, space, trial
 
 CASES = {
     "condition on a key that is not searched": Case(
@@ -250,6 +250,41 @@ CASES = {
         "data prepare split_mnist --data-root data",
         "is not the official MNIST file",
         bad.official(b"", ".gz"),
+    ),
+    # --- weights that networks start from
+    "no weights": Case(
+        "sweep bad.yaml --data-root data",
+        "target/weights: there is no file",
+        space("[8]}", "[8], weights: w.pt}"),
+    ),
+    "one of two weights": Case(
+        "sweep bad.yaml --data-root .",
+        "none.pt; put it there",
+        both(
+            bad.saved_weights,
+            space("search:", "search:\n  target/weights: {type: choice, values: [w.pt, none.pt]}"),
+        ),
+    ),
+    "empty weights": Case(
+        "run bad.yaml --data-root .",
+        "w.pt cannot be read (",
+        both(trial("[8]}", "[8], weights: w.pt}"), file("", "w.pt")),
+    ),
+    "pickled weights": Case(
+        "run bad.yaml --data-root .",
+        "w.pt cannot be read (",
+        both(trial("[8]}", "[8], weights: w.pt}"), bad.pickled_weights),
+    ),
+    "weights without their library": Case(
+        "run bad.yaml --data-root .",
+        "w.safetensors ",  # needs the library, or cannot be read
+        both(trial("[8]}", "[8], weights: w.safetensors}"), file("x", "w.safetensors")),
+    ),
+    "validate without weights": Case(
+        "validate bad.yaml --data-root data",
+        "target/weights: there is no file",
+        trial("[8]}", "[8], weights: w.pt}"),
+        lines=3,
     ),
     # --- folders
     "storage in /proc": Case("sweep space.yaml --storage /proc/x", "--storage /proc/x: "),

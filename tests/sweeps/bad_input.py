@@ -127,6 +127,30 @@ def official(content: bytes, ending: str = "") -> Make:
     return both(*(file(content, f"data/MNIST/raw/{name}{ending}") for name, *_ in FILES.values()))
 
 
+def saved_weights(folder: Path) -> None:
+    """w.pt: a state dict."""
+    import torch
+
+    torch.save({"0.weight": torch.zeros(8, 64)}, folder / "w.pt")
+
+
+def pickled_weights(folder: Path) -> None:
+    """w.pt: an object, which loading would have to execute."""
+    import torch
+
+    torch.save(torch.nn.Linear(2, 2), folder / "w.pt")
+
+
+def table(folder: Path) -> None:
+    """bad.yaml: a table with one cell, whose networks start from a file that is missing."""
+    body = TRIAL.replace("[8]}", "[8], weights: w.pt}").replace("method: {name: finetune}\n", "")
+    body = body.replace(", val_fraction: 0.2", "").replace("\n", "\n    ")
+    file(
+        f"title: T\ncolumns: {{finetune: F}}\nbases:\n  digits:{body}\nrows:\n  CL1:\n"
+        "    base: digits\n    cells:\n      finetune: {trial: {method/name: finetune}}\n"
+    )(folder)
+
+
 def mnist(**changes: Any) -> Make:
     """Write data/mnist.npz with some arrays replaced, or left out where None."""
 

@@ -112,5 +112,23 @@ def check_process(name: str, folder: Path) -> None:
     assert case.message in text and PASSWORD not in text
 
 
+DRY = [
+    name
+    for name, case in CASES.items()
+    if case.command.partition(" ")[0] in ("sweep", "run", "confirm", "reproduce")
+]
+
+
+@pytest.mark.parametrize("name", DRY)
+def test_a_dry_run_finds_every_mistake_that_the_real_run_finds(
+    name: str, command: Callable[[str], tuple[int, str]], tmp_path: Path
+) -> None:
+    case = prepare(name, tmp_path)
+    before = bad.snapshot(tmp_path)
+    code, text = command(f"{case.command} --dry-run")
+    assert (code, case.message in text, PASSWORD in text) == (2, True, False), text
+    assert bad.snapshot(tmp_path) == before
+
+
 def test_the_table_is_long_and_has_no_case_twice() -> None:
     assert len(CASES) == len(bad_files.CASES) + len(bad_commands.CASES) >= 150
