@@ -19,6 +19,7 @@ from sweeps.commands.run import run
 from sweeps.commands.sweep import sweep
 from sweeps.commands.validate import validate
 from sweeps.output.streams import lost_output, outlive_readers
+from sweeps.records.redact import redact
 
 app = typer.Typer(
     name="hcl",
@@ -28,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+URLS = ("HCL_STUDY_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
 COMMANDS = (sweep, validate, confirm, reproduce, compare, run, report, ui, sync, demo)
 for command in COMMANDS:
     app.command()(command)
@@ -61,10 +63,16 @@ def answer() -> int:
         return app(standalone_mode=False) or 0
     except ConfigError as error:
         for message in error.errors:
-            typer.echo(f"hcl: {message}", err=True)
+            typer.echo(f"hcl: {redact(message, *_urls())}", err=True)
     except TyperException as error:
-        typer.echo(_usage(error), err=True)
+        typer.echo(redact(_usage(error), *_urls()), err=True)
     return 2
+
+
+def _urls() -> list[str]:
+    """List the URLs that this command was given, whose passwords no message may show."""
+    words = [word.partition("=")[2] if word.startswith("--") else word for word in sys.argv[1:]]
+    return [url for url in (*words, *map(os.environ.get, URLS)) if url and "://" in url]
 
 
 def _usage(error: TyperException) -> str:

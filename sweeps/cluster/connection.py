@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
@@ -13,6 +14,7 @@ from hcl.config import ConfigError
 from sweeps.cluster.local_ray import deaf_to_hangup, loopback, make_token, private_folder
 from sweeps.cluster.resources import check_fits, trials_that_fit
 from sweeps.cluster.shipping import check_option, shipped
+from sweeps.records.redact import redact, redact_url
 from sweeps.space.settings import SweepSettings
 
 
@@ -89,13 +91,15 @@ def _join(address: str, environment: dict[str, Any] | None) -> None:
         _init(address, runtime_env=environment)
     except ray.exceptions.AuthenticationError:
         raise ConfigError(
-            f"the Ray cluster at --address {address} wants a token and none was found; copy the"
-            " head's ~/.ray/auth_token to this machine, or name such a file in RAY_AUTH_TOKEN_PATH"
+            f"the Ray cluster at --address {redact_url(address)} wants a token and none was found;"
+            " copy the head's ~/.ray/auth_token to this machine, or name such a file in"
+            " RAY_AUTH_TOKEN_PATH"
         ) from None
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        why = textwrap.shorten(redact(why, address), 200, placeholder=" ...")
         raise ConfigError(
-            f"no Ray cluster answers at --address {address} ({why}); start one with"
+            f"no Ray cluster answers at --address {redact_url(address)} ({why}); start one with"
             " `ray start --head`, or leave --address out to use this machine"
         ) from None
 

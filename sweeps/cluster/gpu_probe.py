@@ -16,6 +16,7 @@ from ray.exceptions import GetTimeoutError, RayTaskError
 
 from hcl.config import ConfigError, TrialConfig
 from sweeps.cluster.resources import GIB, GpuNode, pack
+from sweeps.records.redact import redact_url
 from sweeps.space.search_space import SearchSpace
 
 STEPS = 3  # per task; memory grows with tasks, not with steps
@@ -113,7 +114,7 @@ def _probe_on_cluster(
         has = next(n["Resources"] for n in ray.nodes() if n["NodeID"] == node_id)
     except GetTimeoutError:
         raise ConfigError(
-            f"gpus_per_trial auto: no GPU of the cluster at {address} was free in"
+            f"gpus_per_trial auto: no GPU of the cluster at {redact_url(address)} was free in"
             f" {PROBE_TIMEOUT} seconds; give a number, or 0 for CPUs"
         ) from None
     except RayTaskError as error:

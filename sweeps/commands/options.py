@@ -10,6 +10,7 @@ import typer
 
 from hcl.config import ConfigError
 from sweeps.records.folder import SweepFolder
+from sweeps.records.redact import HIDDEN, redact_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -164,7 +165,7 @@ def find_tracking_uri(folder: SweepFolder, tracking_uri: str | None) -> str | No
     if tracking_uri is not None:
         return tracking_uri
     recorded = folder.read_info().get("tracking_uri")
-    if recorded and "***@" in recorded:
+    if recorded and HIDDEN in recorded:
         raise ConfigError(
             f"sweep {folder.name!r} was recorded at {recorded}; give its --tracking-uri,"
             " for passwords are not kept"
@@ -184,8 +185,8 @@ def find_store(folder: SweepFolder, tracking_uri: str | None) -> "Store":
 
 
 def command_line() -> str:
-    """Return this command as it was typed."""
-    return shlex.join(["hcl", *sys.argv[1:]])
+    """Return this command as it was typed, without credentials."""
+    return redact_command(["hcl", *sys.argv[1:]])
 
 
 def storage_option(folder: SweepFolder) -> str:

@@ -112,10 +112,7 @@ def _check_start(
     from sweeps.workers.seed_records import read_result
 
     check_records(folder, store)
-    waiting = []
-    for seed in trainings:
-        if read_result(seed.folder, seed.config) is None:
-            waiting.append(seed)
+    waiting = [one for one in trainings if read_result(one.folder, one.config) is None]
     check_data([seed.config for seed in waiting], data_root)
     return waiting
 

@@ -1,6 +1,5 @@
 """`hcl sweep`: search hyperparameters."""
 
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +24,7 @@ from sweeps.commands.options import (
 )
 from sweeps.output.metric_names import describe_metric
 from sweeps.records.folder import SweepFolder
+from sweeps.records.redact import redact_command
 from sweeps.space.search_space import SearchSpace, load
 from sweeps.workers.warm_imports import importing
 
@@ -195,4 +195,4 @@ def _short(value: object) -> str:
 
 def _resume_command() -> str:
     is_said = "--resume" in sys.argv
-    return shlex.join(["hcl", *sys.argv[1:], *([] if is_said else ["--resume"])])
+    return redact_command(["hcl", *sys.argv[1:], *([] if is_said else ["--resume"])])

@@ -13,16 +13,17 @@ from rich.console import Console
 
 from hcl.config import ConfigError, TrialConfig
 from hcl.results import Result
+from sweeps.launch.databases import check_study
 from sweeps.launch.fixed_trials import train_fixed
 from sweeps.launch.outcome import best_trials
-from sweeps.launch.preflight import check_study
 from sweeps.launch.request import SweepRequest, make_context
 from sweeps.output.metric_names import heading, is_fraction
 from sweeps.output.table import Entry, Estimate, Table
 from sweeps.records.folder import SweepFolder
+from sweeps.records.redact import HIDDEN, redact_url
 from sweeps.space.search_space import SearchSpace, load
 from sweeps.study.storage import open_storage
-from sweeps.tracking import prepare, redact
+from sweeps.tracking import prepare
 from sweeps.workers.seed_records import Seed, read_result, single_seed
 
 
@@ -79,7 +80,7 @@ def searched_in(folder: SweepFolder, url: str | None) -> str:
         ConfigError: sweep.json names a database whose password must be given again.
     """
     recorded = folder.read_info().get("study_url")
-    if url is None and recorded and "***" in recorded:
+    if url is None and recorded and HIDDEN in recorded:
         raise ConfigError(
             f"the study is in {recorded}; give its --study-url, passwords are not kept"
         )
@@ -103,7 +104,7 @@ def best_of(folder: SweepFolder, space: SearchSpace, top: int, url: str) -> list
         study = optuna.load_study(study_name=folder.name, storage=open_storage(url))
     except KeyError:
         raise ConfigError(
-            f"there is no study {folder.name!r} in {redact(url)}; give the --study-url it was"
+            f"there is no study {folder.name!r} in {redact_url(url)}; give the --study-url it was"
             " searched with"
         ) from None
     chosen: dict[str, Chosen] = {}

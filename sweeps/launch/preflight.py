@@ -5,24 +5,21 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from sqlalchemy import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
 from hcl.config import ConfigError, TrialConfig
 from hcl.networks.given_weights import check_weights
 from hcl.training.process import Runtime
 from hcl.training.trial_state import load_benchmark
 from sweeps.cluster.resources import check_fits
+from sweeps.launch.databases import check_apart, check_study
 from sweeps.launch.request import SweepRequest
 from sweeps.records.folder import SweepFolder
 from sweeps.space.settings import SweepSettings
-from sweeps.tracking import Store, redact
-from sweeps.tracking.database import check_answers, check_sqlite, check_store
-from sweeps.tracking.outages import describe_outage
+from sweeps.tracking import Store
+from sweeps.tracking.database import check_store
 
 
 class DataFacts(NamedTuple):
@@ -97,6 +94,8 @@ def check_records(folder: SweepFolder, store: Store, study_url: str | None = Non
     if study_url is not None:
         check_study(study_url)
     check_store(store)
+    if study_url is not None:
+        check_apart(study_url, store)
 
 
 def check_machine(settings: SweepSettings, address: str | None = None) -> None:
@@ -137,26 +136,4 @@ def check_writable(folder: SweepFolder) -> None:
     except OSError as error:
         raise ConfigError(
             f"--storage {folder.storage}: {path} cannot be written ({error.strerror})"
-        ) from None
-
-
-def check_study(url: str, must_exist: bool = False) -> None:
-    """Refuse a study's database that does not answer or is something else.
-
-    Raises:
-        ConfigError: names it without its password.
-    """
-    try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            path = Path(parsed.database or "")
-            check_sqlite(path)
-            if must_exist and not path.is_file():
-                raise FileNotFoundError("there is no such file")
-        else:
-            check_answers(url)
-    except (SQLAlchemyError, ImportError, OSError) as error:
-        raise ConfigError(
-            f"the study's database {redact(url)} cannot be opened ({describe_outage(error)});"
-            " start it, or check --study-url"
         ) from None

@@ -49,7 +49,9 @@ def store_of(folder: SweepFolder, tracking_uri: str | None) -> Store:
     """Return the MLflow store of a sweep: a server, or files in the storage folder."""
     if tracking_uri is None:
         return local_store(folder.storage, folder.name)
-    return Store(tracking_uri, None, folder.name)
+    # Without a server nobody else decides, and MLflow would make `mlruns` where `hcl` was called.
+    is_server = tracking_uri.startswith("http")
+    return Store(tracking_uri, None if is_server else f"{folder.storage}/artifacts", folder.name)
 
 
 def make_context(

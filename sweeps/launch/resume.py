@@ -32,11 +32,12 @@ from hcl.config import ConfigError, TrialConfig
 from hcl.measure.needs import compression_ratio
 from sweeps.launch.request import SweepRequest
 from sweeps.records.folder import SweepFolder, git_tags
+from sweeps.records.redact import redact_url
 from sweeps.records.trial_ends import explain, readable_records, seed_folders
 from sweeps.study.searcher import OptunaSearch
 from sweeps.study.storage import open_storage, requeue
 from sweeps.study.study import open_study
-from sweeps.tracking import prepare, redact, space_params, start_sweep
+from sweeps.tracking import prepare, space_params, start_sweep
 from sweeps.workers.seed_records import TOO_LARGE
 
 
@@ -50,9 +51,10 @@ def find_study_url(request: SweepRequest) -> str:
         ConfigError: earlier starts used another one.
     """
     info, url = request.folder.read_info(), request.study_url
-    shown = None if url is None else redact(url)
-    if info and info.get("study_url") != shown:
-        was = info.get("study_url") or "a file in the sweep's folder (no --study-url)"
+    shown = None if url is None else redact_url(url)
+    recorded = redact_url(info.get("study_url") or "")  # an older hcl hid less
+    if info and recorded != (shown or ""):
+        was = recorded or "a file in the sweep's folder (no --study-url)"
         raise ConfigError(
             f"the study of sweep {request.folder.name!r} is in {was}, not in"
             f" {shown or 'its folder'}; use the same --study-url or another --name"
@@ -83,7 +85,7 @@ def record_start(request: SweepRequest) -> str:
     """
     folder, space, store = request.folder, request.space, request.store
     prepare(store)
-    git, document, command = git_tags(), space.to_dict(), redact(request.command)
+    git, document, command = git_tags(), space.to_dict(), request.command
     tags = {**git, "description": space.description, "command": command}
     parent_run_id = start_sweep(store, folder.name, space_params(document), tags)
     folder.write_space(document)
@@ -93,7 +95,7 @@ def record_start(request: SweepRequest) -> str:
         parent_run_id=parent_run_id,
         command=command,
         tracking_uri=None if request.tracking_uri is None else store.shown_uri,
-        study_url=None if request.study_url is None else redact(request.study_url),
+        study_url=None if request.study_url is None else redact_url(request.study_url),
         status="RUNNING",
     )
     return parent_run_id

@@ -20,6 +20,7 @@ from sqlalchemy import NullPool, create_engine, inspect, make_url
 from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 from hcl.config import ConfigError
+from sweeps.records.redact import redact, redact_url
 
 log = logging.getLogger(__name__)
 
@@ -220,12 +221,10 @@ def _failures_as_config_error(url: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, ImportError, RuntimeError) as error:
-        try:
-            shown = make_url(url).render_as_string(hide_password=True)
-        except SQLAlchemyError:
-            shown = url
-        why = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise ConfigError(f"the study's database {shown} cannot be opened: {why}") from None
+        why = redact(str(getattr(error, "orig", None) or error).splitlines()[0], url)
+        raise ConfigError(
+            f"the study's database {redact_url(url)} cannot be opened: {why}"
+        ) from None
 
 
 def _is_away(error: Exception) -> bool:

@@ -8,7 +8,7 @@ import sweeps.tracking.environment  # noqa: F401 - first, because MLflow reads i
 from sweeps.tracking.database import prepare
 from sweeps.tracking.delivery import deliver, deliver_all
 from sweeps.tracking.read_runs import accuracy_matrices, runs_frame, sweep_settings
-from sweeps.tracking.store import Store, is_made, local_store, redact
+from sweeps.tracking.store import Store, is_made, local_store
 from sweeps.tracking.sweep_run import close_runs, end_sweep, space_params, start_sweep
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "is_made",
     "local_store",
     "prepare",
-    "redact",
     "runs_frame",
     "space_params",
     "start_sweep",

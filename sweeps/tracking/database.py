@@ -1,24 +1,38 @@
 """MLflow's database: made or migrated before any trial starts, checked, connected to."""
 
+import logging
 import os
+import shlex
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from enum import Enum
 from pathlib import Path
 
+import mlflow
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from mlflow import MlflowClient
 from mlflow.db import commands as mlflow_db
-from mlflow.exceptions import MlflowException
-from sqlalchemy import NullPool, create_engine
+from mlflow.entities import Experiment
+from sqlalchemy import NullPool, create_engine, inspect
 
 from hcl.config import ConfigError
 from hcl.storage.files import locked
-from sweeps.tracking.outages import outages_as_config_error
+from sweeps.tracking.outages import SchemaMismatchError, outages_as_config_error
 from sweeps.tracking.store import SQLITE, Store
+
+log = logging.getLogger(__name__)
+
+_checked: set[str] = set()  # databases whose schema this process has compared
 
 
 def prepare(store: Store) -> None:
-    """Create or migrate the database and create the experiment.
+    """Create the database and the experiment, where they are missing.
+
+    A sqlite file of an older MLflow is upgraded, once a copy lies beside it. Other databases may
+    have other writers, and are left to whoever looks after them.
 
     Only the driver does this, before any trial starts: of eight processes that first use a new
     sqlite file at the same time, seven fail.
@@ -27,23 +41,30 @@ def prepare(store: Store) -> None:
         ConfigError: the store cannot be used; one sentence.
     """
     with outages_as_config_error(store), _only_driver(store):
-        if (database := store.sqlite_file) is not None and not database.exists():
-            _make_database(database)
-        try:
-            client = connect(store)
-        except MlflowException as error:
-            if "out-of-date database schema" not in str(error):
-                raise
-            upgrade(store.tracking_uri)
-            client = connect(store)
-        experiment = client.get_experiment_by_name(store.experiment)
-        if experiment is None:
+        if (database := store.sqlite_file) is not None:
+            if not database.exists():
+                _make_database(database)
+            elif find_schema(store) is Schema.OLDER:
+                _copy_aside(database)
+                upgrade(store.tracking_uri)
+        client = connect(store)
+        if _find_experiment(client, store.experiment) is None:
             client.create_experiment(store.experiment, _artifact_location(store))
-        elif experiment.lifecycle_stage != "active":
-            raise ConfigError(
-                f"the MLflow experiment {store.experiment!r} was deleted; "
-                "restore it, or give the sweep another --name"
-            )
+
+
+def _find_experiment(client: MlflowClient, name: str) -> Experiment | None:
+    """Find an experiment by name.
+
+    Raises:
+        ConfigError: it was deleted, which keeps its name taken.
+    """
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None and experiment.lifecycle_stage != "active":
+        raise ConfigError(
+            f"the MLflow experiment {name!r} was deleted; "
+            "restore it, or give the sweep another --name"
+        )
+    return experiment
 
 
 @contextmanager
@@ -73,6 +94,19 @@ def _make_database(path: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
+def _copy_aside(path: Path) -> None:
+    """Copy a sqlite file to `mlflow.db.before-upgrade`, or the next such name that is free."""
+    copy, number = path.with_name(f"{path.name}.before-upgrade"), 1
+    while copy.exists():
+        number += 1
+        copy = path.with_name(f"{path.name}.before-upgrade-{number}")
+    draft = copy.with_name(f".{copy.name}.draft")
+    with closing(sqlite3.connect(path)) as old, closing(sqlite3.connect(draft)) as new:
+        old.backup(new)  # whole even while another process reads or writes
+    os.replace(draft, copy)
+    log.warning("%s is upgraded for MLflow %s; as it was: %s", path, mlflow.__version__, copy)
+
+
 def upgrade(uri: str) -> None:
     """Bring a database to the schema of this MLflow, or make the tables of an empty one.
 
@@ -88,11 +122,16 @@ def connect(store: Store) -> MlflowClient:
     Raises:
         FileNotFoundError: there is no such sqlite file. MLflow would make one, and trials that
             do so at the same time spoil it.
+        SchemaMismatchError: the database is another MLflow's. MLflow would change some of them
+            without asking.
     """
     if (database := store.sqlite_file) is not None:
         check_sqlite(database)
         if not database.exists():
             raise FileNotFoundError(f"there is no MLflow database {database}")
+    if not store.is_http and store.tracking_uri not in _checked:
+        check_schema(store)
+        _checked.add(store.tracking_uri)
     return MlflowClient(store.tracking_uri)
 
 
@@ -103,15 +142,81 @@ def check_store(store: Store) -> None:
         ConfigError: it cannot; one sentence.
     """
     with outages_as_config_error(store):
-        if store.is_http:
-            connect(store).search_experiments(max_results=1)
-        elif (database := store.sqlite_file) is None:
-            check_answers(store.tracking_uri)
-        else:
+        if (database := store.sqlite_file) is not None:
             check_sqlite(database)
             nearest = next(path for path in database.parents if path.exists())
             with tempfile.TemporaryFile(dir=nearest):
                 pass
+            if not database.exists():
+                return
+        elif not store.is_http:
+            check_answers(store.tracking_uri)
+        if store.is_http or check_schema(store, may_upgrade=True) is Schema.CURRENT:
+            _find_experiment(connect(store), store.experiment)
+
+
+class Schema(Enum):
+    """What the tables of a database are, for the MLflow that is installed here."""
+
+    NONE = "no tables of MLflow"
+    CURRENT = "its own"
+    OLDER = "an older MLflow's"
+    NEWER = "a newer MLflow's"
+    OPTUNA = "Optuna's"
+
+
+def find_schema(store: Store) -> Schema:
+    """Compare the revision of a database's schema with those that this MLflow knows.
+
+    Raises:
+        SQLAlchemyError: the database does not answer.
+    """
+    with create_engine(store.tracking_uri, poolclass=NullPool).connect() as connection:
+        names = set(inspect(connection).get_table_names())
+        if "studies" in names:
+            return Schema.OPTUNA
+        if "experiments" not in names:
+            return Schema.NONE
+        found = MigrationContext.configure(connection).get_current_revision()
+    scripts = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
+    if found == scripts.get_current_head():
+        return Schema.CURRENT
+    known = {script.revision for script in scripts.walk_revisions()}
+    return Schema.OLDER if found is None or found in known else Schema.NEWER
+
+
+def check_schema(store: Store, may_upgrade: bool = False) -> Schema:
+    """Refuse a database whose tables this MLflow cannot use as they are.
+
+    Args:
+        store: a database, no server.
+        may_upgrade: whether `prepare` follows, which upgrades a sqlite file.
+
+    Raises:
+        SchemaMismatchError: one sentence.
+    """
+    found, shown = find_schema(store), store.shown_uri
+    if found is Schema.OPTUNA:
+        raise SchemaMismatchError(
+            f"the database {shown} holds Optuna's studies; give MLflow one of its own"
+            " (--tracking-uri)"
+        )
+    if found is Schema.NEWER:
+        raise SchemaMismatchError(
+            f"the database {shown} is of a newer MLflow than {mlflow.__version__}, which is"
+            " installed here; install that one"
+        )
+    if found is Schema.OLDER and store.sqlite_file is None:
+        raise SchemaMismatchError(
+            f"the database {shown} is of an older MLflow than {mlflow.__version__}; stop all that"
+            f" write to it, make a backup, then run: mlflow db upgrade {shlex.quote(shown)}"
+        )
+    if found is Schema.OLDER and not may_upgrade:
+        raise SchemaMismatchError(
+            f"the database {shown} is of an older MLflow than {mlflow.__version__}; to upgrade it,"
+            " with a copy beside it: hcl sync"
+        )
+    return found
 
 
 def check_answers(url: str) -> None:

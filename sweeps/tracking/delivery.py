@@ -33,9 +33,9 @@ from sweeps.tracking.entries import (
     run_tags,
     text,
 )
-from sweeps.tracking.outages import OUTAGES
+from sweeps.tracking.outages import OUTAGES, describe_outage
 from sweeps.tracking.read_runs import all_runs
-from sweeps.tracking.store import Store, redact
+from sweeps.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,8 @@ def deliver(store: Store, folder: Path, parent_run_id: str | None) -> bool:
         log.error("%s; the command that trained it repairs it", error)
         return False
     except OUTAGES as error:
-        log.warning("MLflow did not take %s: %s", folder, redact(str(error)).partition("\n")[0])
+        reason = describe_outage(error, store.tracking_uri)
+        log.warning("MLflow did not take %s: %s", folder, reason)
         return False
     return True
 

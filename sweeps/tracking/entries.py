@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from sweeps.tracking.store import redact
+from sweeps.records.redact import redact
 
 # Beyond this many tasks a row of the matrix is not stored as metrics: thousands of columns break
 # the UI's table. The whole matrix is an artifact in any case.

@@ -1,19 +1,33 @@
 """Outages of a store: which exceptions they are, and what to tell the user about one."""
 
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mlflow.exceptions import MlflowException
+from mlflow.exceptions import MlflowException, RestException
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from hcl.config import ConfigError
-from sweeps.tracking.store import Store, local_store, redact
+from sweeps.records.redact import redact
+from sweeps.tracking.store import Store, local_store
+
+
+class SchemaMismatchError(RuntimeError):
+    """A database's tables are another MLflow's; the message says what to do."""
+
 
 # What MLflow raises when a store is gone, full or locked, or refuses a request. ImportError is
 # a database whose driver is not installed.
-OUTAGES = (MlflowException, RequestException, SQLAlchemyError, OSError, ImportError)
+OUTAGES = (
+    MlflowException,
+    RequestException,
+    SQLAlchemyError,
+    OSError,
+    ImportError,
+    SchemaMismatchError,
+)
 
 # What sqlite, and our look at a file's first bytes, say of a damaged database.
 DAMAGED = ("malformed", "file is not a database", "not an SQLite database")
@@ -28,9 +42,12 @@ def outages_as_config_error(store: Store) -> Iterator[None]:
     """Turn an outage into one sentence that names the store, the reason and the remedy."""
     try:
         yield
+    except SchemaMismatchError as error:
+        raise ConfigError(str(error)) from error
     except OUTAGES as error:
+        reason = describe_outage(error, store.tracking_uri)
         raise ConfigError(
-            f"the MLflow store {store.shown_uri} cannot be used ({describe_outage(error)});"
+            f"the MLflow store {store.shown_uri} cannot be used ({reason});"
             f" {_remedy(store, error)}"
         ) from error
 
@@ -47,9 +64,14 @@ def _remedy(store: Store, error: BaseException) -> str:
     return "check --storage and --tracking-uri"
 
 
-def describe_outage(error: BaseException) -> str:
-    """Find the reason in a page of wrapped errors, such as `Connection refused`."""
-    text = redact(" ".join(str(getattr(error, "orig", None) or error).split()))
+def describe_outage(error: BaseException, url: str) -> str:
+    """Find the reason in a page of wrapped errors, such as `Connection refused`.
+
+    Args:
+        error: what was raised.
+        url: address that was used, whose password is hidden in what the error says.
+    """
+    text = redact(" ".join(str(getattr(error, "orig", None) or error).split()), url)
     for pattern in (
         r"\[Errno -?\d+\] ([^'\")]+)",  # of the operating system
         r"port \d+ failed: (?:FATAL: )?(.*?)(?: Is the server running|$)",  # of PostgreSQL
@@ -59,4 +81,7 @@ def describe_outage(error: BaseException) -> str:
         if found := re.search(pattern, text):
             reason = found.group(1).strip()
             return REASONS.get(reason, f"it answers {reason}" if reason.isdigit() else reason)
-    return text[:150]
+    reason = textwrap.shorten(text, 150, placeholder=" ...") or type(error).__name__
+    if isinstance(error, RestException):
+        return f"it answers {error.get_http_status_code()}: {reason}"
+    return reason

@@ -1,10 +1,10 @@
 """Address of the MLflow store that a sweep's runs are kept in."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hcl.config import ConfigError
+from sweeps.records.redact import redact_url
 
 SQLITE = "sqlite:///"
 KNOWN_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
@@ -21,7 +21,8 @@ class Store:
         experiment: MLflow experiment of the runs written through this store: the sweep's name.
 
     Raises:
-        ConfigError: the tracking URI has a scheme that MLflow does not know.
+        ConfigError: the tracking URI has a scheme that MLflow does not know, or is a sqlite
+            database in memory.
     """
 
     tracking_uri: str = field(repr=False)
@@ -29,12 +30,20 @@ class Store:
     experiment: str
 
     def __post_init__(self) -> None:
-        scheme, slashes, _ = self.tracking_uri.partition("://")
-        if not slashes or scheme.partition("+")[0] not in KNOWN_SCHEMES:
+        scheme, slashes, rest = self.tracking_uri.partition("://")
+        kind = scheme.partition("+")[0]
+        if not slashes or kind not in KNOWN_SCHEMES:
             raise ConfigError(
-                f"--tracking-uri {redact(self.tracking_uri)}: must begin with http://, https://,"
+                f"--tracking-uri {self.shown_uri}: must begin with http://, https://,"
                 " sqlite:/// or postgresql://"
             )
+        if kind == "sqlite":
+            if is_in_memory(self.tracking_uri):
+                raise ConfigError(
+                    f"--tracking-uri {self.shown_uri}: names no file, so the runs would be lost;"
+                    " write sqlite:///PATH"
+                )
+            object.__setattr__(self, "tracking_uri", f"sqlite://{rest}")
         # A trial runs in a folder of its own, where a relative path would mean another file.
         if (database := self.sqlite_file) is not None:
             query = self.tracking_uri.partition("?")[1:]
@@ -58,7 +67,13 @@ class Store:
     @property
     def shown_uri(self) -> str:
         """The tracking URI without credentials, for messages."""
-        return redact(self.tracking_uri)
+        return redact_url(self.tracking_uri)
+
+
+def is_in_memory(url: str) -> bool:
+    """Tell whether a sqlite URL names no file: its database ends with the process."""
+    path, _, query = url.partition("://")[2].partition("?")
+    return path.strip("/") in ("", ":memory:") or "mode=memory" in query
 
 
 def local_store(folder: Path, experiment: str) -> Store:
@@ -70,14 +85,3 @@ def local_store(folder: Path, experiment: str) -> Store:
 def is_made(store: Store) -> bool:
     """Return whether the store can hold runs: a sqlite file that does not exist yet cannot."""
     return store.sqlite_file is None or store.sqlite_file.exists()
-
-
-def redact(text: str) -> str:
-    """Hide the credentials of every URI in `text`: `http://user:key@host` -> `http://***@host`.
-
-    They are found even where the slashes were forgotten, or where the password is a parameter of
-    the query.
-    """
-    text = re.sub(r"(?<=//)[^\s'\"]*@", "***@", text)
-    text = re.sub(r"(?<![^\s'\"=])[^\s'\":/@=]+:[^\s'\"/@]+@", "***@", text)
-    return re.sub(r"(?<=[?&]password=)[^&\s'\"]+", "***", text)

@@ -100,6 +100,40 @@ CASES = {  # options of sweep come first
     "password in a wrong URI": Case(
         f"run trial.yaml --tracking-uri http//me:{PASSWORD}@x", "--tracking-uri"
     ),
+    "MLflow in memory": Case(
+        "run trial.yaml --tracking-uri sqlite://", "sqlite://: names no file, so the runs would be"
+    ),
+    "MLflow in memory, by name": Case(
+        "run trial.yaml --tracking-uri sqlite:///:memory:", "names no file, so the runs would be"
+    ),
+    "study in memory": Case(
+        "sweep space.yaml --study-url sqlite:///:memory:", "it names no file, so the study would"
+    ),
+    "study in MLflow's file": Case(
+        "sweep space.yaml --study-url sqlite:///./storage/../storage/mlflow.db",
+        "--study-url and --tracking-uri name the same database, sqlite:///./storage",
+    ),
+    "one file for study and runs": Case(
+        "sweep space.yaml --study-url sqlite:///one.db --tracking-uri sqlite:///link.db",
+        "name the same database, sqlite:///one.db; Optuna and MLflow need one each",
+        bad.linked_database,
+    ),
+    "MLflow's runs in the study": Case(
+        "sweep space.yaml --tracking-uri sqlite:///other.db",
+        "other.db holds Optuna's studies; give MLflow one of its own",
+        bad.empty_study,
+    ),
+    "password with a quote": Case(
+        f"""sweep space.yaml --address "ray://me:it's{PASSWORD}@127.0.0.1:1" """.strip(),
+        "no Ray cluster answers at --address ray://***@127.0.0.1:1 (",
+    ),
+    "password in a query": Case(
+        f"sweep space.yaml --study-url 'postgresql://127.0.0.1:1/x?user=me&sslpassword={PASSWORD}'",
+        "postgresql://127.0.0.1:1/x?user=me&sslpassword=*** cannot be opened",
+    ),
+    "password for an option that is none": Case(
+        f"sweep space.yaml --studyurl=postgresql://me:{PASSWORD}@x/y", "--studyurl"
+    ),
     "MLflow's database is text": Case(
         "run trial.yaml --tracking-uri sqlite:///bad.db",
         "bad.db cannot be used",

@@ -127,6 +127,12 @@ def official(content: bytes, ending: str = "") -> Make:
     return both(*(file(content, f"data/MNIST/raw/{name}{ending}") for name, *_ in FILES.values()))
 
 
+def linked_database(folder: Path) -> None:
+    """one.db: an empty database; link.db: another name for it."""
+    (folder / "one.db").touch()
+    (folder / "link.db").symlink_to("one.db")
+
+
 def saved_weights(folder: Path) -> None:
     """w.pt: a state dict."""
     import torch

@@ -15,8 +15,8 @@ import torch
 import yaml
 
 from hcl.storage import checkpoint
+from sweeps.records.redact import redact
 from sweeps.space import yaml_file
-from sweeps.tracking import redact
 
 ROOT = Path(__file__).parents[3]
 

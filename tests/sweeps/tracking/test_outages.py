@@ -16,6 +16,7 @@ from stored import artifacts, points, the_run
 
 from hcl.config import ConfigError
 from sweeps.records.journal import Journal
+from sweeps.records.redact import redact
 from sweeps.tracking import (
     Store,
     deliver,
@@ -23,7 +24,6 @@ from sweeps.tracking import (
     delivery,
     local_store,
     prepare,
-    redact,
     start_sweep,
 )
 from sweeps.tracking.database import connect, upgrade
