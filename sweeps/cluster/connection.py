@@ -2,19 +2,21 @@
 
 import logging
 import socket
+import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import ray
+from ray._private import utils as ray_utils
 from ray._private import worker
 
 from hcl.config import ConfigError
 from sweeps.cluster.local_ray import deaf_to_hangup, loopback, make_token, private_folder
 from sweeps.cluster.resources import check_fits, trials_that_fit
 from sweeps.cluster.shipping import check_option, shipped
-from sweeps.records.redact import redact, redact_url
+from sweeps.records.redact import redact, redact_command, redact_url
 from sweeps.space.settings import SweepSettings
 
 
@@ -105,7 +107,13 @@ def _join(address: str, environment: dict[str, Any] | None) -> None:
 
 
 def _init(address: str, **options: Any) -> None:
-    ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
+    # Ray keeps the command of its driver and shows it to everyone who may see the dashboard.
+    entrypoint = ray_utils.get_entrypoint_name
+    ray_utils.get_entrypoint_name = lambda: redact_command(sys.argv)
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
+    finally:
+        ray_utils.get_entrypoint_name = entrypoint
 
 
 def check_port_open(address: str) -> None:

@@ -129,7 +129,7 @@ def reproduce(
     request = TableRequest(spec, chosen, folder, store, sources, any_version or any_code,
                            data_root, address, settings, num_replicas)  # fmt: skip
     if dry_run:
-        _show_plan(request)
+        _show_plan(request, ship_code)
     else:
         _make(request, ship_code, train=not show)
 
@@ -163,24 +163,24 @@ def _make(request: "TableRequest", ship_code: bool, train: bool) -> None:
     raise typer.Exit(0 if is_complete else 1)
 
 
-def _show_plan(request: "TableRequest") -> None:
+def _show_plan(request: "TableRequest", ship_code: bool) -> None:
     """Print what would be trained, and for how long."""
     from hcl import Runtime
     from sweeps.cluster import cost
+    from sweeps.cluster.connection import connected
     from sweeps.reproduction.results import read_results
-    from sweeps.reproduction.trainings import check_data, missing_trainings
+    from sweeps.reproduction.trainings import check_table
 
-    found = read_results(request)
-    todo = missing_trainings(request, found)
+    with connected(request.address, ship_code):
+        todo = [seed.config for seed in check_table(request)]
     numbers = len(request.spec.cells) * len(request.seeds)
-    there = sum(len(result.runs) for result in found.cells.values())
+    there = sum(len(result.runs) for result in read_results(request).cells.values())
     say(
         f"{request.folder.name}: {len(request.spec.cells)} cells x {len(request.seeds)} seeds ="
         f" {numbers} numbers, {there} are there; the others need {len(todo)} trainings"
     )
     if not todo:
         return
-    check_data(request, todo)
     device = "cuda" if request.settings.gpus_per_trial else "cpu"
     runtime = Runtime(
         device=device, threads=request.settings.cpus_per_trial, data_root=request.data_root

@@ -126,7 +126,8 @@ def _secrets(url: str) -> set[str]:
     if slashes and not scheme.startswith("sqlite"):
         end = _end_of_user(rest)
         user = rest[: end - 1] if end > 0 else rest.rpartition("@")[0] if end < 0 else ""
-        found |= {user, user.partition(":")[2]}
+        is_token = ":" not in user and scheme.startswith("http")
+        found |= {user} if is_token else {user.partition(":")[2]}
     query = rest.partition("?")[2]
     for parameter in query.split("&"):
         key, _, value = parameter.partition("=")

@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from rich.console import Console
 
 from hcl.config import ConfigError, TrialConfig
-from hcl.training.process import Runtime
-from hcl.training.trial_state import load_benchmark
+from sweeps.launch import preflight
 from sweeps.launch.fixed_trials import train_fixed
+from sweeps.launch.preflight import check_machine, check_records
 from sweeps.launch.request import make_context
 from sweeps.reproduction.request import TableRequest
 from sweeps.reproduction.results import TableResults, cell_label, read_results
 from sweeps.tracking import prepare
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed_records import single_seed
+from sweeps.workers.seed_records import Seed, read_result, single_seed
 
 
 def missing_trainings(request: TableRequest, results: TableResults) -> list[TrialConfig]:
@@ -29,6 +28,29 @@ def missing_trainings(request: TableRequest, results: TableResults) -> list[Tria
     return list(wanted.values())
 
 
+def check_table(request: TableRequest) -> list[Seed]:
+    """Make every check of a table's start that needs no connection to Ray, and leave nothing.
+
+    A dry run makes the same ones: it calls this function too.
+
+    Returns:
+        The trainings that are missing.
+
+    Raises:
+        ConfigError: the first thing to mend.
+    """
+    check_machine(request.settings, request.address)
+    check_records(request.folder, request.store)
+    request.folder.check_free()
+    todo = missing_trainings(request, read_results(request))
+    digests = check_data(request, todo)
+    batched = [_in_batches(config, request.num_replicas) for config in todo]
+    seeds = [single_seed(c, request.folder, cell_label(c, digests)) for c in batched]
+    for seed in seeds:
+        read_result(seed.folder, seed.config)
+    return seeds
+
+
 def train_missing(request: TableRequest, console: Console) -> int:
     """Train what is missing through Ray Tune.
 
@@ -36,16 +58,13 @@ def train_missing(request: TableRequest, console: Console) -> int:
         How many trainings failed.
 
     Raises:
-        ConfigError: data are missing, or the store is not reachable.
+        ConfigError: the first thing to mend, before anything is made.
         KeyboardInterrupt: the user stopped it; the same call continues.
     """
+    seeds = check_table(request)
     prepare(request.store)
-    todo = missing_trainings(request, read_results(request))
-    if not todo:
+    if not seeds:
         return 0
-    digests = check_data(request, todo)
-    batched = [_in_batches(config, request.num_replicas) for config in todo]
-    seeds = [single_seed(c, request.folder, cell_label(c, digests)) for c in batched]
     trained = train_fixed(
         request.folder, seeds, _context(request), request.settings, console, request.address
     )
@@ -59,23 +78,16 @@ def _in_batches(config: TrialConfig, num_replicas: int) -> TrialConfig:
 
 
 def check_data(request: TableRequest, configs: Sequence[TrialConfig]) -> dict[str, str]:
-    """Load each benchmark once: missing data are reported here, not by every trial.
+    """Load each benchmark and each file of given weights once, before any trial needs them.
 
     Returns:
         The digest of its data for each configuration, by the configuration's digest without seed.
 
     Raises:
-        ConfigError: data or given weights are missing.
+        ConfigError: data or given weights are missing or damaged.
     """
-    runtime = Runtime(data_root=request.data_root)
-    loaded: dict[Any, str] = {}
-    digests = {}
-    for config in configs:
-        data = (config.benchmark, config.target.weights)
-        if data not in loaded:
-            loaded[data] = load_benchmark(config, runtime).digest
-        digests[config.digest(without_seed=True)] = loaded[data]
-    return digests
+    facts = preflight.check_data(configs, request.data_root)
+    return {digest: known.digest for digest, known in facts.items()}
 
 
 def _context(request: TableRequest) -> RunContext:

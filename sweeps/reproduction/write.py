@@ -1,7 +1,6 @@
 """A table's files: Markdown, LaTeX, CSV, one HTML page, figures as PNG and SVG."""
 
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,12 +11,12 @@ from hcl.storage.files import write_atomically
 from sweeps.output import plots
 from sweeps.output.html_page import html_page
 from sweeps.output.table import Table, numbers_csv
+from sweeps.records.redact import redact_command
 from sweeps.reproduction.figures import figures
 from sweeps.reproduction.request import TableRequest
 from sweeps.reproduction.results import TableResults
 from sweeps.reproduction.tables import Origin, all_tables, title
 from sweeps.reproduction.transfer import transfer_tables
-from sweeps.tracking import redact
 
 
 def write_all(request: TableRequest, results: TableResults, origin: Origin) -> list[Table]:
@@ -68,7 +67,7 @@ def portable_command(arguments: Sequence[str], default_storage: Path) -> str:
         else:
             is_absolute = Path(argument).is_absolute()
             parts.append(os.path.relpath(argument) if is_absolute else argument)
-    return redact(shlex.join(["hcl", *parts]))
+    return redact_command(["hcl", *parts])
 
 
 def _markdown(tables: Sequence[Table], names: Sequence[str]) -> str:

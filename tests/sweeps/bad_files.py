@@ -280,6 +280,12 @@ CASES = {
         "w.safetensors ",  # needs the library, or cannot be read
         both(trial("[8]}", "[8], weights: w.safetensors}"), file("x", "w.safetensors")),
     ),
+    "table without its weights": Case(
+        "reproduce bad.yaml --data-root data", "target/weights: there is no file", bad.table
+    ),
+    "table on no such CPU": Case(
+        "reproduce bad.yaml --cpus-per-trial 5000", "a trial needs 5000 CPUs", bad.table
+    ),
     "validate without weights": Case(
         "validate bad.yaml --data-root data",
         "target/weights: there is no file",
