@@ -8,7 +8,7 @@ from sweeps.launch.mend import mend_journals
 from sweeps.launch.outcome import Outcome, TrialEnds, trial_ends
 from sweeps.launch.request import SweepRequest
 from sweeps.output.plots import pareto_front, png
-from sweeps.records.disk_full import causes, is_full, no_space
+from sweeps.records.disk_full import causes, is_full, no_space, release
 from sweeps.records.trial_ends import note_death, note_stop
 from sweeps.study.searcher import OptunaSearch
 from sweeps.tracking import deliver_all
@@ -44,12 +44,23 @@ def finish(
     )
     if ends.best and len(request.settings.modes) > 1:
         _draw_front(request, ends)
+    release(folder.path)
     folder.write_info(status=outcome.status, metrics=_metrics(request, ends))
     with suppress(ConfigError):  # during an outage; `hcl sync` closes it later
         close_sweep(folder, request.store, parent_run_id)
     if not ends.failed and not interrupted:
         shutil.rmtree(folder.path / "ray", ignore_errors=True)  # kept where it may explain
     return outcome
+
+
+def finish_without_space(request: SweepRequest, parent_run_id: str) -> None:
+    """Close a sweep's runs on a full disk, in the space that its start reserved.
+
+    What trials recorded is delivered by the next start, or by `hcl sync`.
+    """
+    release(request.folder.path)
+    request.folder.write_info(status="KILLED")
+    close_sweep(request.folder, request.store, parent_run_id)
 
 
 def explain_error(request: SweepRequest, error: Exception) -> BaseException | None:

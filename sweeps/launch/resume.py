@@ -24,6 +24,8 @@ a seed's checkpoints
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -31,13 +33,14 @@ from optuna.trial import FrozenTrial, TrialState
 from hcl.config import ConfigError, TrialConfig
 from hcl.measure.needs import compression_ratio
 from sweeps.launch.request import SweepRequest
+from sweeps.records.disk_full import release, reserve
 from sweeps.records.folder import SweepFolder, git_tags
 from sweeps.records.redact import redact_url
 from sweeps.records.trial_ends import explain, readable_records, seed_folders
 from sweeps.study.searcher import OptunaSearch
 from sweeps.study.storage import open_storage, requeue
 from sweeps.study.study import open_study
-from sweeps.tracking import prepare, space_params, start_sweep
+from sweeps.tracking import end_sweep, prepare, space_params, start_sweep
 from sweeps.workers.seed_records import TOO_LARGE
 
 
@@ -82,13 +85,32 @@ def record_start(request: SweepRequest) -> str:
 
     A later start finds the run by its name and goes on with it. It keeps the time of the first
     start and replaces the rest: the search space may ask for more trials now.
+
+    Raises:
+        ConfigError: MLflow's store cannot be used.
+        OSError: the disk is full; the sweep's run is closed again.
     """
     folder, space, store = request.folder, request.space, request.store
+    reserve(folder.path)
     prepare(store)
     git, document, command = git_tags(), space.to_dict(), request.command
     tags = {**git, "description": space.description, "command": command}
-    parent_run_id = start_sweep(store, folder.name, space_params(document), tags)
     folder.write_space(document)
+    parent_run_id = start_sweep(store, folder.name, space_params(document), tags)
+    try:
+        _write_info(request, git, command, parent_run_id)
+    except OSError:
+        release(folder.path)
+        with suppress(ConfigError):  # the first error is the one that explains
+            end_sweep(store, parent_run_id, "KILLED", {}, [])
+        raise
+    return parent_run_id
+
+
+def _write_info(
+    request: SweepRequest, git: dict[str, Any], command: str, parent_run_id: str
+) -> None:
+    folder, store = request.folder, request.store
     folder.write_info(
         created=folder.read_info().get("created") or time.strftime("%F %T%z"),
         **git,
@@ -98,7 +120,6 @@ def record_start(request: SweepRequest) -> str:
         study_url=None if request.study_url is None else redact_url(request.study_url),
         status="RUNNING",
     )
-    return parent_run_id
 
 
 def ratio_of(input_shape: tuple[int, ...]) -> Callable[[TrialConfig], float]:

@@ -16,11 +16,12 @@ from sweeps.cluster.interrupt import Interrupt
 from sweeps.cluster.progress import Counts, ProgressCallback
 from sweeps.cluster.tuner import run_trials
 from sweeps.cluster.watchdog import end_process
-from sweeps.launch.finish import explain_error, finish
+from sweeps.launch.finish import explain_error, finish, finish_without_space
 from sweeps.launch.outcome import Outcome, trial_ends
 from sweeps.launch.preflight import check_start
 from sweeps.launch.request import SweepRequest, make_context
 from sweeps.launch.resume import find_study_url, make_search, record_start
+from sweeps.records.disk_full import is_full
 from sweeps.records.trial_ends import note_stop
 from sweeps.study.searcher import OptunaSearch, TaskBoundaryScheduler
 from sweeps.study.study import check_same_search
@@ -37,22 +38,36 @@ def run_sweep(request: SweepRequest, console: Console) -> Outcome:
         ConfigError: anything a user can fix, before the first trial.
     """
     with checked(request, console.out) as (request, input_shape), request.folder.lock():
-        with importing():
-            search = make_search(request, input_shape)
-            parent_run_id = record_start(request)
-        with Interrupt() as interrupt:
-            try:
+        try:
+            with importing():
+                search = make_search(request, input_shape)
+                parent_run_id = record_start(request)
+            return _run_and_finish(request, search, parent_run_id, console)
+        except Exception as error:
+            explanation = explain_error(request, error)
+            if explanation is None or explanation is error:
+                raise
+            raise explanation from error
+
+
+def _run_and_finish(
+    request: SweepRequest, search: OptunaSearch, parent_run_id: str, console: Console
+) -> Outcome:
+    """Run what is left, and end in order whatever happens."""
+    with Interrupt() as interrupt:
+        try:
+            # The second Ctrl-C raises: what is on disk is enough to go on.
+            with suppress(KeyboardInterrupt):
                 if search.remaining():
                     _run_trials(request, search, parent_run_id, console, interrupt)
-            except KeyboardInterrupt:
-                pass  # the second Ctrl-C: what is on disk is enough to go on
-            except Exception as error:
-                with suppress(Exception):  # the first error is the one that explains
-                    finish(request, search, parent_run_id, interrupted=True)
-                if explanation := explain_error(request, error):
-                    raise explanation from error
-                raise
             return finish(request, search, parent_run_id, interrupt.requested)
+        except Exception as error:
+            with suppress(Exception):  # the first error is the one that explains
+                if is_full(error):
+                    finish_without_space(request, parent_run_id)
+                else:
+                    finish(request, search, parent_run_id, interrupted=True)
+            raise
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """Recognition of a full disk in any exception; the trial is not at fault."""
 
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 _ERRORS = (errno.ENOSPC, errno.EDQUOT)
 _SQLITE = "database or disk is full"
+_RESERVE, _RESERVED = ".reserve", 2**18  # bytes, for the last changes of two databases
 
 
 def is_full(error: BaseException) -> bool:
@@ -31,3 +33,19 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 def no_space(folder: Path) -> str:
     """Word the reason that is recorded and shown."""
     return f"no space left on device: {folder}"
+
+
+def reserve(folder: Path) -> None:
+    """Take some space of a disk, to have it for an end in order once the disk is full.
+
+    Raises:
+        OSError: there is no space.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Random bytes: a file system that compresses would keep no space for zeros.
+    (folder / _RESERVE).write_bytes(os.urandom(_RESERVED))
+
+
+def release(folder: Path) -> None:
+    """Give back what `reserve` took."""
+    (folder / _RESERVE).unlink(missing_ok=True)

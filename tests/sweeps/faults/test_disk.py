@@ -2,8 +2,11 @@
 
 import errno
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from journals import start_fields
 from optuna.trial import TrialState
 from small_disk import SmallDisk, small_disk
 from whole_sweeps import (
+    GOOD,
     NAME,
     check_same,
     check_whole,
@@ -19,6 +23,7 @@ from whole_sweeps import (
     runs,
     start,
     study_trials,
+    text_of,
     wait_for,
 )
 
@@ -27,9 +32,14 @@ from hcl.__main__ import main
 from hcl.config import TrialConfig
 from hcl.storage import checkpoint
 from hcl.storage.files import write_atomically
+from sweeps.launch import resume
+from sweeps.launch.finish import explain_error
+from sweeps.launch.request import SweepRequest
 from sweeps.records.disk_full import is_full
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
+from sweeps.space.search_space import parse
+from sweeps.space.yaml_file import parse_yaml
 from sweeps.tracking import Store, runs_frame
 from sweeps.workers.context import RunContext
 from sweeps.workers.seed import TrialFailed, train_seed
@@ -124,6 +134,37 @@ def test_the_library_alone_says_so_in_one_line_and_goes_on(
     assert json.loads((disk.path / "out.json").read_text())["accuracy"] == run(config()).accuracy
 
 
+def test_a_start_that_finds_no_space_for_sweep_json_leaves_no_run_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = parse(parse_yaml(text_of([GOOD])), NAME)
+    with small_disk(tmp_path / "disk", "10m") as disk:
+        request = SweepRequest(space, SweepFolder(disk.path, NAME))
+        start_sweep = resume.start_sweep
+
+        def start_then_fill(*arguments: Any) -> str:
+            run_id = start_sweep(*arguments)
+            disk.fill()
+            return run_id
+
+        monkeypatch.setattr(resume, "start_sweep", start_then_fill)
+        with pytest.raises(OSError, match="No space left") as caught:
+            resume.record_start(request)
+        assert statuses(disk.path) == {NAME: "KILLED"}
+        said = str(explain_error(request, caught.value))
+        assert said.startswith(f"no space left on device: {request.folder.path}; nothing is lost")
+        (disk.path / "filler").unlink()
+        monkeypatch.undo()
+        resume.record_start(request)
+        assert statuses(disk.path) == {NAME: "RUNNING"}
+
+
+def statuses(storage: Path) -> dict[str, str]:
+    """Run's name -> status of every run in MLflow's file."""
+    with closing(sqlite3.connect(storage / "mlflow.db")) as database:
+        return dict(database.execute("select name, status from runs"))
+
+
 # --- whole sweeps ------------------------------------------------------------------------------
 
 
@@ -170,6 +211,26 @@ def test_storage_that_is_full_ends_the_sweep_in_order_and_it_goes_on(
         assert process.returncode in (1, 2) and "Traceback" not in out + err, out + err
         assert "no space left on device" in (out + err).splitlines()[-1]
         full.unlink()
+        finish(start(files, disk.path))
+        check_whole(disk.path)
+        check_same(disk.path, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("size", ["1100k", "1300k", "1600k", "2000k"])
+def test_a_sweep_in_too_little_space_says_so_and_leaves_nothing_running(
+    size: str, files: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "storage", size) as disk:
+        process = start(files, disk.path)
+        out, err = process.communicate(timeout=300)
+        assert process.returncode in (1, 2) and "Traceback" not in out + err, out + err
+        assert "no space left on device" in out + err, out + err
+        if (disk.path / "mlflow.db").exists():
+            assert "RUNNING" not in statuses(disk.path).values(), out + err
+        assert SweepFolder(disk.path, NAME).read_info().get("status") != "RUNNING"
+        disk.resize("40m")
         finish(start(files, disk.path))
         check_whole(disk.path)
         check_same(disk.path, undisturbed)

@@ -2,6 +2,8 @@
 
 import logging
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,35 @@ def test_a_damaged_or_missing_journal_does_not_raise(store: Store, tmp_path: Pat
     assert deliver(store, tmp_path / "nothing", None)
     (tmp_path / "journal.jsonl").write_text("not JSON\n")
     assert not deliver(store, tmp_path, None)
+
+
+def test_a_damaged_database_of_ours_may_be_removed(tmp_path: Path) -> None:
+    folder = write_journal(tmp_path / "sweeps")
+    store = local_store(tmp_path, "demo")
+    prepare(store)
+    database = tmp_path / "mlflow.db"
+    whole = database.read_bytes()
+    remedy = "; remove it, then hcl sync records all runs anew from their journals"
+    for damaged in (b"junk" + whole[4:], whole[:100] + bytes(len(whole) - 100)):
+        database.write_bytes(damaged)
+        assert not deliver(store, folder, None)
+        with pytest.raises(ConfigError) as caught:
+            prepare(store)
+        assert str(caught.value).endswith(remedy) and str(database) in str(caught.value)
+    notes = tmp_path / "notes.txt"
+    notes.write_text("not to be removed")
+    with pytest.raises(ConfigError, match="check --storage and --tracking-uri$"):
+        prepare(Store(f"sqlite:///{notes}", None, "demo"))
+    database.unlink()
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from sweeps.tracking import deliver, local_store, prepare\n"
+        "store = local_store(Path(sys.argv[1]), 'demo')\n"
+        "prepare(store)\n"
+        "assert deliver(store, Path(sys.argv[2]), None)\n"
+    )
+    # In a process of its own: this one keeps MLflow's connections to the removed file.
+    subprocess.run([sys.executable, "-c", program, str(tmp_path), str(folder)], check=True)
 
 
 def test_a_relative_store_means_the_same_file_in_every_folder(

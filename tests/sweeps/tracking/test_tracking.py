@@ -1,5 +1,6 @@
 """Journals delivered to a real MLflow on sqlite, and read back."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,23 @@ def test_a_delivery_after_every_record_equals_one_at_the_end(store: Store, tmp_p
         assert deliver(store, journal.path.parent, None)
     assert points(store) == points(store, "demo/0001/seed_1")
     assert len(artifacts(store)) == len(artifacts(store, "demo/0001/seed_1")) == 7
+
+
+def test_an_average_summed_in_another_order_is_delivered_once(
+    store: Store, tmp_path: Path
+) -> None:
+    folder, matrices = tmp_path / "seed_1", matrices_of()
+    journal = Journal(folder)
+    journal.append("start", **start_fields())
+    for learned in (1, 2, 3):
+        journal.append("task", **task_fields(matrices, learned))
+    end = end_fields(matrices)
+    average = end["metrics"]["test/task/average_accuracy"]
+    end["metrics"]["test/task/average_accuracy"] = math.nextafter(average, 1)
+    journal.append("end", **end)
+    assert deliver(store, folder, None)
+    series = points(store)["test/task/average_accuracy"]
+    assert [step for step, _, _ in series] == [1, 2, 3] and series[-1][2] == average
 
 
 def test_a_task_reported_twice_counts_once(store: Store, tmp_path: Path) -> None:
