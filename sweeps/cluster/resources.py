@@ -101,4 +101,8 @@ def pack(node: GpuNode, cpus_per_trial: int) -> float:
         )
     by_cpus = math.floor(node.cpus_per_gpu / cpus_per_trial)
     count = max(1, min(by_memory, by_cpus))
-    return math.floor(1 / count / STEP + 1e-9) * STEP if count > 1 else 1.0
+    if count == 1:
+        return 1.0
+    steps = math.floor(1 / count / STEP + 1e-9)
+    # Rounded down, a small share may let one more trial in than there is room for.
+    return (steps if math.floor(1 / (steps * STEP) + 1e-9) <= count else steps + 1) * STEP

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import ray
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ray import tune
 
@@ -90,6 +90,7 @@ def test_packing_refuses_what_no_gpu_holds() -> None:
         pack(GpuNode(24 * GIB, 24 * GIB, 8, "A10G"), 1)
 
 
+@example(peak=0, total=192 * GIB, cpus=127.0, cpus_per_trial=1)  # 1/127, rounded down, is 1/128
 @given(
     peak=st.integers(0, 80 * GIB),
     total=st.integers(8 * GIB, 192 * GIB),
