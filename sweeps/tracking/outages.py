@@ -76,6 +76,7 @@ def describe_outage(error: BaseException, url: str) -> str:
         r"\[Errno -?\d+\] ([^'\")]+)",  # of the operating system
         r"port \d+ failed: (?:FATAL: )?(.*?)(?: Is the server running|$)",  # of PostgreSQL
         r"failed with error code (\d+)",  # of an MLflow server
+        r"too many (\d+) error responses",  # of urllib3, which retries nothing here
         r"(timed out)",
     ):
         if found := re.search(pattern, text):
