@@ -45,7 +45,7 @@ SOURCES: dict[str, Source] = {
 
 
 class Part(NamedTuple):
-    """What a benchmark takes from one data set.
+    """Part of a data set that a benchmark uses.
 
     Attributes:
         arrays: the data set, or a part that has all classes needed.

@@ -72,7 +72,7 @@ class BenchmarkConfig:
 
     @property
     def info(self) -> BenchmarkInfo:
-        """What is known of the benchmark without its data."""
+        """The benchmark's description, known without its data."""
         return BENCHMARKS[self.name]
 
     def check(self) -> list[str]:

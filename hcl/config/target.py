@@ -65,12 +65,12 @@ class TargetConfig:
 
 
 def takes_vectors(network: str) -> bool:
-    """Whether inputs may be vectors; every network takes images."""
+    """True if inputs may be vectors; every network takes images."""
     return network == "mlp"
 
 
 def has_batch_norm(network: str) -> bool:
-    """Whether the network keeps running statistics."""
+    """True if the network keeps running statistics."""
     if network in NETWORKS:
         return "batch_norm" in NETWORKS[network]
     if network.startswith("vgg"):

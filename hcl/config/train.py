@@ -42,7 +42,7 @@ class TrainConfig:
 
     @property
     def is_scheduled(self) -> bool:
-        """Whether the learning rate changes within a task."""
+        """True if the learning rate changes within a task."""
         return bool(self.lr_steps) or self.plateau_patience > 0
 
     def check(self) -> list[str]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class AdamState(Protocol):
-    """What Adam's next step depends on, beside the gradients."""
+    """State that decides Adam's next step, beside the gradients."""
 
     lr: float
     betas: tuple[float, float]

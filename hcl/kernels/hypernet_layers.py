@@ -20,7 +20,7 @@ Theta = list[Tensor]
 
 
 class Shape(Protocol):
-    """What a hypernetwork generates, in which pieces, and its activation: a `Hypernet` has it."""
+    """Sizes and activation of a hypernetwork, as a `Hypernet` has them."""
 
     num_weights: int
     chunk_size: int

@@ -123,7 +123,7 @@ def _operator(name: str) -> Callable[..., Any]:
 
 @cache
 def is_fast() -> bool:
-    """Whether 8-bit integers are faster than floats on this processor, and torch is right.
+    """Say if 8-bit integers are faster than floats on this processor, and torch is right.
 
     The processor needs VNNI; the operators are tried on a small network.
     """

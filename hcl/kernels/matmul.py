@@ -37,7 +37,7 @@ def fastest_float32() -> Iterator[None]:
 
 @cache
 def _is_exact() -> bool:
-    """Whether products keep float32's precision when oneDNN may choose another."""
+    """Say if products keep float32's precision when oneDNN may choose another."""
     has_setting = _onednn() is not None  # torch 2.9 and later
     if not (has_setting and torch.backends.mkldnn.is_available()):
         return False
@@ -94,7 +94,7 @@ def product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def is_large(a: Tensor, b: Tensor) -> bool:
-    """Whether the products of R replicas, (R, ..., n, m) and (R, m, p), are faster one by one.
+    """Say if the products of R replicas, (R, ..., n, m) and (R, m, p), are faster one by one.
 
     On the CPU a batched product first copies operands that are transposed or parts of others.
     """
@@ -149,7 +149,7 @@ def _fused(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @cache
 def _is_fused() -> bool:
-    """Whether torch has this operation, and computes it rightly and in float32."""
+    """Say if torch has this operation, and computes it rightly and in float32."""
     random = torch.Generator().manual_seed(0)
     weight, bias = torch.randn(40, 512, generator=random), torch.randn(40, generator=random)
     x = torch.randn(3, 20, 512, generator=random)

@@ -81,7 +81,7 @@ def _compile() -> Kernel | None:
 
 @dataclass(frozen=True)
 class OutputLayer:
-    """What the pass reads and changes, (rows, columns) each: contiguous, float32, on the CPU."""
+    """Arrays that the pass works on, (rows, columns) each: contiguous, float32, on the CPU."""
 
     kernel: Kernel
     value: Tensor
@@ -220,7 +220,7 @@ class ThinStep:
 
 
 def is_possible(optimizer: FastAdam, regularizer: GramRegularizer) -> bool:
-    """Whether the output layer is thin, in float32 on the CPU, and no past task has a mask."""
+    """Say if the output layer is thin, in float32 on the CPU, and no past task has a mask."""
     output = optimizer.params[-1]
     is_plain = regularizer.keep is None and not regularizer.past.is_bfloat16
     is_thin = output.device.type == "cpu" and len(output) <= THIN

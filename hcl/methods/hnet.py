@@ -88,7 +88,7 @@ class Hnet(Method):
         self._make_shared_optimizer()
 
     def _head_mask(self) -> tuple[Tensor, int] | tuple[None, None]:
-        """See Generated.head_mask; nothing is masked unless the setting asks for it."""
+        """Make the mask of Generated.head_mask, if the setting asks for one."""
         if not self.config.mask_heads:
             return None, None
         return self.generated.head_mask(self.layout, self.task_id)

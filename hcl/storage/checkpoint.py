@@ -37,7 +37,7 @@ def save(folder: Path, number: int, state: dict[str, Any], keep: int | None = KE
 
 
 def exists(folder: Path, number: int) -> bool:
-    """Whether this checkpoint was written."""
+    """Say if this checkpoint was written."""
     return _path(folder, number).is_file()
 
 

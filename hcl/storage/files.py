@@ -85,7 +85,7 @@ def locked(path: Path, timeout: float | None = None) -> Iterator[None]:
 
 
 def _acquire(descriptor: int, timeout: float | None) -> bool:
-    """Whether the lock was had in time."""
+    """Take the lock; False if that took too long."""
     import fcntl  # POSIX only: who locks nothing needs no POSIX
 
     if timeout is None:

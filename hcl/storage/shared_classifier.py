@@ -59,7 +59,7 @@ class SharedClassifier:
         self.folder = folder / f"{classifier_digest(config)}-{data_digest}"
 
     def has(self, task_id: int) -> bool:
-        """Whether the state after this task is there."""
+        """Say if the state after this task is there."""
         from hcl.storage import checkpoint
 
         return checkpoint.exists(self.folder, task_id)

@@ -19,7 +19,7 @@ from hcl.results import NUMERICS_VERSION
 
 @dataclass(frozen=True)
 class Runtime:
-    """How and where a trial runs; nothing here changes what it computes.
+    """Device, threads and folders of a trial; nothing here changes what it computes.
 
     Attributes:
         device: "cpu", "cuda", "cuda:1".

@@ -124,7 +124,7 @@ def _ports() -> dict[str, tuple[str, int]]:
 
 
 def _is_open(address: tuple[str, int]) -> bool:
-    """Whether somebody listens. A frozen process does: the kernel answers for it."""
+    """Say if somebody listens. A frozen process does: the kernel answers for it."""
     try:
         socket.create_connection(address, timeout=EVERY).close()
     except OSError:

@@ -23,7 +23,7 @@ from sweeps.tracking.database import check_store
 
 
 class DataFacts(NamedTuple):
-    """What a start knows about the data of a configuration.
+    """Facts about a configuration's data, found before the start.
 
     Attributes:
         digest: hash of the data, and of the weights that networks start from.

@@ -15,7 +15,7 @@ NAMES = ("description", "trial", "search", "points_to_evaluate", "sweep")
 
 @dataclass(frozen=True)
 class Sections:
-    """What a search space file says.
+    """Content of a search space file, by section.
 
     Attributes:
         description: one line of text.

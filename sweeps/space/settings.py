@@ -9,7 +9,7 @@ from hcl.config.schema import build, setting
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """How a sweep is run."""
+    """Settings of how a sweep is run."""
 
     num_trials: int = setting(20, ge=1)
     seeds: tuple[int, ...] = setting((1,), ge=0)  # trained in every trial; objective = their mean

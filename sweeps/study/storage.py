@@ -228,7 +228,7 @@ def _failures_as_config_error(url: str) -> Iterator[None]:
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether waiting may help."""
+    """Say if waiting may help."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
     # PendingRollbackError: Optuna's second way to read trials, on the connection that broke.
     if not isinstance(cause, OperationalError | InterfaceError | PendingRollbackError):

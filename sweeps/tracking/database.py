@@ -156,7 +156,7 @@ def check_store(store: Store) -> None:
 
 
 class Schema(Enum):
-    """What the tables of a database are, for the MLflow that is installed here."""
+    """State of a database's tables, for the MLflow that is installed here."""
 
     NONE = "no tables of MLflow"
     CURRENT = "its own"
