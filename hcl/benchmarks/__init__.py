@@ -14,7 +14,8 @@ from hcl.storage.files import resolve_root
 
 __all__ = ["SEQUENCES", "SOURCES", "load"]
 
-SEQUENCES: dict[str, Callable[[BenchmarkConfig, list[Part]], Benchmark]] = {
+# Each takes the settings, the data sets, and the seed of class orders and permutations.
+SEQUENCES: dict[str, Callable[[BenchmarkConfig, list[Part], int], Benchmark]] = {
     "split": split,
     "permuted": permuted,
     "curves": curves,
@@ -25,6 +26,7 @@ def load(
     config: BenchmarkConfig,
     data_root: Path | str | None = None,
     device: torch.device | str = "cpu",
+    trial_seed: int = 1,
 ) -> Benchmark:
     """Build the benchmark that `config` names, on `device`.
 
@@ -32,6 +34,7 @@ def load(
         config: name, size and split.
         data_root: folder with the raw data; None = env HCL_DATA, else ~/.cache/hcl/data.
         device: where the tensors of all tasks go.
+        trial_seed: the trial's seed, which `order_seed: trial` follows; not used otherwise.
 
     Raises:
         ConfigError: the benchmark cannot be what `config` asks for.
@@ -40,4 +43,5 @@ def load(
     if errors := config.check():
         raise ConfigError(errors)
     parts = read_parts(config, resolve_root(data_root))
-    return SEQUENCES[config.info.sequence](config, parts).to(device)
+    order_seed = config.choose_order_seed(trial_seed)
+    return SEQUENCES[config.info.sequence](config, parts, order_seed).to(device)

@@ -1,10 +1,14 @@
 """Data of tasks as tensors: uint8 on the device; each batch is normalised and permuted."""
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
+
+from hcl.config import BenchmarkConfig
+from hcl.config.schema import added_later_at_default
 
 
 # eq=False: comparing tensors gives tensors, so only identity is a useful equality.
@@ -54,7 +58,9 @@ class Benchmark:
     tasks: tuple[TaskSplits, ...]
     input_shape: tuple[int, ...]  # as a network sees one sample
     classes_per_task: int
-    digest: str  # 16 hex: raw arrays, settings and what was drawn from them; not the device
+    # 16 hex: raw arrays, settings and what was drawn from them; not the device. What follows the
+    # trial's seed (`order_seed: trial`) is left out: all seeds of a configuration have one digest.
+    digest: str
 
     def to(self, device: torch.device | str) -> "Benchmark":
         """Copy the benchmark to `device`; what tasks share is moved once and stays shared."""
@@ -68,3 +74,9 @@ class Benchmark:
             for t in self.tasks
         )
         return Benchmark(self.name, tasks, self.input_shape, self.classes_per_task, self.digest)
+
+
+def settings_text(config: BenchmarkConfig) -> str:
+    """Write the settings for a benchmark's digest, as they were before newer ones existed."""
+    newer = added_later_at_default(config)
+    return json.dumps({k: v for k, v in asdict(config).items() if k not in newer}, sort_keys=True)

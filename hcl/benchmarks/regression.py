@@ -1,15 +1,14 @@
 """Regression of a number on a number: the toy example of von Oswald et al. (2020)."""
 
 import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hcl.benchmarks.arrays import Benchmark, TaskData, TaskSplits
+from hcl.benchmarks.arrays import Benchmark, TaskData, TaskSplits, settings_text
 from hcl.benchmarks.sources import Part
 from hcl.config import BenchmarkConfig
 
@@ -33,9 +32,9 @@ class Points(TaskData):
         return Points(move(self.x), move(self.y))
 
 
-def curves(config: BenchmarkConfig, _: list[Part]) -> Benchmark:
+def curves(config: BenchmarkConfig, _: list[Part], __: int) -> Benchmark:
     """Draw training points uniformly, with noise; space test points evenly, without noise."""
-    total = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    total = hashlib.sha256(settings_text(config).encode())
     draws = np.random.RandomState(config.seed)
     tasks = []
     for task_id, (curve, low, high) in enumerate(CURVES[: config.num_tasks]):

@@ -1,25 +1,27 @@
 """Sequences of tasks: data sets are split into their classes, or their pixels permuted.
 
-Everything random is drawn from (benchmark/seed, purpose), never from the trial's seed: all trials
-of a sweep see the same tasks.
+Everything random is drawn from (benchmark/seed, purpose), so that all trials of a sweep see the
+same tasks; but class orders and permutations from (benchmark/order_seed, purpose) where it is set.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 
 import numpy as np
 import torch
 
-from hcl.benchmarks.arrays import Benchmark, TaskData, TaskSplits
+from hcl.benchmarks.arrays import Benchmark, TaskData, TaskSplits, settings_text
 from hcl.benchmarks.sources import Part
 from hcl.config import BenchmarkConfig
 from hcl.storage.files import DataError
 
 
-def split(config: BenchmarkConfig, parts: list[Part]) -> Benchmark:
-    """Give each task the next `classes_per_task` classes of a data set, then of the next one."""
+def split(config: BenchmarkConfig, parts: list[Part], order_seed: int) -> Benchmark:
+    """Give each task the next `classes_per_task` classes of a data set, then of the next one.
+
+    A task's labels are 0, 1, ... in the order of its classes.
+    """
     tasks: list[TaskSplits] = []
     drawn: list[np.ndarray] = []
     digests = ""
@@ -27,24 +29,48 @@ def split(config: BenchmarkConfig, parts: list[Part]) -> Benchmark:
         digests += digest
         x = {s: _inputs(arrays[f"x_{s}"], config.padding) for s in ("train", "test")}
         y_train, y_test = arrays["y_train"], arrays["y_test"]
-        for first in range(0, num_classes, config.classes_per_task):
-            classes = range(first, first + config.classes_per_task)
+        order = class_order(config, num_classes, order_seed)
+        if config.class_order == "shuffled":
+            drawn.append(order)
+        for first in range(0, len(order), config.classes_per_task):
+            classes = order[first : first + config.classes_per_task]
+            label = np.zeros(max(num_classes, y_train.max() + 1), dtype=y_train.dtype)
+            label[classes] = range(len(classes))
             test = np.flatnonzero(np.isin(y_test, classes))
             members = np.flatnonzero(np.isin(y_train, classes))
             _refuse_empty(len(tasks), classes, len(members), len(test))
             train, val = _train_and_val(members, len(y_train), config)
             drawn.append(val)
             splits = (
-                _select(x["train"], y_train - first, train),
-                _select(x["train"], y_train - first, val),
-                _select(x["test"], y_test - first, test),
+                _select(x["train"], label[y_train], train),
+                _select(x["train"], label[y_train], val),
+                _select(x["test"], label[y_test], test),
             )
             tasks.append(TaskSplits(len(tasks), *splits))
     return _benchmark(config, tasks, digests, drawn)
 
 
-def permuted(config: BenchmarkConfig, parts: list[Part]) -> Benchmark:
-    """Give task 0 the images as they are, every other task all pixels in its own random order."""
+def class_order(config: BenchmarkConfig, num_classes: int, order_seed: int) -> np.ndarray:
+    """List the classes of all tasks, in order: int64 (num_tasks * classes_per_task,).
+
+    Args:
+        config: of a benchmark that splits a data set.
+        num_classes: how many classes the data set has, or a fixed order uses.
+        order_seed: what a shuffled order is drawn from.
+    """
+    if config.class_order == "fixed":
+        return np.arange(num_classes)
+    if isinstance(config.class_order, tuple):
+        return np.array(config.class_order)
+    shuffled = _generator(order_seed, "class_order").permutation(num_classes)
+    return shuffled[: config.num_tasks * config.classes_per_task]
+
+
+def permuted(config: BenchmarkConfig, parts: list[Part], order_seed: int) -> Benchmark:
+    """Give each task all pixels in its own random order, task 0 the images as they are.
+
+    With `first_task_permuted` task 0 has a random order too.
+    """
     ((arrays, raw_digest, _),) = parts
     x_train = _inputs(arrays["x_train"], config.padding)
     x_test = _inputs(arrays["x_test"], config.padding)
@@ -53,9 +79,11 @@ def permuted(config: BenchmarkConfig, parts: list[Part]) -> Benchmark:
     train = _select(x_train, arrays["y_train"], train_index)
     val = _select(x_train, arrays["y_train"], val_index)
     test = _select(x_test, arrays["y_test"], np.arange(len(x_test)))
-    tasks, drawn = [TaskSplits(0, train, val, test)], [val_index]
-    for task_id in range(1, config.num_tasks):
-        order = _generator(config.seed, "permutation", task_id).permutation(x_train.shape[1])
+    tasks, drawn = [], [val_index]
+    if not config.first_task_permuted:
+        tasks.append(TaskSplits(0, train, val, test))
+    for task_id in range(len(tasks), config.num_tasks):
+        order = _generator(order_seed, "permutation", task_id).permutation(x_train.shape[1])
         permutation = torch.from_numpy(order.astype(np.int64))
         views = (TaskData(d.x, d.y, permutation) for d in (train, val, test))
         tasks.append(TaskSplits(task_id, *views))
@@ -69,10 +97,11 @@ def _benchmark(
     raw_digest: str,
     drawn: Iterable[np.ndarray],
 ) -> Benchmark:
-    # What was drawn is hashed too: a different generator would be different data.
+    # What was drawn is hashed too: a different generator would be different data. But seeds of one
+    # configuration share their digest, even where each has tasks of its own.
     total = hashlib.sha256(raw_digest.encode())
-    total.update(json.dumps(asdict(config), sort_keys=True).encode())
-    for indices in drawn:
+    total.update(settings_text(config).encode())
+    for indices in drawn if config.order_seed != "trial" else ():
         total.update(indices.astype("<i8").tobytes())
     return Benchmark(
         name=config.name,
@@ -122,10 +151,10 @@ def _select(x: np.ndarray, y: np.ndarray, index: np.ndarray) -> TaskData:
     return TaskData(torch.from_numpy(np.ascontiguousarray(x[index])), torch.from_numpy(y[index]))
 
 
-def _refuse_empty(task_id: int, classes: range, num_train: int, num_test: int) -> None:
+def _refuse_empty(task_id: int, classes: np.ndarray, num_train: int, num_test: int) -> None:
     for split_name, count in (("training", num_train), ("test", num_test)):
         if count == 0:
             raise DataError(
                 f"benchmark: the data have no {split_name} image for task {task_id}"
-                f" (classes {classes[0]} to {classes[-1]}); use fewer tasks or complete data"
+                f" (classes {', '.join(map(str, classes))}); use fewer tasks or complete data"
             )

@@ -50,7 +50,7 @@ class Part(NamedTuple):
     Attributes:
         arrays: the data set, or a part that has all classes needed.
         digest: of the arrays.
-        num_classes: the first so many are for the benchmark.
+        num_classes: the first so many are for the benchmark; a class order chooses among them.
     """
 
     arrays: RawArrays
@@ -62,8 +62,12 @@ def classes_needed(config: BenchmarkConfig) -> dict[str, int]:
     """Give the data sets of a benchmark, in order, each with how many of its classes are needed.
 
     A sequence goes through a data set as long as it has enough classes for one more task, and then
-    on to the next data set.
+    on to the next data set. A class order may take any class of the one data set that it is for.
     """
+    if config.class_order != "fixed":
+        (name,) = config.info.sources
+        chosen = config.class_order
+        return {name: SOURCES[name].num_classes if isinstance(chosen, str) else max(chosen) + 1}
     left = config.num_tasks * config.classes_per_task
     needed = {}
     for name in config.info.sources:

@@ -1,6 +1,7 @@
 """Settings of a task sequence, and what is known of each benchmark without its data."""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from hcl.config.schema import Group, setting, suggest
 
@@ -35,7 +36,7 @@ class BenchmarkInfo:
     is_regression: bool = False
 
     @property
-    def defaults(self) -> dict[str, int]:
+    def defaults(self) -> dict[str, Any]:
         """The benchmark's own settings where a file does not give them."""
         names = ("num_tasks", "classes_per_task", "padding")
         return {name: getattr(self, name) for name in names}
@@ -69,11 +70,27 @@ class BenchmarkConfig:
     # Part of each task's training data that is kept for validation; 0 = the paper's protocol.
     val_fraction: float = setting(0.0, ge=0, lt=1)
     seed: int = setting(42, ge=0)  # of permutations and validation split, the same for all trials
+    # Which classes each task has: the data set's order, a shuffled one, or a list of classes, of
+    # which every task takes the next `classes_per_task`.
+    class_order: tuple[int, ...] | Literal["fixed", "shuffled"] = setting(
+        "fixed", ge=0, added_later=True
+    )
+    # Seed of the shuffled classes or of the permutations: a number, or the trial's own, so that
+    # every seed has other tasks (van de Ven & Tolias); None = `seed`.
+    order_seed: int | Literal["trial"] | None = setting(None, ge=0, added_later=True)
+    # Permute the first task's pixels too (van de Ven & Tolias), or leave them as they are.
+    first_task_permuted: bool = setting(False, added_later=True)
 
     @property
     def info(self) -> BenchmarkInfo:
         """The benchmark's description, known without its data."""
         return BENCHMARKS[self.name]
+
+    def choose_order_seed(self, trial_seed: int) -> int:
+        """Return the seed that class orders and permutations are drawn from, in one trial."""
+        if self.order_seed == "trial":
+            return trial_seed
+        return self.seed if self.order_seed is None else self.order_seed
 
     def check(self) -> list[str]:
         """Every limit of the benchmark that these settings break, one sentence each."""
@@ -83,6 +100,7 @@ class BenchmarkConfig:
             ]
         fixed = self.info.num_classes is None
         errors = self._check_fixed_classes() if fixed else self._check_shared_classes()
+        errors += self._check_order()
         most = self.info.most_tasks
         if most is not None and self.num_tasks > most:
             errors.append(
@@ -99,6 +117,45 @@ class BenchmarkConfig:
                 f"benchmark/padding: must be at most {MAX_PADDING} pixels but got {self.padding}"
             )
         return errors
+
+    def _check_order(self) -> list[str]:
+        """Refuse an order of what the benchmark does not order, and a seed that draws nothing."""
+        name, is_permuted = self.name, self.info.sequence == "permuted"
+        errors = [] if self.class_order == "fixed" else self._check_class_order()
+        if self.order_seed is not None and self.class_order != "shuffled" and not is_permuted:
+            errors.append(
+                f"benchmark/order_seed: draws nothing in {name} but got {self.order_seed}; leave"
+                " it out or set benchmark/class_order to shuffled"
+            )
+        if self.first_task_permuted and not is_permuted:
+            errors.append(
+                f"benchmark/first_task_permuted: {name} permutes no pixels but got true; leave it"
+                " out"
+            )
+        return errors
+
+    def _check_class_order(self) -> list[str]:
+        """Refuse an order where tasks do not share out one data set, and a list that cannot be."""
+        order = self.class_order
+        if self.info.num_classes is None:
+            return [
+                f"benchmark/class_order: the classes of a task of {self.name} cannot be chosen but"
+                f" got {order if isinstance(order, str) else list(order)}; leave it out"
+            ]
+        needed = self.num_tasks * self.classes_per_task
+        if isinstance(order, str):
+            return []
+        if len(set(order)) != needed or len(order) != needed:
+            return [
+                f"benchmark/class_order: must list {needed} different classes, for"
+                f" {self.num_tasks} tasks of {self.classes_per_task}, but got {list(order)}"
+            ]
+        if max(order) >= self.info.num_classes:
+            return [
+                f"benchmark/class_order: {self.name} has the classes 0 to"
+                f" {self.info.num_classes - 1} but got {max(order)}"
+            ]
+        return []
 
     def _check_fixed_classes(self) -> list[str]:
         """Refuse any other number of classes than every task of the benchmark has."""

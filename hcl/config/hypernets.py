@@ -137,6 +137,9 @@ class HnetRConfig(HnetVaeConfig):
 
     LABEL: ClassVar[str] = "HNET+R"
 
+    # The soft targets' loss on replayed images: see LwfConfig; the authors' is the sum.
+    distillation: Literal["sum", "mean_over_classes"] = setting("sum", added_later=True)
+
 
 @dataclass(frozen=True)
 class HnetTirConfig(HnetVaeConfig, HnetConfig):

@@ -48,12 +48,19 @@ class DgrDistillConfig(DgrConfig):
 
     LABEL: ClassVar[str] = "DGR+distill"
 
+    # The soft targets' loss on replayed images: see LwfConfig.
+    distillation: Literal["sum", "mean_over_classes"] = setting("sum", added_later=True)
+
 
 @dataclass(frozen=True)
 class LwfConfig(MethodConfig):
     """Learning without forgetting."""
 
     LABEL: ClassVar[str] = "LwF"
+
+    # The soft targets' cross-entropy, summed over classes (Hinton et al., 2015), or averaged over
+    # them too, as in the published runs of van de Ven & Tolias (code before 2019-05-17).
+    distillation: Literal["sum", "mean_over_classes"] = setting("sum", added_later=True)
 
 
 @dataclass(frozen=True)

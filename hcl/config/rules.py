@@ -23,7 +23,9 @@ class TopLevel:
 GROUP = Group({"": (TopLevel, {})})
 
 
-def no_replicas(method: MethodConfig, target: TargetConfig, train: TrainConfig) -> list[str]:
+def no_replicas(
+    method: MethodConfig, target: TargetConfig, train: TrainConfig, benchmark: BenchmarkConfig
+) -> list[str]:
     """List why several seeds cannot be trained as a batch; empty = they can."""
     why = [f"{method_name(method)} {why}" for why in [method.no_replicas()] if why]
     if target.network != "mlp":
@@ -32,16 +34,22 @@ def no_replicas(method: MethodConfig, target: TargetConfig, train: TrainConfig) 
         why.append(
             "seeds whose learning rate changes (lr_steps, plateau_patience) train one at a time"
         )
+    if benchmark.order_seed == "trial":
+        why.append(
+            "seeds that each have tasks of their own (order_seed trial) train one at a time"
+        )
     if train.kernels == "plain":
         why.append("seeds with train/kernels plain train one at a time")
     return [f"train/num_replicas: {reason}" for reason in why]
 
 
-def check_replicas(method: MethodConfig, target: TargetConfig, train: TrainConfig) -> list[str]:
+def check_replicas(
+    method: MethodConfig, target: TargetConfig, train: TrainConfig, benchmark: BenchmarkConfig
+) -> list[str]:
     """Refuse a batch of seeds that cannot be trained as one."""
     if train.num_replicas == 1:
         return []
-    return [f"{why}; leave it out" for why in no_replicas(method, target, train)]
+    return [f"{why}; leave it out" for why in no_replicas(method, target, train, benchmark)]
 
 
 def check_kernels(method: MethodConfig, train: TrainConfig) -> list[str]:
@@ -155,7 +163,7 @@ RULES: tuple[tuple[Callable[..., list[str]], tuple[str, ...]], ...] = (
     (check_batch_norm, ("method", "target", "top")),
     (check_validation, ("benchmark", "train")),
     (check_kernels, ("method", "train")),
-    (check_replicas, ("method", "target", "train")),
+    (check_replicas, ("method", "target", "train", "benchmark")),
 )
 
 

@@ -56,6 +56,15 @@ def setting(
     return dataclasses.field(default=default, metadata={**given, "added_later": added_later})
 
 
+def added_later_at_default(settings: Any) -> set[str]:
+    """Name the settings that change no digest recorded before they existed."""
+    return {
+        field.name
+        for field in dataclasses.fields(settings)
+        if field.metadata.get("added_later") and getattr(settings, field.name) == field.default
+    }
+
+
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Turn `{"method": {"beta": 1}}` into `{"method/beta": 1}`; flat keys stay as they are.
 

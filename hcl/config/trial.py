@@ -6,13 +6,20 @@ A setting has one name everywhere, from YAML to table: `method/beta`, `train/lr`
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from hcl.config import benchmark, methods, rules, target, train
 from hcl.config.benchmark import BenchmarkConfig
 from hcl.config.methods import METHOD_CONFIGS, MethodConfig, ScenarioName, method_name
-from hcl.config.schema import TOP, ConfigError, build_groups, flatten, suggest
+from hcl.config.schema import (
+    TOP,
+    ConfigError,
+    added_later_at_default,
+    build_groups,
+    flatten,
+    suggest,
+)
 from hcl.config.target import TargetConfig
 from hcl.config.train import SPEED_ONLY, TrainConfig
 
@@ -61,7 +68,7 @@ class TrialConfig:
 
     def no_replicas(self) -> list[str]:
         """List why several seeds of it cannot be trained as a batch; empty = they can."""
-        return rules.no_replicas(self.method, self.target, self.train)
+        return rules.no_replicas(self.method, self.target, self.train, self.benchmark)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the settings flat, as JSON takes them: {"method/name": "hnet", ..., "seed": 1}."""
@@ -80,11 +87,8 @@ class TrialConfig:
     def _added_later_at_default(self) -> Iterator[str]:
         """Name the settings that change no digest recorded before they existed."""
         for name in GROUPS.keys() - {TOP}:
-            settings = getattr(self, name)
-            for field in fields(settings):
-                added_later = field.metadata.get("added_later", False)
-                if added_later and getattr(settings, field.name) == field.default:
-                    yield f"{name}/{field.name}"
+            for field in added_later_at_default(getattr(self, name)):
+                yield f"{name}/{field}"
 
 
 def known_keys(method: str) -> list[str]:

@@ -81,11 +81,9 @@ class Replay(Finetune):
             old = functional_call(self.network, self.previous, (x,), strict=True)
             self.network.train()
         views = self.layout.replay_views(self.network(x), old, self.task_id, owners)
-        return (
-            distillation_loss(*views, unseen=self.unseen)
-            if self.soft_targets
-            else hard_loss(*views)
-        )
+        if not self.soft_targets:
+            return hard_loss(*views)
+        return distillation_loss(*views, unseen=self.unseen, classes=self.config.distillation)
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         losses = super().train_step(x, y)

@@ -19,12 +19,16 @@ def hard_loss(logits: Tensor, old_logits: Tensor) -> Tensor:
 
 
 def distillation_loss(
-    logits: Tensor, old_logits: Tensor, temperature: float = 2.0, unseen: Unseen = "zero_logit"
+    logits: Tensor,
+    old_logits: Tensor,
+    temperature: float = 2.0,
+    unseen: Unseen = "zero_logit",
+    classes: Literal["sum", "mean_over_classes"] = "sum",
 ) -> Tensor:
     """Compute the soft-target cross-entropy at temperature T (Hinton et al., 2015), batch mean.
 
     T^2 * mean_n( -sum_c softmax(old_n / T)_c log softmax(new_n / T)_c ); the factor T^2 keeps the
-    gradient's size.
+    gradient's size. `mean_over_classes` divides this by the number of classes C.
 
     Args:
         logits: (B, C) of the network being trained.
@@ -32,6 +36,7 @@ def distillation_loss(
         temperature: T, of both networks.
         unseen: targets of the C - C' classes that the old network has not seen: logit 0 (as in the
             authors' code of HNET+R) or probability 0 (as in van de Ven & Tolias').
+        classes: sum over the C classes, or their mean (as in van de Ven & Tolias' published runs).
     """
     missing = logits.shape[1] - old_logits.shape[1]
     scaled = old_logits / temperature
@@ -40,4 +45,6 @@ def distillation_loss(
     else:
         targets = F.pad(scaled.softmax(dim=1), (0, missing))
     log_p = (logits / temperature).log_softmax(dim=1)
-    return -(targets * log_p).sum(dim=1).mean() * temperature**2
+    per_class = -(targets * log_p)
+    per_sample = per_class.sum(dim=1) if classes == "sum" else per_class.mean(dim=1)
+    return per_sample.mean() * temperature**2

@@ -146,7 +146,7 @@ def start_trial(
 
 def load_benchmark(config: TrialConfig, runtime: Runtime) -> Benchmark:
     """Load a trial's data onto its device; their digest covers given weights too."""
-    benchmark = benchmarks.load(config.benchmark, runtime.data_root, runtime.device)
+    benchmark = benchmarks.load(config.benchmark, runtime.data_root, runtime.device, config.seed)
     if not config.target.weights:
         return benchmark
     path = given_weights.find(config.target.weights, runtime.data_root)

@@ -72,7 +72,7 @@ def train_missing(request: TableRequest, console: Console) -> int:
 
 
 def _in_batches(config: TrialConfig, num_replicas: int) -> TrialConfig:
-    if num_replicas == 1 or config.method.no_replicas():
+    if num_replicas == 1 or config.no_replicas():
         return config
     return replace(config, train=replace(config.train, num_replicas=num_replicas))
 

@@ -42,6 +42,10 @@ def assert_equal(one: Benchmark, other: Benchmark) -> None:
             assert torch.equal(x_a, x_b) and torch.equal(y_a, y_b)
 
 
+def assert_same_tasks(one: Benchmark, other: Benchmark) -> None:
+    assert_equal(replace(one, digest=""), replace(other, digest=""))
+
+
 # Every benchmark; those of images have more to keep
 
 IMAGES = [name for name, info in BENCHMARKS.items() if not info.is_regression]
@@ -203,6 +207,69 @@ def test_an_image_keeps_its_side_of_the_validation_split_in_a_shorter_sequence()
     assert torch.equal(short.val.x, full.val.x)
 
 
+# Orders
+
+
+def test_a_list_of_classes_gives_every_task_its_next_ones() -> None:
+    arrays, order = digits_module.load(), (7, 2, 0, 9, 4, 3)
+    benchmark = load(config("split_digits", num_tasks=3, class_order=order))
+    for task in benchmark.tasks:
+        wanted = order[2 * task.task_id : 2 * task.task_id + 2]
+        mask = np.isin(arrays["y_test"], wanted)
+        assert np.array_equal(task.test.x.numpy(), arrays["x_test"][mask].reshape(-1, 64))
+        assert [wanted[label] for label in task.test.y] == arrays["y_test"][mask].tolist()
+
+
+def test_a_shuffled_order_is_drawn_from_its_seed_alone() -> None:
+    """These orders are recorded numbers: another generator would be another benchmark."""
+    expected = {1: (6, 9, 4, 0, 2, 1, 7, 5, 8, 3), 2: (2, 0, 3, 7, 6, 8, 5, 9, 1, 4)}
+    for seed, order in expected.items():
+        shuffled = config("split_digits", class_order="shuffled", order_seed=seed)
+        listed = load(config("split_digits", class_order=order))
+        for benchmark in (load(shuffled), load(replace(shuffled, seed=7), trial_seed=5)):
+            assert_same_tasks(benchmark, listed)
+    by_default = load(config("split_digits", class_order="shuffled", seed=2))
+    assert_same_tasks(by_default, load(config("split_digits", class_order=expected[2])))
+    few = load(config("split_digits", num_tasks=2, class_order="shuffled", order_seed=1))
+    listed = load(config("split_digits", num_tasks=2, class_order=expected[1][:4]))
+    assert_same_tasks(few, listed)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("split_digits", {"class_order": "shuffled", "val_fraction": 0.2}),
+        ("permuted_digits", {"first_task_permuted": True}),
+    ],
+)
+def test_an_order_follows_the_trials_seed_where_asked(name: str, changes: dict[str, Any]) -> None:
+    following = config(name, order_seed="trial", **changes)
+    one, two = (load(following, trial_seed=seed) for seed in (1, 2))
+    for seed, benchmark in ((1, one), (2, two)):
+        assert_same_tasks(benchmark, load(config(name, order_seed=seed, **changes)))
+    images, _ = everything(one.tasks[0].test)
+    others, _ = everything(two.tasks[0].test)
+    assert images.shape != others.shape or not torch.equal(images, others)
+    # All seeds of a configuration are records of one: their digest is the same.
+    assert one.digest == two.digest != load(config(name, order_seed=1, **changes)).digest
+
+
+def test_a_first_task_may_be_permuted_too() -> None:
+    plain = load(config("permuted_digits", num_tasks=3)).tasks
+    moved = load(config("permuted_digits", num_tasks=3, first_task_permuted=True)).tasks
+    order = moved[0].train.permutation
+    assert order is not None and sorted(order.tolist()) == list(range(64))
+    assert torch.equal(everything(moved[0].test)[0], everything(plain[0].test)[0][:, order])
+    for one, other in zip(plain[1:], moved[1:], strict=True):
+        assert torch.equal(everything(one.test)[0], everything(other.test)[0])
+
+
+def test_an_order_reads_the_classes_that_it_names(tiny_root: Path) -> None:
+    order = (99, *range(9))
+    benchmark = load(config("split_cifar100", num_tasks=1, class_order=order), tiny_root)
+    assert sorted(set(benchmark.tasks[0].test.y.tolist())) == list(range(10))
+
+
 # Digits
 
 
@@ -236,11 +303,27 @@ def test_digests_of_digits_are_the_same_on_every_machine() -> None:
         ("permuted_digits", {"padding": 33}, "benchmark/padding: .* got 33"),
         ("cifar_6", {"num_tasks": 7}, "benchmark/num_tasks: cifar_6 has 6 tasks but got 7"),
         ("cifar_6", {"classes_per_task": 5}, "every task of cifar_6 has 10 classes but got 5"),
+        ("split_mnist", {"class_order": (1, 2)}, "class_order: must list 10 .* got \\[1, 2\\]"),
+        ("split_mnist", {"class_order": (*range(9), 0)}, "must list 10 different classes, for 5"),
+        ("split_mnist", {"class_order": tuple(range(1, 11))}, "classes 0 to 9 but got 10"),
+        ("permuted_mnist", {"class_order": "shuffled"}, "class_order: .* got shuffled; leave it"),
+        (
+            "cifar_6",
+            {"class_order": (0, 1)},
+            "class_order: .* cifar_6 cannot be .* got \\[0, 1\\]",
+        ),
+        ("split_mnist", {"order_seed": "trial"}, "order_seed: draws nothing .* got trial; leave"),
+        ("toy_regression", {"order_seed": 3}, "order_seed: draws nothing in toy_regression"),
+        (
+            "split_mnist",
+            {"first_task_permuted": True},
+            "first_task_permuted: .* permutes no pixels",
+        ),
         ("split_cifar100", {"num_tasks": 21, "classes_per_task": 5}, "100 classes .* need 105"),
     ],
 )
 def test_limits_are_refused_in_one_sentence(
-    name: str, changes: dict[str, int], words: str
+    name: str, changes: dict[str, Any], words: str
 ) -> None:
     errors = config(name, **changes).check()
     assert len(errors) == 1

@@ -33,7 +33,7 @@ def config(name: str) -> BenchmarkConfig:
         ({"y_test": np.full(20, 10)}, r"y_test must lie in 0..9 but holds 10..10"),
         ({"y_test": np.full(20, -1)}, r"y_test must lie in 0..9"),
         ({"y_test": np.array([None] * 20)}, "cannot be read as an .npz of plain arrays"),
-        ({"y_train": np.arange(40) % 8}, r"no training image for task 4 \(classes 8 to 9\)"),
+        ({"y_train": np.arange(40) % 8}, r"no training image for task 4 \(classes 8, 9\)"),
         ({"y_test": np.arange(20) % 8}, r"no test image for task 4"),
     ],
 )

@@ -1,6 +1,8 @@
 """Methods that rehearse: what is replayed, and how much it counts."""
 
+import pytest
 import torch
+import torch.nn.functional as F
 from tiny import batch, build, go, learn, trial
 
 from hcl.methods.er import ER
@@ -41,6 +43,46 @@ def test_shares_of_the_loss() -> None:
             x, y = batch(benchmark, method, task)
             plain = method.layout.cross_entropy(method.network(x), y, task)
             torch.testing.assert_close(method.losses(x, y)["task"], share * plain)
+
+
+@pytest.mark.parametrize("method", ["lwf", "dgr_distill", "hnet_r"])
+@pytest.mark.parametrize(("scenario", "classes"), [("task", 2), ("domain", 2), ("class", 6)])
+def test_distillation_is_a_sum_or_a_mean_over_the_active_classes(
+    method: str, scenario: str, classes: int
+) -> None:
+    """In the third task of two classes each, CL3 has six active classes, the others two."""
+    made, benchmark = build(trial(method, scenario))
+    assert isinstance(made, Replay)
+    learn(made, benchmark, 0)
+    learn(made, benchmark, 1)
+    made.start_task(benchmark.tasks[2])
+    x, _ = batch(benchmark, made, 2)
+    owners = torch.arange(16) % 2 if method == "hnet_r" else None
+    found = {}
+    for distillation in ("sum", "mean_over_classes"):
+        made.config = trial(method, method__distillation=distillation).method
+        found[distillation] = made.replay_loss(x, owners)
+    torch.testing.assert_close(found["sum"] / classes, found["mean_over_classes"])
+
+
+def test_lwf_in_cl3_against_a_loop_over_samples() -> None:
+    """Soft targets of the old network's 2 classes, log-probabilities of the new one's 4."""
+    made, benchmark = build(trial("lwf", "class", method__distillation="mean_over_classes"))
+    learn(made, benchmark, 0)
+    made.start_task(benchmark.tasks[1])
+    x, y = batch(benchmark, made, 1)
+    old = made.network(x)[:, :2].detach()
+    with torch.no_grad():
+        for weight in made.network.parameters():
+            weight += 0.02
+    new = made.network(x)[:, :4]
+    samples = []
+    for n in range(16):
+        p, log_p = (old[n] / 2).softmax(0), (new[n] / 2).log_softmax(0)
+        samples.append(-(p[0] * log_p[0] + p[1] * log_p[1]) / 4)
+    losses = made.losses(x, y)
+    torch.testing.assert_close(losses["replay"], 4 * torch.stack(samples).mean() / 2)
+    torch.testing.assert_close(losses["task"], F.cross_entropy(new, y) / 2)
 
 
 def test_decoder_of_a_past_task_is_protected() -> None:

@@ -25,6 +25,21 @@ def test_distillation_is_kl_plus_entropy_at_the_temperature() -> None:
     torch.testing.assert_close(distillation_loss(new, old), 4 * (kl + entropy))
 
 
+@pytest.mark.parametrize("seen", [5, 3])
+def test_mean_over_classes_divides_by_the_new_networks_classes(seen: int) -> None:
+    """Compare with a loop over samples and classes, as in the published runs of LwF and DGR."""
+    new, old = logits(7, 5), logits(7, seen)
+    terms = []
+    for n in range(7):
+        log_p = (new[n] / 2).log_softmax(0)
+        p = [*(old[n] / 2).softmax(0), *[torch.tensor(0.0)] * (5 - seen)]
+        terms += [-(p[c] * log_p[c]) for c in range(5)]
+    found = distillation_loss(new, old, unseen="zero_probability", classes="mean_over_classes")
+    torch.testing.assert_close(found, 4 * torch.stack(terms).mean())
+    summed = distillation_loss(new, old, unseen="zero_probability")
+    torch.testing.assert_close(found, summed / 5)
+
+
 def test_unseen_classes_get_logit_zero_or_probability_zero() -> None:
     new, old = logits(4, 5), logits(4, 3)
     padded = torch.cat([old, torch.zeros(4, 2)], 1)

@@ -221,6 +221,9 @@ def test_trials_that_cannot_be_replicas_are_refused(
 def test_the_setting_is_refused_where_it_would_do_nothing(method: str) -> None:
     with pytest.raises(ConfigError, match=r"train/num_replicas: .* one seed at a time"):
         variant(method, train__num_replicas=2)
+    own_tasks = {"benchmark__class_order": "shuffled", "benchmark__order_seed": "trial"}
+    with pytest.raises(ConfigError, match="order_seed trial.* train one at a time; leave it out"):
+        variant("hnet", train__num_replicas=2, **own_tasks)
     assert variant(method, train__num_replicas=1).train.num_replicas == 1
 
 
