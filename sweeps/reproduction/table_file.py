@@ -28,7 +28,8 @@ class Paper:
     sem: float | None = None
     sem_mark: Mark = "CONFIRMED"
     n: int = setting(20, ge=1)
-    source: str = ""
+    # As the cell's benchmark/order_seed: trial where each of the paper's seeds drew its own tasks.
+    order_seed: Literal["trial"] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,16 @@ class Cell:
     config: TrialConfig
     metric: str
     paper: Paper | None
+
+    @property
+    def draws_tasks(self) -> bool:
+        """True where each seed draws tasks of its own; else all seeds have the same."""
+        return self.config.benchmark.order_seed == "trial"
+
+    @property
+    def has_papers_tasks(self) -> bool:
+        """True where the paper's seeds had tasks of their own exactly if ours have."""
+        return self.paper is None or self.draws_tasks == (self.paper.order_seed == "trial")
 
 
 @dataclass(frozen=True)

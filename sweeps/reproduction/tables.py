@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hcl.config import TrialConfig
 from sweeps.output.metric_names import UNITS
 from sweeps.output.statistics import (
     CONFIDENCE,
@@ -14,10 +15,18 @@ from sweeps.output.statistics import (
 )
 from sweeps.output.table import Entry, Estimate, Table, number
 from sweeps.reproduction.results import CellResult, TableResults
-from sweeps.reproduction.table_file import Paper, TableSpec
+from sweeps.reproduction.table_file import Cell, Paper, TableSpec
 
 SIGNS: dict[Verdict, str] = {"matches": "=", "below": "<", "above": ">", "unknown": "?"}
+OTHER_TASKS = "#"  # in a verdict's place where ours and the paper's had different kinds of tasks
 DAGGER = "†"  # marks a number of the paper that no source confirms
+# Settings that say how a number was measured. A cell names those that it has not at the default.
+PROTOCOL = (
+    "benchmark/class_order",
+    "benchmark/order_seed",
+    "benchmark/first_task_permuted",
+    "method/distillation",
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +58,10 @@ class Compared:
 
     @property
     def difference(self) -> Difference | None:
-        """Ours minus theirs, where both are known."""
-        return difference(self.ours, self.theirs) if self.ours and self.theirs else None
+        """Ours minus theirs, where both are known and had the same kind of tasks."""
+        if not (self.ours and self.theirs and self.result.cell.has_papers_tasks):
+            return None
+        return difference(self.ours, self.theirs)
 
 
 def compare(spec: TableSpec, result: CellResult) -> Compared:
@@ -110,10 +121,11 @@ def _short(compared: Compared) -> str:
     text = str(compared.ours)
     if not result.is_complete:
         text += f" of {len(result.seeds)}"
-    if compared.paper is None or compared.difference is None:
+    if compared.paper is None:
         return text
     mark = "" if compared.paper.mark == "CONFIRMED" else DAGGER
-    sign = SIGNS[compared.difference.verdict]
+    gap = compared.difference
+    sign = OTHER_TASKS if gap is None else SIGNS[gap.verdict]
     return f"{text} {sign} {number(compared.paper.mean)}{mark}"
 
 
@@ -121,7 +133,7 @@ def _legend(spec: TableSpec, results: TableResults) -> list[str]:
     """Notes that say what the numbers are, and what is missing or does not count."""
     cells = results.cells.values()
     missing = sum(not result.is_complete for result in cells)
-    notes = [UNITS, *_legend_of_paper(spec, results)]
+    notes = [UNITS, *_legend_of_paper(spec, results), *_legend_of_protocols(spec, results)]
     if missing:
         notes.append(f"{missing} of {len(cells)} cells are missing or not complete")
     if spec.hidden:
@@ -154,9 +166,31 @@ def _legend_of_paper(spec: TableSpec, results: TableResults) -> list[str]:
         f"then a sign and the paper's mean: = no difference at {CONFIDENCE:.0%} (Welch),"
         f" < ours is lower, > ours is higher, ? no SEM or fewer than {MIN_SEEDS} seeds"
     ]
+    if not all(result.cell.has_papers_tasks for result in results.cells.values()):
+        notes.append(
+            f"{OTHER_TASKS} not compared: every seed draws its own tasks here (order_seed trial)"
+            " and not in the paper, or the reverse"
+        )
     if any(paper.mark == "RECALLED" for paper in papers):
         notes.append(f"{DAGGER} recalled from memory and found in no source: confirms nothing")
     return notes
+
+
+def _legend_of_protocols(spec: TableSpec, results: TableResults) -> list[str]:
+    """Name the columns of every protocol but the default one."""
+    columns: dict[str, dict[str, None]] = {}
+    for result in results.cells.values():
+        label = spec.columns[result.cell.column]
+        columns.setdefault(protocol(result.cell), {})[label] = None
+    return [f"{name}: {', '.join(labels)}" for name, labels in columns.items() if name]
+
+
+def protocol(cell: Cell) -> str:
+    """Write the settings that a cell was measured with and that differ from the defaults."""
+    values = TrialConfig.from_dict({"method/name": cell.config.method_name}).to_dict()
+    mine = cell.config.to_dict()
+    differing = [key for key in PROTOCOL if key in mine and mine[key] != values[key]]
+    return ", ".join(f"{key.partition('/')[2]} {mine[key]}" for key in differing)
 
 
 def _every_cell(spec: TableSpec, results: TableResults) -> Table:
@@ -170,6 +204,7 @@ def _every_cell(spec: TableSpec, results: TableResults) -> Table:
         "mark": [_describe_mark(one.paper) for one in every],
         f"difference [{CONFIDENCE:.0%} CI]": [_describe_gap(one.difference) for one in every],
         "verdict": [_describe_verdict(one) for one in every],
+        "protocol": [protocol(one.result.cell) for one in every],
         "seeds": [f"{len(one.result.runs)} of {len(one.result.seeds)}" for one in every],
         "compression ratio": [_ratio(one.result) for one in every],
         "core hours": [f"{_hours(one.result):.2f}" for one in every],
@@ -196,6 +231,8 @@ def _describe_gap(gap: Difference | None) -> str:
 def _describe_verdict(compared: Compared) -> str:
     if compared.ours is None:
         return "missing"
+    if compared.paper and not compared.result.cell.has_papers_tasks:
+        return "other tasks"
     return compared.difference.verdict if compared.difference else ""
 
 
@@ -213,9 +250,10 @@ def _commits(result: CellResult) -> str:
 
 
 def _tests(spec: TableSpec, results: TableResults) -> Table:
-    """Tests of every pair of methods in a row, on the seeds they share."""
+    """Tests of every pair of methods in a row, on the seeds they share, if these share tasks."""
     groups: dict[str, dict[str, dict[int, float]]] = {row: {} for row in spec.rows}
     for (row, column), result in results.cells.items():
         if result.runs:
-            groups[row][spec.columns[column]] = result.values(scale(spec))
+            name = f"{row}, order_seed trial" if result.cell.draws_tasks else row
+            groups.setdefault(name, {})[spec.columns[column]] = result.values(scale(spec))
     return paired_table(f"{title(spec)}: methods against each other", groups)

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made import TINY, tiny
+from made import TINY, table, tiny, train_all
+from made import request as reproduction_request
 
 from hcl.benchmarks import digits, sources
 from hcl.config import ConfigError, TrialConfig
@@ -236,6 +237,52 @@ def test_every_form_says_what_its_numbers_are(made: TableRequest) -> None:
     ours = float(rows[0]["difference [95% CI]"]) + 12
     assert float(rows[0]["ours mean"]) == pytest.approx(ours, abs=0.01)
     assert "<script" not in (out / "tiny-table.html").read_text()
+
+
+OWN_TASKS = """
+title: Some seeds have tasks of their own
+columns: {si: SI, si_drawn: SI (drawn), lwf: LwF, ewc: Online EWC}
+bases:
+  digits:
+    benchmark: {name: split_digits, num_tasks: 2}
+    target: {hidden_sizes: [8]}
+    train: {iterations: 2, batch_size: 16}
+  drawn: {benchmark: {class_order: shuffled, order_seed: trial}}
+rows:
+  CL1:
+    base: digits
+    cells:
+      si: {trial: {method/name: si}, paper: {mean: 50, sem: 1, mark: CONFIRMED, order_seed: trial}}
+      si_drawn:
+        base: drawn
+        trial: {method/name: si}
+        paper: {mean: 50, sem: 1, mark: CONFIRMED, order_seed: trial}
+      lwf: {base: drawn, trial: {method: {name: lwf, distillation: mean_over_classes}}}
+      ewc: {trial: {method/name: online_ewc}}
+"""
+
+
+def test_seeds_with_tasks_of_their_own_are_compared_with_such_seeds_alone(storage: Path) -> None:
+    request = reproduction_request(storage, table(OWN_TASKS, "own-tasks"), (1, 2, 3))
+    train_all(request)
+    found = read_results(request)
+    assert all(result.is_complete for result in found.cells.values()) and not found.num_other_data
+    later = replace(request, seeds=(2, 3))  # the records are found, whichever seed is first
+    assert not missing_trainings(later, read_results(later))
+    assert label_of(request, replace(found.cells["CL1", "lwf"].cell.config, seed=3)) == label_of(
+        request, found.cells["CL1", "lwf"].cell.config
+    )
+    grid, every, tests = write_all(request, found, Origin("hcl", "abc"))
+    assert " # 50.00" in str(grid.rows[0][1]) and " # " not in str(grid.rows[0][2])
+    assert "class_order shuffled, order_seed trial: SI (drawn)" in grid.notes
+    kinds = {row[1]: (row[6], row[7]) for row in every.rows}
+    assert kinds["SI"] == ("other tasks", "")
+    assert kinds["SI (drawn)"][0] in ("below", "above", "matches")
+    shuffled = "class_order shuffled, order_seed trial"
+    assert kinds["LwF"] == ("", f"{shuffled}, distillation mean_over_classes")
+    pairs = {(row[0], row[1]) for row in tests.rows}
+    assert pairs <= {("CL1", "SI - Online EWC"), ("CL1, order_seed trial", "SI (drawn) - LwF")}
+    assert pairs
 
 
 def test_a_smaller_budget_is_named_and_not_compared(made: TableRequest) -> None:
