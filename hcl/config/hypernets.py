@@ -29,8 +29,14 @@ class HypernetConfig:
     # has it, and adds errors of percents to the regularizer's gradient, larger ones where past
     # tasks' weights have hardly changed.
     reg_precision: Literal["float32", "bfloat16"] = setting("float32", added_later=True)
-    # Initial layers: Xavier-uniform with biases of 0, or torch's own.
-    init: Literal["xavier", "torch"] = setting("xavier", added_later=True)
+    # Initial layers: Xavier-uniform with biases of 0; the same with an own range for each tensor
+    # that a full hypernet generates, as the authors have it; such that generated weights have the
+    # variance that suits the target (hcl/hypernets/initial.py); or torch's own.
+    init: Literal["xavier", "xavier_per_tensor", "hyperfan", "torch"] = setting(
+        "xavier", added_later=True
+    )
+    # Standard deviation of task embeddings at the start; chunk embeddings have 1.
+    embedding_std: float = setting(1.0, gt=0, added_later=True)
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,25 @@ class HnetConfig(HypernetConfig, MethodConfig):
                 "chunk_groups: cannot differentiate through the lookahead; set"
                 " lookahead to detached"
             )
-        return errors
+        return errors + self._check_init()
+
+    def _check_init(self) -> list[str]:
+        """Refuse initial values that these hypernetworks cannot have."""
+        if self.init == "xavier_per_tensor" and self.chunk_size:
+            return [
+                "init: xavier_per_tensor is for a full hypernet, because chunks share one output"
+                " layer; set chunk_size to 0, or init to xavier"
+            ]
+        if self.init != "hyperfan":
+            return []
+        if lora_rank(self.generate):
+            return [f"init: hyperfan is not defined for {self.generate}; set init to xavier"]
+        if self.chunk_size and self.hidden_sizes and self.activation == "sigmoid":
+            return [
+                "init: hyperfan cannot tell chunks apart behind sigmoid units, whose size hardly"
+                " depends on the chunk's embedding; use relu or elu, or set chunk_size to 0"
+            ]
+        return []
 
     def groups(self) -> list[tuple[str, int]]:
         """Split `chunk_groups` into (regular expression, chunk size)."""

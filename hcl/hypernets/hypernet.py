@@ -39,7 +39,7 @@ class Hypernet(nn.Module):
         chunk_size: weights per chunk; 0 or >= num_weights for all at once.
         hidden_sizes: hidden layers; empty for a linear hypernetwork.
         activation: relu, elu or sigmoid.
-        init: "xavier", or "torch" for its layers' own.
+        init: "torch" for its layers' own; else Xavier, see initial.py for what may replace it.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Hypernet(nn.Module):
         self.chunk_embeddings = nn.Parameter(torch.randn(self.num_chunks, chunk_inputs))
         sizes = [embedding_size + chunk_inputs, *hidden_sizes, self.chunk_size]
         layers = [nn.Linear(n, m) for n, m in pairwise(sizes)]
-        for layer in layers if init == "xavier" else ():
+        for layer in layers if init != "torch" else ():
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
         last = layers.pop()

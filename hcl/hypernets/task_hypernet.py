@@ -1,5 +1,6 @@
 """A hypernetwork learned task by task: embeddings, optimizers and the output regularizer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from hcl.config import TrainConfig
 from hcl.config.methods import HypernetConfig
 from hcl.hypernets.candidate_adam import candidate
 from hcl.hypernets.hypernet import Hypernet, Theta
+from hcl.hypernets.initial import TargetTensor, initialise_
 from hcl.hypernets.parts import Regularizer, Step, choose_parts
 
 
@@ -22,9 +24,10 @@ class TaskHypernet(nn.Module):
     Args:
         num_weights: number of weights of the generated network.
         num_tasks: number of embeddings.
-        config: beta, sizes, lookahead.
+        config: beta, sizes, lookahead, initial values.
         train: learning rate and betas; which implementation to use.
         seed: decides the random subsets of past tasks.
+        tensors: what the weights are; only some initial values depend on it.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class TaskHypernet(nn.Module):
         config: HypernetConfig,
         train: TrainConfig,
         seed: int,
+        tensors: Sequence[TargetTensor] = (),
     ) -> None:
         super().__init__()
         self.config, self.train_config = config, train
@@ -47,8 +51,10 @@ class TaskHypernet(nn.Module):
             config.init,
         )
         self.embeddings = nn.ParameterList(
-            torch.randn(config.embedding_size) for _ in range(num_tasks)
+            config.embedding_std * torch.randn(config.embedding_size) for _ in range(num_tasks)
         )
+        every = self.stacked_embeddings(range(num_tasks)).detach()
+        initialise_(self.hypernet, config.init, every, tensors)
         self.parts = choose_parts(config, train, num_tasks)
         self.task_id = -1
         self.compile_seconds = 0.0

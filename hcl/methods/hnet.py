@@ -65,16 +65,15 @@ class Hnet(Method):
     def _make_hypernets(self, chunk_sizes: list[int]) -> TaskHypernet | GroupedTaskHypernet:
         """Make one for each group of parameters, and one for those of no group."""
         trial, sizes = self.setup.config, [*chunk_sizes, self.config.chunk_size]
-        made = [
-            TaskHypernet(
-                num_weights,
-                self.layout.num_tasks,
-                replace(self.config, chunk_size=size),
-                trial.train,
-                trial.seed,
+        gain = 2.0 if trial.target.activation == "relu" else 1.0  # Kaiming or Xavier
+        made = []
+        for group, size in zip(self.generated.groups, sizes, strict=False):
+            tensors = self.generated.tensors(group, gain)
+            num_weights = sum(tensor.size for tensor in tensors)
+            config, num_tasks = replace(self.config, chunk_size=size), self.layout.num_tasks
+            made.append(
+                TaskHypernet(num_weights, num_tasks, config, trial.train, trial.seed, tensors)
             )
-            for num_weights, size in zip(self.generated.group_sizes, sizes, strict=False)
-        ]
         return made[0] if len(made) == 1 else GroupedTaskHypernet(made)
 
     def start_task(self, task: TaskSplits) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hcl.config import ConfigError
 from hcl.config.hypernets import lora_rank
+from hcl.hypernets.initial import TargetTensor
 from hcl.scenario import OutputLayout
 
 Weights = dict[str, Tensor]
@@ -35,7 +36,7 @@ class Generated:
         shapes: the generated tensors; a low-rank change is two, `NAME@down` and `NAME@up`.
         shared: initial values of the weights that all tasks share, also of those to which a task's
             low-rank product is added.
-        group_sizes: numbers in each group; numbers of no group come last.
+        groups: names of the generated tensors in each group; those of no group come last.
 
     Raises:
         ConfigError: nothing but the last layer would be generated, or a group is empty.
@@ -45,6 +46,7 @@ class Generated:
         self, module: nn.Module, generate: str, num_outputs: int, groups: tuple[str, ...] = ()
     ) -> None:
         self.names = [name for name, _ in module.named_parameters()]
+        self._fan_ins = {n: prod(p.shape[1:]) for n, p in module.named_parameters() if p.ndim > 1}
         self.num_parameters = sum(p.numel() for p in module.parameters())
         self.shapes: dict[str, torch.Size] = {}
         self.shared: Weights = {}
@@ -64,14 +66,10 @@ class Generated:
                 f"method/generate: {generate!r} would generate nothing but the output layer; the"
                 f" parameters are {shown}, ..."
             )
-        self.group_sizes = self._sort_by_group(groups)
+        self.groups = self._sort_by_group(groups)
 
-    def _sort_by_group(self, groups: tuple[str, ...]) -> list[int]:
-        """Put each group's tensors together, in the order of `groups`, the ungrouped ones last.
-
-        Returns:
-            The numbers in each group.
-        """
+    def _sort_by_group(self, groups: tuple[str, ...]) -> list[list[str]]:
+        """Put each group's tensors together, in the order of `groups`, the ungrouped ones last."""
         members: list[list[str]] = [[] for _ in range(len(groups) + 1)]
         for name in self.shapes:
             hits = [i for i, pattern in enumerate(groups) if re.search(pattern, name)]
@@ -83,8 +81,7 @@ class Generated:
                     " earlier group does not have"
                 )
         self.shapes = {name: self.shapes[name] for names in members for name in names}
-        sizes = [sum(self.shapes[name].numel() for name in names) for names in members]
-        return sizes if members[-1] else sizes[:-1]
+        return members if members[-1] else members[:-1]
 
     def _add_low_rank(self, name: str, parameter: Tensor, rank: int) -> None:
         """Generate two factors; vectors stay shared, and matrices that factors would enlarge."""
@@ -98,6 +95,22 @@ class Generated:
     def num_weights(self) -> int:
         """Length of the generated vector."""
         return sum(shape.numel() for shape in self.shapes.values())
+
+    def tensors(self, group: list[str], gain: float) -> list[TargetTensor]:
+        """Describe the tensors of a group for the initial values of their hypernetwork.
+
+        Args:
+            group: one of `groups`.
+            gain: see TargetTensor.
+        """
+        found = []
+        for name in group:
+            shape = self.shapes[name]
+            weight = re.sub("bias$", "weight", name)
+            fan_in = self._fan_ins.get(weight, shape.numel())  # a norm layer has no matrix
+            has_bias = re.sub("weight$", "bias", name) in self.shapes
+            found.append(TargetTensor(shape.numel(), fan_in, gain, len(shape) == 1, has_bias))
+        return found
 
     def unflatten(self, flat: Tensor) -> Weights:
         """Split (..., num_weights) into the generated tensors (..., *shape), views if possible."""
