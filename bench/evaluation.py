@@ -21,9 +21,9 @@ from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError
 from hcl.hypernets.plain import SETTINGS, PlainHnet
 from hcl.kernels.matmul import fastest_float32
+from hcl.learners.inputs import inputs_at_once
 from hcl.methods.hnet import Hnet
 from hcl.training.batches import Batches
-from hcl.training.evaluate import inputs_at_once
 from hcl.training.process import Runtime, keep_freed_memory
 from hcl.training.trial_state import load_benchmark
 

@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
+    "Answers": "hcl.learners",
     "ConfigError": "hcl.config.schema",
+    "Learner": "hcl.learners",
     "Progress": "hcl.results",
     "Replica": "hcl.replicas",
     "Result": "hcl.results",
@@ -16,6 +18,8 @@ _MODULES = {
     "TaskReport": "hcl.results",
     "TrainingDiverged": "hcl.training.learner",
     "TrialConfig": "hcl.config",
+    "continue_training": "hcl.training.continuing",
+    "load": "hcl.learners",
     "run": "hcl.training.learner",
     "run_replicas": "hcl.replicas",
 }

@@ -1,6 +1,6 @@
 """Records that a trial gives: progress, a report per learned task, the result. Torch-free."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 Matrix = list[list[float]]
@@ -59,6 +59,7 @@ class Result:
         data_digest: names the data the trial saw.
         versions: of the numbers (`numerics`), of Python and of the libraries that matter; the
             device.
+        learner: the trained `hcl.Learner`; None in a result that was read from a file.
     """
 
     config: dict[str, Any]
@@ -67,10 +68,13 @@ class Result:
     metrics: dict[str, float]
     data_digest: str
     versions: dict[str, str] = field(default_factory=dict)
+    learner: Any = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the result as values that JSON takes."""
-        return asdict(self)
+        """Give the result as values that JSON takes, without the learner."""
+        values = asdict(replace(self, learner=None))
+        del values["learner"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Result":

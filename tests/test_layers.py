@@ -15,6 +15,7 @@ LAYERS = {
     "hcl": (
         ("__main__", "replicas", "measure"),
         ("training",),
+        ("learners",),
         ("methods",),
         ("replay",),
         ("networks", "benchmarks"),

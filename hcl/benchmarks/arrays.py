@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -48,6 +48,7 @@ class TaskSplits:
     train: TaskData
     val: TaskData
     test: TaskData
+    labels: tuple[int, ...] = ()  # of its classes, as the data have them; none in a regression
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ class Benchmark:
             return moved.setdefault(id(tensor), tensor.to(device))
 
         tasks = tuple(
-            TaskSplits(t.task_id, t.train._map(move), t.val._map(move), t.test._map(move))
+            replace(t, train=t.train._map(move), val=t.val._map(move), test=t.test._map(move))
             for t in self.tasks
         )
         return Benchmark(self.name, tasks, self.input_shape, self.classes_per_task, self.digest)

@@ -46,7 +46,7 @@ def split(config: BenchmarkConfig, parts: list[Part], order_seed: int) -> Benchm
                 _select(x["train"], label[y_train], val),
                 _select(x["test"], label[y_test], test),
             )
-            tasks.append(TaskSplits(len(tasks), *splits))
+            tasks.append(TaskSplits(len(tasks), *splits, labels=tuple(classes.tolist())))
     return _benchmark(config, tasks, digests, drawn)
 
 
@@ -79,14 +79,14 @@ def permuted(config: BenchmarkConfig, parts: list[Part], order_seed: int) -> Ben
     train = _select(x_train, arrays["y_train"], train_index)
     val = _select(x_train, arrays["y_train"], val_index)
     test = _select(x_test, arrays["y_test"], np.arange(len(x_test)))
-    tasks, drawn = [], [val_index]
+    tasks, drawn, labels = [], [val_index], tuple(range(config.classes_per_task))
     if not config.first_task_permuted:
-        tasks.append(TaskSplits(0, train, val, test))
+        tasks.append(TaskSplits(0, train, val, test, labels))
     for task_id in range(len(tasks), config.num_tasks):
         order = _generator(order_seed, "permutation", task_id).permutation(x_train.shape[1])
         permutation = torch.from_numpy(order.astype(np.int64))
-        views = (TaskData(d.x, d.y, permutation) for d in (train, val, test))
-        tasks.append(TaskSplits(task_id, *views))
+        views = [TaskData(d.x, d.y, permutation) for d in (train, val, test)]
+        tasks.append(TaskSplits(task_id, views[0], views[1], views[2], labels))
         drawn.append(order)
     return _benchmark(config, tasks, raw_digest, drawn)
 

@@ -83,6 +83,10 @@ class GroupedTaskHypernet(nn.Module):
         """Give what a restart needs beside the parameters."""
         return {"members": [member.training_state() for member in self._each()]}
 
+    def learned_state(self) -> dict[str, Any]:
+        """Give the part of `training_state` that matters once a task is over."""
+        return {"members": [member.learned_state() for member in self._each()]}
+
     def load_training_state(
         self, state: dict[str, Any], keep: Tensor | None = None, first_masked: int | None = None
     ) -> None:

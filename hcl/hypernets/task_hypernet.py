@@ -228,10 +228,14 @@ class TaskHypernet(nn.Module):
             state["kept_embeddings"] = self.regularizer.embeddings
         return state
 
+    def learned_state(self) -> dict[str, Any]:
+        """Give the part of `training_state` that matters once a task is over."""
+        return {"task_id": self.task_id, "task_subsets": self.task_subsets.get_state()}
+
     def load_training_state(
         self, state: dict[str, Any], keep: Tensor | None = None, first_masked: int | None = None
     ) -> None:
-        """Put back what `training_state` returned.
+        """Put back what `training_state` or `learned_state` returned.
 
         Args:
             state: what it returned.
@@ -242,6 +246,7 @@ class TaskHypernet(nn.Module):
         self.task_subsets.set_state(state["task_subsets"])
         if self.task_id >= 0:
             self._make_optimizers()
+        if "optimizer" in state:
             self.optimizer.load_state_dict(state["optimizer"])
             self.embedding_optimizer.load_state_dict(state["embedding_optimizer"])
         self.regularizer = None

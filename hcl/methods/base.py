@@ -14,6 +14,8 @@ What the training loop (hcl.training.learner) calls, for every task of the seque
     method.predict(x, task_id)               on all tasks learned so far, without gradients
     method.samples(n)                        once, if the method generates inputs
     method.state_dict()                      the checkpoint
+    method.learned_state()                   the file of a trained learner
+    method.network_weights(task_id)          a plain network, taken out of a trained learner
 
 The core is `start_task`, `train_step`, `end_task` and `predict`; two of these have a default that
 does next to nothing. With a validation set and a plateau schedule, `eval`, `predict` and `train`
@@ -48,10 +50,12 @@ import torch
 from torch import Tensor, nn
 
 from hcl.benchmarks.arrays import TaskSplits
-from hcl.config import TrialConfig
+from hcl.config import ConfigError, TrialConfig
 from hcl.networks import build_network, given_weights
 from hcl.scenario import OutputLayout
 from hcl.storage.shared_classifier import SharedClassifier
+
+EXTRA = "_extra_state"  # torch's key of `get_extra_state` in a state dict
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,30 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def set_learning_rate(self, rate: float) -> None:
         """Set the learning rate of all that learns in this task, from the next step on."""
+
+    def network_weights(self, task_id: int | None) -> dict[str, Tensor]:
+        """Return the state dict of the plain network that answers the inputs of a task.
+
+        `hcl.Learner` exports it; a method without one need not define it.
+
+        Args:
+            task_id: below `num_learned`; None for the one network of all tasks.
+
+        Returns:
+            Parameters and buffers of `setup.build_network()`, by name.
+
+        Raises:
+            ConfigError: the method has no such network.
+        """
+        raise ConfigError(f"{type(self).__name__} has no network that can be taken out of it")
+
+    def learned_state(self) -> dict[str, Any]:
+        """Return the part of `state_dict` that matters once a task is over.
+
+        Predictions and later tasks need it, and `load_state_dict` takes it. A method overrides
+        this to leave out what `start_task` makes anew, such as optimizers.
+        """
+        return self.state_dict()
 
     def samples(self, num_samples: int) -> Tensor | None:
         """Generate inputs to look at: one row per past task, if the model tells tasks apart.

@@ -51,6 +51,9 @@ class Finetune(Method):
     def predict(self, x: Tensor, task_id: int | None) -> Prediction:
         return Prediction(self.statistics.run(x, task_id))
 
+    def network_weights(self, task_id: int | None) -> dict[str, Tensor]:
+        return self.network.state_dict() | self.statistics.of(task_id)
+
     def set_learning_rate(self, rate: float) -> None:
         set_rate(self.optimizer, rate)
 
@@ -66,5 +69,6 @@ class Finetune(Method):
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
-        self.optimizer.load_state_dict(state["optimizer"])
+        if "optimizer" in state:
+            self.optimizer.load_state_dict(state["optimizer"])
         self.statistics.load_state(state.get("statistics", {}), self.device)

@@ -5,7 +5,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from hcl.benchmarks.arrays import TaskSplits
-from hcl.methods.base import Method, Prediction, Setup
+from hcl.config import ConfigError
+from hcl.methods.base import EXTRA, Method, Prediction, Setup
 from hcl.networks.optim import make_adam, set_rate, take_step
 
 
@@ -36,6 +37,14 @@ class FromScratch(Method):
         assert task_id is not None, "the configuration allows the task scenario alone"
         return Prediction(self.networks[task_id](x))
 
+    def network_weights(self, task_id: int | None) -> dict[str, Tensor]:
+        if task_id is None:
+            raise ConfigError("from_scratch has a network for every task; name the task")
+        return self.networks[task_id].state_dict()
+
+    def learned_state(self) -> dict[str, Any]:
+        return {**self.state_dict(), EXTRA: super().get_extra_state()}
+
     def set_learning_rate(self, rate: float) -> None:
         set_rate(self.optimizer, rate)
 
@@ -52,4 +61,5 @@ class FromScratch(Method):
         super().set_extra_state(state)
         if self.task_id >= 0:
             self._make_optimizer()
+        if "optimizer" in state:
             self.optimizer.load_state_dict(state["optimizer"])

@@ -11,7 +11,7 @@ from hcl.config import ConfigError
 from hcl.config.methods import HnetConfig
 from hcl.hypernets import GroupedTaskHypernet, TaskHypernet
 from hcl.inference.networks_of_tasks import NetworksOfTasks, place_in_heads
-from hcl.methods.base import Method, Prediction, Setup
+from hcl.methods.base import EXTRA, Method, Prediction, Setup
 from hcl.networks.generated import Generated
 from hcl.networks.optim import make_adam, set_rate
 from hcl.networks.running_statistics import GeneratedStatistics
@@ -135,6 +135,25 @@ class Hnet(Method):
         """Choose each input's task, int64 (B,), and answer with its own head, (B, classes)."""
         return self.networks.infer(x, self.num_learned)
 
+    def network_weights(self, task_id: int | None) -> dict[str, Tensor]:
+        if task_id is None:
+            raise ConfigError(
+                f"{self.setup.config.method_name} generates a network for every task; name the"
+                " task"
+            )
+        with torch.no_grad():
+            made = self.networks.weights(range(task_id, task_id + 1))[0]
+            weights = self.generated.weights(made, self.target.shared)
+        return weights | self.statistics.of(task_id)
+
+    def learned_state(self) -> dict[str, Any]:
+        extra = self.get_extra_state()
+        hypernet = self.task_hypernet.learned_state()
+        return {
+            **self.state_dict(),
+            EXTRA: extra | {"task_hypernet": hypernet, "shared_optimizer": None},
+        }
+
     def set_learning_rate(self, rate: float) -> None:
         self.task_hypernet.set_learning_rate(rate)
         if self.shared_optimizer is not None:
@@ -182,5 +201,5 @@ class Hnet(Method):
         self.statistics.load_state(state["buffers_of"], self.device)
         self.task_hypernet.load_training_state(state["task_hypernet"], *self._head_mask())
         self._make_shared_optimizer()
-        if self.shared_optimizer is not None:
+        if self.shared_optimizer is not None and state["shared_optimizer"] is not None:
             self.shared_optimizer.load_state_dict(state["shared_optimizer"])

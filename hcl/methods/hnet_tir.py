@@ -10,7 +10,7 @@ from torch import Tensor
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError
 from hcl.config.methods import HnetTirConfig
-from hcl.methods.base import Setup
+from hcl.methods.base import EXTRA, Setup
 from hcl.methods.hnet import Hnet
 from hcl.networks import build_network
 from hcl.networks.layers import xavier_
@@ -102,6 +102,11 @@ class HnetTir(Hnet):
     def kept_bytes(self, past_samples: Sequence[int]) -> int:
         return self.replay_model.kept_bytes(len(past_samples))
 
+    def learned_state(self) -> dict[str, Any]:
+        state = super().learned_state()
+        extra = {key: value for key, value in state[EXTRA].items() if key != "task_optimizer"}
+        return {**state, EXTRA: extra | {"replay_model": self.replay_model.learned_state()}}
+
     def get_extra_state(self) -> dict[str, Any]:
         state = {
             **super().get_extra_state(),
@@ -118,4 +123,5 @@ class HnetTir(Hnet):
         self.takes_classifier = state["takes_classifier"]
         if self.task_id >= 0:
             self._make_optimizer()
+        if "task_optimizer" in state:
             self.task_optimizer.load_state_dict(state["task_optimizer"])

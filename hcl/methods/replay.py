@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from hcl.benchmarks.arrays import TaskSplits
-from hcl.methods.base import Setup
+from hcl.methods.base import EXTRA, Setup
 from hcl.methods.finetune import Finetune
 from hcl.networks.state import num_bytes, to_device
 from hcl.replay import ReplayModel
@@ -104,6 +104,14 @@ class Replay(Finetune):
         previous = num_bytes(self.network.state_dict().values()) if past_samples else 0
         model = self.replay_model
         return previous + (0 if model is None else model.kept_bytes(len(past_samples)))
+
+    def learned_state(self) -> dict[str, Any]:
+        state = super().learned_state()
+        left_out = {"previous"} | ({"optimizer"} if self.new_adam_per_task else set())
+        extra = {key: value for key, value in state[EXTRA].items() if key not in left_out}
+        if self.replay_model is not None:
+            extra["replay_model"] = self.replay_model.learned_state()
+        return {**state, EXTRA: extra}
 
     def get_extra_state(self) -> dict[str, Any]:
         state = super().get_extra_state()

@@ -49,10 +49,12 @@ class RunningStatistics:
         Returns:
             (B, num_outputs), from today's parameters whatever the task.
         """
-        past = None if task_id is None else self.of_past.get(task_id)
-        if past is None:
-            return self.network(x)
-        return functional_call(self.network, past, (x,))
+        past = self.of(task_id)
+        return functional_call(self.network, past, (x,)) if past else self.network(x)
+
+    def of(self, task_id: int | None) -> Statistics:
+        """Return an earlier task's set; nothing where the network's own buffers are right."""
+        return {} if task_id is None else self.of_past.get(task_id, {})
 
     def state(self) -> dict[int, Statistics]:
         """Return what a restart needs beside the network."""

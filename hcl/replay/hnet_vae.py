@@ -131,11 +131,15 @@ class HnetVae(ReplayModel):
             state["past_decoders"] = self.past_decoders
         return state
 
+    def learned_state(self) -> dict[str, Any]:
+        return {"task_hypernet": self.task_hypernet.learned_state()}
+
     def load_training_state(self, state: dict[str, Any]) -> None:
         device = next(self.parameters()).device
         self.task_hypernet.load_training_state(state["task_hypernet"])
         if self.task_hypernet.task_id >= 0:
             self._make_optimizer()
+        if "encoder_optimizer" in state:
             self.encoder_optimizer.load_state_dict(state["encoder_optimizer"])
         past = state.get("past_decoders")
         self.past_decoders = None if past is None else past.to(device)

@@ -82,7 +82,10 @@ class PlainVae(ReplayModel):
             "previous": self.previous,
         }
 
+    def learned_state(self) -> dict[str, Any]:
+        return {key: value for key, value in self.training_state().items() if key != "previous"}
+
     def load_training_state(self, state: dict[str, Any]) -> None:
         self.task_id = state["task_id"]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.previous = to_device(state["previous"], next(self.parameters()).device)
+        self.previous = to_device(state.get("previous", {}), next(self.parameters()).device)

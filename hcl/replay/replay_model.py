@@ -51,5 +51,9 @@ class ReplayModel(nn.Module, ABC):
         """Return what a restart needs beside the parameters."""
 
     @abstractmethod
+    def learned_state(self) -> dict[str, Any]:
+        """Return the part of `training_state` that matters once a task is over."""
+
+    @abstractmethod
     def load_training_state(self, state: dict[str, Any]) -> None:
-        """Put back what `training_state` returned."""
+        """Put back what `training_state` or `learned_state` returned."""

@@ -9,14 +9,11 @@ from torch import Tensor
 from hcl import metrics
 from hcl.benchmarks.arrays import Benchmark, TaskData
 from hcl.config.methods import ScenarioName
+from hcl.learners.inputs import inputs_at_once
 from hcl.methods.base import Method
 from hcl.training.trial_state import TrialState
 
 SPLITS = ("val", "test")
-# Most inputs, and most values in them, that are scored at once where the trial does not say how
-# many: 10,000 images of MNIST, 2,700 of CIFAR, 55 of ImageNet's size. They bound memory and do not
-# change results.
-INPUTS_AT_ONCE, VALUES_AT_ONCE = 10_000, 2**23
 
 
 def score_tasks(trial: TrialState) -> dict[str, float]:
@@ -111,8 +108,3 @@ def sum_scores(
         total[0] += layout.sum_score(logits, y, task_id, method.num_learned, scenario)
         total[1] += -len(y) if task_ids is None else (task_ids == task_id).sum()
     return total
-
-
-def inputs_at_once(x: Tensor) -> int:
-    """Say how many of the inputs x (N, ...) to score at once."""
-    return max(1, min(INPUTS_AT_ONCE, VALUES_AT_ONCE // max(1, x[0].numel())))

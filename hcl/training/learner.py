@@ -8,7 +8,7 @@ import torch
 
 from hcl import seeding
 from hcl.benchmarks.arrays import TaskSplits
-from hcl.config import TrialConfig
+from hcl.config import ConfigError, TrialConfig
 from hcl.results import Progress, Result, TaskReport
 from hcl.training.batches import make_batches
 from hcl.training.evaluate import score_tasks, sum_scores
@@ -32,6 +32,7 @@ def run(
     report: Callable[[TaskReport], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
     runtime: Runtime | None = None,
+    first_tasks: int | None = None,
 ) -> Result:
     """Train a task sequence and score all tasks learned so far after each one.
 
@@ -44,22 +45,30 @@ def run(
             be reported twice, but none is left out.
         progress: called every 100 steps and at a task's end.
         runtime: device, threads, checkpoints.
+        first_tasks: learn the first so many tasks alone; `hcl.continue_training` learns others
+            later. None = all.
+
+    Returns:
+        The scores, and the trained `learner`.
 
     Raises:
-        ConfigError: data missing, device unavailable, or checkpoints of another trial.
+        ConfigError: first_tasks is out of range, data missing, device unavailable, or checkpoints
+            of another trial.
         TrainingDiverged: a loss became NaN or infinite.
     """
     runtime = runtime or Runtime()
     with process_settings(runtime), seeding.isolated(config.seed, "trial"):
         trial = start_trial(config, runtime, progress)
         tasks = trial.benchmark.tasks
-        for task in tasks[trial.tasks_learned :]:
-            _train_task(trial, task)
+        if first_tasks is not None and not 1 <= first_tasks <= len(tasks):
+            raise ConfigError(f"first_tasks: must be 1 to {len(tasks)} but got {first_tasks}")
+        for task in tasks[trial.tasks_learned : first_tasks]:
+            train_task(trial, task)
             finish_task(trial, task, report)
         return result_of(trial)
 
 
-def _train_task(trial: TrialState, task: TaskSplits) -> None:
+def train_task(trial: TrialState, task: TaskSplits) -> None:
     """Train on one task, from the step that the trial has reached."""
     method, num_steps = trial.method, trial.num_steps(task.task_id)
     if trial.step == 0:

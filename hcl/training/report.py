@@ -59,6 +59,7 @@ def result_of(trial: TrialState) -> Result:
         final,
         trial.benchmark.digest,
         versions(trial.runtime),
+        trial.learner(),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from hcl import benchmarks, seeding
 from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError, TrialConfig
+from hcl.learners.learner import Labels, Learner, facts
 from hcl.methods import METHODS, Method, Setup
 from hcl.networks import given_weights
 from hcl.results import Matrix, Progress
@@ -61,14 +62,24 @@ class TrialState:
     def _steps_of_learned(self) -> int:
         return sum(self.num_steps(task_id) for task_id in range(self.tasks_learned))
 
+    def learner(self) -> Learner:
+        """Make the learner of the tasks learned so far; it shares the method with the trial."""
+        random = seeding.get_global_state()
+        method, digest = self.method.eval(), self.benchmark.digest
+        return Learner(self.config, method, self._labels(), random, digest)
+
+    def _labels(self) -> tuple[Labels, ...]:
+        return tuple(task.labels for task in self.benchmark.tasks)
+
     def save(self) -> None:
         """Write a checkpoint, where the runtime names a folder."""
         if self.runtime.checkpoint_dir is None:
             return
         number = self._steps_of_learned() + self.step
+        benchmark = self.benchmark
         state: dict[str, Any] = {
             "digest": self.config.digest(),
-            "data_digest": self.benchmark.digest,
+            "data_digest": benchmark.digest,
             "method": self.method.state_dict(),
             "random": seeding.get_global_state(),
             "tasks_learned": self.tasks_learned,
@@ -78,6 +89,7 @@ class TrialState:
             "seconds": self.seconds,
             "train_seconds": self.train_seconds,
             "plateau": asdict(self.plateau),
+            "learner": facts(self.config, self.method, self._labels(), benchmark.digest),
         }
         checkpoint.save(Path(self.runtime.checkpoint_dir), number, state)
 

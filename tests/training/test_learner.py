@@ -130,7 +130,7 @@ def test_how_evaluation_is_batched_changes_nothing(monkeypatch: pytest.MonkeyPat
         )
         assert small.accuracy == large.accuracy == default.accuracy
         assert small.inference == large.inference == default.inference
-        monkeypatch.setattr("hcl.training.evaluate.VALUES_AT_ONCE", 1)  # less than one input
+        monkeypatch.setattr("hcl.learners.inputs.VALUES_AT_ONCE", 1)  # less than one input
         assert go(trial("hnet", scenario, train__iterations=1)).accuracy
         monkeypatch.undo()
 
