@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test bench check lock clean help
+.PHONY: demo test bench check wheel lock clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -33,9 +33,13 @@ check: $(READY)  ## what CI checks: lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy hcl sweeps
 
+wheel: $(READY)  ## build dist/hcl_sweeps-*.whl, and try it in a new environment
+	rm -rf dist && $(BIN)/python -m hatchling build -t wheel
+	$(BIN)/python -m pytest tests/test_wheel.py
+
 lock: | $(BIN)/uv  ## resolve requirements.lock again (hashes, no URLs)
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-	  --python-version 3.11 --extra sweeps --extra dev pyproject.toml -o requirements.lock
+	  --python-version 3.11 --extra dev --extra docs pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -3,7 +3,7 @@
 import atexit
 import os
 import sys
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from typer.exceptions import TyperException
@@ -13,12 +13,14 @@ from sweeps.commands.compare import compare
 from sweeps.commands.confirm import confirm
 from sweeps.commands.data import app as data
 from sweeps.commands.demo import demo
+from sweeps.commands.files import files
 from sweeps.commands.records import report, sync, ui
 from sweeps.commands.reproduce import reproduce
 from sweeps.commands.run import run
 from sweeps.commands.sweep import sweep
 from sweeps.commands.validate import validate
 from sweeps.output.streams import lost_output, outlive_readers
+from sweeps.records.folder import git_tags
 from sweeps.records.redact import redact
 
 app = typer.Typer(
@@ -28,12 +30,42 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 URLS = ("HCL_STUDY_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
-COMMANDS = (sweep, validate, confirm, reproduce, compare, run, report, ui, sync, demo)
+COMMANDS = (sweep, validate, confirm, reproduce, compare, run, report, ui, sync, demo, files)
 for command in COMMANDS:
-    app.command()(command)
+    # The whole first sentence: click would cut it at 45 characters.
+    app.command(short_help=str(command.__doc__).splitlines()[0].rstrip("."))(command)
 app.add_typer(data)
+
+
+def _show_version(is_asked: bool) -> None:
+    if not is_asked:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        own = version("hcl-sweeps")
+    except PackageNotFoundError:
+        own = "not installed"
+    commit, changed = (git_tags().get(key) for key in ("git_commit", "git_dirty"))
+    parts = [f"hcl-sweeps {own}", f"commit {commit[:12]}" if commit else "commit unknown"]
+    typer.echo(", ".join([*parts, *(["with changes"] if changed else [])]))
+    raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", callback=_show_version, is_eager=True, help="Show the version and the commit."
+    ),
+]
+
+
+@app.callback()
+def hcl(version: Version = False) -> None:
+    """Take the options that stand before a command."""
 
 
 def main() -> NoReturn:

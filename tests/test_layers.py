@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MOST_MODULES = 10
-REGISTRIES = ("hcl/methods", "hcl/networks")  # one small file per entry, however many
+# One small file per entry, however many.
+REGISTRIES = ("hcl/methods", "hcl/networks", "sweeps/commands")
 
 # Top to bottom. Rooms in one layer may import each other as long as no circle comes of it.
 LAYERS = {

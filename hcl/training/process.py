@@ -88,7 +88,7 @@ def versions(runtime: Runtime) -> dict[str, str]:
     is_cuda = torch.device(runtime.device).type == "cuda"
     name = torch.cuda.get_device_name(runtime.device) if is_cuda else platform.machine()
     try:
-        own = metadata.version("hcl")
+        own = metadata.version("hcl-sweeps")
     except metadata.PackageNotFoundError:  # run from a checkout, e.g. on a bare GPU node
         own = "not installed"
     return {

@@ -5,14 +5,14 @@ fine-tuning on split and permuted digits, over fresh seeds.
 """
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hcl.config import TrialConfig
-from sweeps.commands.options import STORAGE, Storage, console, say
+from sweeps.commands.options import STORAGE, Storage, console, parse_seeds, say
 from sweeps.records.folder import SweepFolder
+from sweeps.space.bundled import bundled_files
 from sweeps.space.search_space import load
 from sweeps.space.settings import SweepSettings
 from sweeps.workers.warm_imports import importing
@@ -20,10 +20,8 @@ from sweeps.workers.warm_imports import importing
 if TYPE_CHECKING:
     from rich.console import Console
 
-SPACE = Path(__file__).parents[2] / "search_spaces" / "split_digits-hnet.yaml"
+SPACE = "split_digits-hnet"
 SWEEP, COMPARISON = "demo-sweep", "demo-comparison"
-NUM_TRIALS = 8
-SEEDS = (101, 102, 103)  # not those of the search
 
 PERMUTED_HNET = {
     "method/beta": 0.01,
@@ -55,7 +53,11 @@ BASELINES: dict[str, list[dict[str, Any]]] = {
 }
 
 
-def demo(storage: Storage = STORAGE) -> None:
+NumTrials = Annotated[int, typer.Option(help="Trials of the sweep.", min=1)]
+Seeds = Annotated[str, typer.Option(help="Seeds of the comparison, not those of the search.")]
+
+
+def demo(num_trials: NumTrials = 8, seeds: Seeds = "101..103", storage: Storage = STORAGE) -> None:
     """Sweep hypernetworks on the bundled digits and compare them with other methods.
 
     Downloads nothing; takes three minutes on two CPU cores. Interrupted, it goes on.
@@ -63,32 +65,33 @@ def demo(storage: Storage = STORAGE) -> None:
     \b
     Examples:
       hcl demo
-      hcl demo --storage /tmp/demo
+      hcl demo --num-trials 2 --seeds 101
 
     \b
     Exit status: 0 all ended well, 1 some trials failed, 130 interrupted.
     """
+    fresh = parse_seeds(seeds) or []
     with importing():
         from sweeps.cluster.connection import started
         from sweeps.launch.request import SweepRequest
         from sweeps.launch.run_sweep import run_sweep
 
-    say(f"1. A sweep of {NUM_TRIALS} hypernetwork trials on split digits (8x8 images, 5 tasks).")
+    say(f"1. A sweep of {num_trials} hypernetwork trials on split digits (8x8 images, 5 tasks).")
     with started(None):  # one Ray for both parts
         folder = SweepFolder(storage, SWEEP)
-        space = load(SPACE).with_sweep(num_trials=NUM_TRIALS)
+        space = load(bundled_files("search space")[SPACE]).with_sweep(num_trials=num_trials)
         outcome = run_sweep(SweepRequest(space, folder, command="hcl demo"), console())
         if not outcome.best:
             raise typer.Exit(outcome.exit_code or 1)
         say("\n2. The best of them beside other methods, on split and on permuted digits.")
-        best = space.trial_config(outcome.best[0]["params"], seed=SEEDS[0])
+        best = space.trial_config(outcome.best[0]["params"], seed=fresh[0])
         comparison = SweepFolder(storage, COMPARISON)
-        is_complete = _compare(best, comparison, console())
+        is_complete = _compare(_configs(best, fresh), comparison, console())
     _show(folder, comparison)
     raise typer.Exit(0 if is_complete else 1)
 
 
-def _compare(best: TrialConfig, folder: SweepFolder, console: "Console") -> bool:
+def _compare(configs: list[TrialConfig], folder: SweepFolder, console: "Console") -> bool:
     """Train what the comparison needs; return whether all of it has a result."""
     from sweeps.launch.fixed_trials import train_fixed
     from sweeps.launch.request import make_context, store_of
@@ -98,11 +101,11 @@ def _compare(best: TrialConfig, folder: SweepFolder, console: "Console") -> bool
     store, settings = store_of(folder, None), SweepSettings()
     prepare(store)
     context = make_context(store, settings, "confirm")
-    trainings = [single_seed(config, folder) for config in _configs(best)]
+    trainings = [single_seed(config, folder) for config in configs]
     return all(train_fixed(folder, trainings, context, settings, console))
 
 
-def _configs(best: TrialConfig) -> list[TrialConfig]:
+def _configs(best: TrialConfig, seeds: list[int]) -> list[TrialConfig]:
     """Make the comparison: every method on both benchmarks, over the fresh seeds."""
     tuned = best.to_dict()
     shared = {key: tuned[key] for key in ("benchmark/val_fraction", "target/hidden_sizes",
@@ -112,7 +115,7 @@ def _configs(best: TrialConfig) -> list[TrialConfig]:
     for benchmark, methods in BASELINES.items():
         start = shared if benchmark == "split_digits" else permuted
         rows += [{**start, "benchmark/name": benchmark, **method} for method in methods]
-    return [TrialConfig.from_dict({**row, "seed": seed}) for row in rows for seed in SEEDS]
+    return [TrialConfig.from_dict({**row, "seed": seed}) for row in rows for seed in seeds]
 
 
 def _show(sweep: SweepFolder, comparison: SweepFolder) -> None:

@@ -23,6 +23,7 @@ from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
 from sweeps.records.record import ENDS
 from sweeps.records.trial_ends import readable_records
+from sweeps.space.bundled import find_file
 from sweeps.space.settings import SweepSettings
 from sweeps.space.yaml_file import load_yaml, parse_yaml, read_text
 from sweeps.workers.warm_imports import importing
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from sweeps.workers.context import RunContext
     from sweeps.workers.seed_records import Seed
 
-Config = Annotated[Path, typer.Argument(help="Settings of one trial, .json or .yaml.")]
+Config = Annotated[
+    Path,
+    typer.Argument(help="Settings of one trial: a .json or .yaml, or a bundled one (hcl files)."),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated."),
@@ -63,13 +67,13 @@ def run(
 
     \b
     Examples:
-      hcl run trial.yaml
+      hcl run split_digits --seeds 1,2,3
       hcl run trial.json --set method/beta=0.1 --set 'method/hidden_sizes=[25, 25]' --seeds 1,2,3
 
     \b
     Exit status: 0 trained, 1 training failed, 2 something to correct, 130 interrupted.
     """
-    values = _changed(_read(config), change or [])
+    values = _changed(_read(find_file(config, "trial")), change or [])
     chosen = parse_seeds(seeds) or [values.get("seed", 1)]
     configs = [TrialConfig.from_dict({**values, "seed": seed}) for seed in chosen]
     _check_device(device)

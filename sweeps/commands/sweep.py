@@ -25,6 +25,7 @@ from sweeps.commands.options import (
 from sweeps.output.metric_names import describe_metric
 from sweeps.records.folder import SweepFolder
 from sweeps.records.redact import redact_command
+from sweeps.space.bundled import find_file
 from sweeps.space.search_space import SearchSpace, load
 from sweeps.workers.warm_imports import importing
 
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 
 SHOWN = 5  # best configurations in the final table
 
-File = Annotated[Path, typer.Argument(help="Search space, e.g. search_spaces/NAME.yaml.")]
+File = Annotated[
+    Path, typer.Argument(help="Search space: a file, or the name of a bundled one (hcl files).")
+]
 NumTrials = Annotated[
     int | None, typer.Option(help="Trials of the whole sweep, earlier starts included.")
 ]
@@ -85,17 +88,17 @@ def sweep(
 
     \b
     Examples:
-      hcl sweep search_spaces/split_digits-hnet.yaml --num-trials 4
-      hcl sweep search_spaces/split_mnist-hnet.yaml --seeds 1,2,3 --name mnist3
-      hcl sweep search_spaces/split_mnist-hnet.yaml --name mnist3 --num-trials 40
-      hcl sweep search_spaces/permuted_mnist-hnet.yaml --address auto --storage /shared/hcl \\
+      hcl sweep split_digits-hnet --num-trials 4
+      hcl sweep split_mnist-hnet --seeds 1,2,3 --name mnist3
+      hcl sweep split_mnist-hnet --seeds 1,2,3 --name mnist3 --num-trials 40
+      hcl sweep my_space.yaml --address auto --storage /shared/hcl \\
           --tracking-uri http://mlflow:5000
 
     \b
     Exit status: 0 all trials ended well, 1 some failed, 2 something to correct, 3 Ray itself
     died (the same command goes on), 130 interrupted.
     """
-    space = load(file).with_sweep(
+    space = load(find_file(file, "search space")).with_sweep(
         num_trials=num_trials,
         seeds=parse_seeds(seeds),
         max_concurrent_trials=max_concurrent,

@@ -9,13 +9,15 @@ import typer
 from hcl.config import ConfigError, TrialConfig, flatten
 from sweeps.commands.options import DataRoot, say
 from sweeps.reproduction.table_file import load_table
+from sweeps.space.bundled import FOLDERS, find_file
 from sweeps.space.search_space import load
 from sweeps.space.yaml_file import load_yaml
 
 Named = tuple[str, TrialConfig, int]  # name, configuration, number of trainings
 
 Files = Annotated[
-    list[Path], typer.Argument(help="Search spaces, tables, trials, or folders of them.")
+    list[Path],
+    typer.Argument(help="Search spaces, tables, trials: files, folders, or bundled names."),
 ]
 Estimate = Annotated[
     bool, typer.Option("--estimate", help="Sizes, memory, steps per second and hours.")
@@ -30,9 +32,9 @@ def validate(
 
     \b
     Examples:
-      hcl validate search_spaces/split_mnist-hnet.yaml
-      hcl validate search_spaces
-      hcl validate --estimate trials/permuted_mnist.yaml
+      hcl validate my_space.yaml
+      hcl validate FOLDER
+      hcl validate --estimate permuted_mnist
 
     \b
     Exit status: 0 all are valid, 2 some are not.
@@ -58,7 +60,7 @@ def validate(
 
 def _yaml_files(path: Path) -> list[Path]:
     if not path.is_dir():
-        return [path]
+        return [find_file(path, *FOLDERS)]
     found = sorted(path.rglob("*.yaml"))
     if not found:
         raise ConfigError(f"there is no .yaml file in {path}")

@@ -25,6 +25,8 @@ from hcl.config import ConfigError
 from hcl.storage.files import LockHeldError, locked, write_atomically
 from sweeps.records.journal import FILE_NAME
 
+ROOT = Path(__file__).resolve().parents[2]
+WHEEL_COMMIT = ROOT / "sweeps" / "bundled" / "commit.json"  # written by hatch_build.py
 LIVES_ON = 10.0  # seconds that a trial may live on after its driver was killed
 # A name becomes a folder, an MLflow experiment, and a part of tags and queries.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -190,16 +192,25 @@ def _kill_if_frozen(pid: str, lock: Path) -> None:
 
 
 def git_tags() -> dict[str, Any]:
-    """Find the commit of this code and whether files changed since; empty outside a checkout."""
-    here = Path(__file__).parent
+    """Find the commit of this code, and whether files had changed since.
+
+    A wheel holds the commit that it was built from. Elsewhere git is asked, unless the code is no
+    checkout: it may lie in the repository of another project. Empty where nothing is known.
+    """
     try:
-        commit = _git("rev-parse", "HEAD", cwd=here)
-        return {"git_commit": commit, "git_dirty": bool(_git("status", "--porcelain", cwd=here))}
-    except (OSError, subprocess.SubprocessError):
-        return {}
+        if WHEEL_COMMIT.is_file():
+            return dict(json.loads(WHEEL_COMMIT.read_text()))
+        if (ROOT / ".git").exists():
+            changed = bool(_git("status", "--porcelain"))
+            return {"git_commit": _git("rev-parse", "HEAD"), "git_dirty": changed}
+    except (OSError, ValueError, subprocess.SubprocessError):
+        pass
+    return {}
 
 
-def _git(*arguments: str, cwd: Path) -> str:
+def _git(*arguments: str) -> str:
     command = ["git", "--no-optional-locks", *arguments]
-    done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=10)
+    done = subprocess.run(
+        command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=10
+    )
     return done.stdout.strip()

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from hcl.config import ConfigError, TrialConfig, flatten
 from hcl.config.schema import build, setting, suggest
+from sweeps.space.bundled import bundled_files, find_file
 from sweeps.space.yaml_file import load_yaml
-
-FOLDER = Path(__file__).parents[2] / "search_spaces" / "tables"
 
 # Fraction of the paper's iterations or epochs. Each budget is an experiment of its own.
 BUDGETS = {"paper": 1.0, "quick": 0.1, "smoke": 0.01}
@@ -142,7 +140,7 @@ class TableSpec:
 
 def names() -> list[str]:
     """List the tables that can be reproduced."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return list(bundled_files("table"))
 
 
 def load_table(name: str) -> TableSpec:
@@ -151,7 +149,7 @@ def load_table(name: str) -> TableSpec:
     Raises:
         ConfigError: there is no such table, or every problem of its file.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    path = find_file(name, "table")
     if not path.exists():
         raise ConfigError(f"there is no table {name!r}{suggest(name, names())}")
     try:
