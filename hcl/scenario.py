@@ -19,14 +19,16 @@ from hcl.config.methods import ScenarioName
 
 @dataclass(frozen=True)
 class OutputLayout:
-    """Places of each task's classes among a network's outputs.
+    """Places of each task's classes among a network's outputs, and the losses over them.
 
-    A training target is the index of the right output unit among all `num_outputs`.
+    A training target is the index of the right output unit among all `num_outputs`. With label
+    smoothing e the loss is (1 - e) cross-entropy + e (mean of -log p over the outputs active).
     """
 
     scenario: ScenarioName
     num_tasks: int
     classes_per_task: int
+    label_smoothing: float = 0.0
 
     score = "accuracy"  # what `sum_score` sums up
 
@@ -54,7 +56,7 @@ class OutputLayout:
         task: the task's head; domain: the shared head; class: all heads up to this task.
         """
         active = self.seen(task_id + 1) if self.scenario == "class" else self.head(task_id)
-        return F.cross_entropy(logits[:, active], targets - active.start)
+        return self._loss(logits[:, active], targets - active.start)
 
     def head_cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
         """Loss over the task's own head, in every scenario.
@@ -62,7 +64,7 @@ class OutputLayout:
         A hypernetwork's target net sees no other head (the authors' `infer_output_head`).
         """
         head = self.head(task_id)
-        return F.cross_entropy(logits[:, head], targets - head.start)
+        return self._loss(logits[:, head], targets - head.start)
 
     def mixed_cross_entropy(self, logits: Tensor, targets: Tensor, num_learned: int) -> Tensor:
         """Loss of a batch drawn from several tasks; each sample keeps its own task's rule."""
@@ -70,8 +72,11 @@ class OutputLayout:
             heads = logits.unflatten(1, (self.num_tasks, self.classes_per_task))
             rows = targets // self.classes_per_task
             own = heads.gather(1, rows[:, None, None].expand(-1, 1, self.classes_per_task))
-            return F.cross_entropy(own[:, 0], targets % self.classes_per_task)
-        return F.cross_entropy(logits[:, self.seen(num_learned)], targets)
+            return self._loss(own[:, 0], targets % self.classes_per_task)
+        return self._loss(logits[:, self.seen(num_learned)], targets)
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
     def predicted(
         self, logits: Tensor, task_id: int, num_learned: int, scenario: ScenarioName
@@ -163,4 +168,4 @@ class RegressionLayout(OutputLayout):
 def make_layout(config: TrialConfig, num_tasks: int, classes_per_task: int) -> OutputLayout:
     """Make the layout of a trial's benchmark and scenario."""
     kind = RegressionLayout if config.benchmark.info.is_regression else OutputLayout
-    return kind(config.scenario, num_tasks, classes_per_task)
+    return kind(config.scenario, num_tasks, classes_per_task, config.train.label_smoothing)

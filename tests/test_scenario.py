@@ -55,6 +55,31 @@ def test_training_losses(scenario: ScenarioName, task_id: int) -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
+def test_label_smoothing(scenario: ScenarioName) -> None:
+    """The loss of Szegedy et al. (2016), section 7; and the authors' 0.95 for the true class."""
+    torch.manual_seed(0)
+    made = layout(scenario)
+    logits, y = torch.randn(8, made.num_outputs), torch.randint(3, (8,))
+    targets, head = made.targets(y, 2), made.head(2)
+    active = made.seen(3) if scenario == "class" else head
+    for smoothing in (0.1, 0.05 * 3 / 2):
+        smooth = OutputLayout(scenario, 4, 3, smoothing)
+        for units, loss in (
+            (active, smooth.cross_entropy(logits, targets, 2)),
+            (active, smooth.mixed_cross_entropy(logits, targets, 3)),
+            (head, smooth.head_cross_entropy(logits, targets, 2)),
+        ):
+            log_p = logits[:, units].log_softmax(1)
+            wanted = F.one_hot(targets - units.start, log_p.shape[1]) * (1 - smoothing)
+            wanted = wanted + smoothing / log_p.shape[1]
+            torch.testing.assert_close(loss, -(wanted * log_p).sum(1).mean())
+    log_p = logits[:, head].log_softmax(1)
+    authors = torch.full((8, 3), 0.05 / 2).scatter(1, y[:, None], 0.95)
+    mine = smooth.head_cross_entropy(logits, targets, 2)
+    torch.testing.assert_close(mine, -(authors * log_p).sum(1).mean())
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_loss_of_a_mixed_batch(scenario: ScenarioName) -> None:
     made = layout(scenario)
     torch.manual_seed(0)

@@ -17,7 +17,7 @@ from hcl.config import ConfigError, TrialConfig
 from hcl.config.methods import METHOD_CONFIGS
 from hcl.methods import METHODS, Method, Setup
 from hcl.results import Result
-from hcl.scenario import OutputLayout
+from hcl.scenario import make_layout
 from hcl.training.learner import Runtime, run
 
 # A field whose name ends so is made small, in methods that are yet to come too.
@@ -123,7 +123,7 @@ def go(
 def build(config: TrialConfig) -> tuple[Method, Benchmark]:
     """Make the method and the data of a trial, as `run` does."""
     benchmark = load(config.benchmark)
-    layout = OutputLayout(config.scenario, len(benchmark.tasks), benchmark.classes_per_task)
+    layout = make_layout(config, len(benchmark.tasks), benchmark.classes_per_task)
     with seeding.isolated(config.seed, "trial"):
         return METHODS[config.method_name](Setup(config, layout, benchmark.input_shape)), benchmark
 

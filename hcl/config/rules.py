@@ -115,8 +115,10 @@ def check_images(
     return errors
 
 
-def check_regression(method: MethodConfig, benchmark: BenchmarkConfig, top: TopLevel) -> list[str]:
-    """Refuse a regression to methods that learn classes, and where its task is not given."""
+def check_regression(
+    method: MethodConfig, benchmark: BenchmarkConfig, top: TopLevel, train: TrainConfig
+) -> list[str]:
+    """Refuse for a regression what needs classes, and a task that is not given."""
     if not benchmark.info.is_regression:
         return []
     errors = []
@@ -129,6 +131,11 @@ def check_regression(method: MethodConfig, benchmark: BenchmarkConfig, top: TopL
     if {top.scenario, *top.eval_scenarios} != {"task"}:
         errors.append(
             f"scenario: {benchmark.name} is a regression, whose task must be given; use task"
+        )
+    if train.label_smoothing:
+        errors.append(
+            f"train/label_smoothing: {benchmark.name} is a regression and has no labels but got"
+            f" {train.label_smoothing}; leave it out"
         )
     return errors
 
@@ -158,7 +165,7 @@ RULES: tuple[tuple[Callable[..., list[str]], tuple[str, ...]], ...] = (
     (TrainConfig.check, ("train",)),
     (check_method, ("method", "benchmark")),
     (check_scenarios, ("method", "top")),
-    (check_regression, ("method", "benchmark", "top")),
+    (check_regression, ("method", "benchmark", "top", "train")),
     (check_images, ("benchmark", "target", "train")),
     (check_batch_norm, ("method", "target", "top")),
     (check_validation, ("benchmark", "train")),

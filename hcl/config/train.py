@@ -28,6 +28,10 @@ class TrainConfig:
     plateau_min_lr: float = setting(5e-7, ge=0, added_later=True)
     adam_beta1: float = setting(0.9, ge=0, lt=1)
     adam_beta2: float = setting(0.999, ge=0, lt=1)
+    # Part of the target that is spread evenly over all classes that compete (Szegedy et al.,
+    # 2016), in losses against true labels; replayed and distilled targets stay as they are. The
+    # authors' 0.95 for the true one of C classes is 0.05 C / (C - 1).
+    label_smoothing: float = setting(0.0, ge=0, lt=1, added_later=True)
     # Random crops and flips of training images (hcl/benchmarks/augment.py).
     augment: bool = setting(False, added_later=True)
     # Inputs scored at once; 0 = 10,000, or fewer where that is more than 8 million values.

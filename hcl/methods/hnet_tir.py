@@ -79,8 +79,9 @@ class HnetTir(Hnet):
         assert owners is not None
         here = torch.full((len(x),), self.task_id, device=x.device)
         real, fake = self._task_logits(x), self._task_logits(replayed)
-        share = self.config.current_share
-        loss = share * F.cross_entropy(real, here) + (1 - share) * F.cross_entropy(fake, owners)
+        share, smoothing = self.config.current_share, self.setup.config.train.label_smoothing
+        loss = share * F.cross_entropy(real, here, label_smoothing=smoothing)
+        loss = loss + (1 - share) * F.cross_entropy(fake, owners)
         return take_step(self.task_optimizer, loss)
 
     def _task_logits(self, x: Tensor) -> Tensor:

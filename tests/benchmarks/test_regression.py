@@ -83,6 +83,10 @@ def test_learned_curves_are_kept_and_fine_tuning_forgets() -> None:
     ("change", "message"),
     [
         ({"method/name": "si"}, "method/name: si cannot learn toy_regression"),
+        (
+            {"train/label_smoothing": 0.1},
+            "train/label_smoothing: toy_regression is a regression and has no labels but got 0.1",
+        ),
         ({"scenario": "domain"}, "scenario: toy_regression is a regression"),
         ({"benchmark/num_tasks": 4}, "benchmark/num_tasks: toy_regression has 3 tasks but got 4"),
         (

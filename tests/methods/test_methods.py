@@ -49,6 +49,33 @@ def test_every_method_has_a_label_of_its_own() -> None:
     assert len(set().union(*labels)) == sum(map(len, labels))
 
 
+@pytest.mark.parametrize("kernels", ["fast", "plain"])
+@pytest.mark.parametrize("name", METHODS)
+def test_label_smoothing_is_for_true_labels(name: str, kernels: str) -> None:
+    """(1 - e) cross-entropy + e (a mean over classes) is linear in e, and no replay moves."""
+    own = {"hnet", "hnet_tir", "hnet_r"}  # the others have no hypernetwork's kernels
+    if kernels == "plain" and name not in own:
+        pytest.skip("has no kernels of its own")
+    learned, data = build(trial(name, train__kernels=kernels))
+    learn(learned, data, 0)
+    losses = []
+    for smoothing in (0.0, 0.1, 0.3):
+        method, _ = build(trial(name, train__kernels=kernels, train__label_smoothing=smoothing))
+        method.load_state_dict(learned.state_dict())
+        torch.manual_seed(0)
+        (found,) = learn(method, data, 1, steps=1)
+        losses.append(found)
+    # What ER replays has its true label.
+    smoothed = {"task", "task_inference", *(["replay"] if name == "er" else [])}
+    for key in losses[0]:
+        none, little, much = (found[key] for found in losses)
+        if key in smoothed:
+            torch.testing.assert_close((much - none) / 3, little - none, rtol=1e-3, atol=1e-6)
+            assert abs(much - none) > 1e-4
+        elif key != "regularizer":  # looks ahead along the task's gradient
+            torch.testing.assert_close(much, none)
+
+
 @pytest.mark.parametrize(("method", "scenario"), UNSUPPORTED)
 def test_unsupported_scenario_is_refused_in_one_sentence(method: str, scenario: str) -> None:
     with pytest.raises(ConfigError) as caught:

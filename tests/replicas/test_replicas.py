@@ -64,10 +64,11 @@ def test_steps_are_those_of_each_alone(
     name: str, count: int, is_large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Parameters, moments, random streams and losses agree; beta and learning rate differ."""
+    smoothed = {"train/label_smoothing": 0.1}
     monkeypatch.setattr(matmul, "LARGE", -1 if is_large else 10**9)
     torch.set_default_dtype(torch.float64)
     try:
-        configs = [variant(name, **different) for different in DIFFERENT[:count]]
+        configs = [variant(name, **smoothed, **different) for different in DIFFERENT[:count]]
         mine, benchmark = methods_of(configs)
         alone, _ = methods_of(configs)
         for task in benchmark.tasks:
