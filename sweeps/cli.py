@@ -17,6 +17,7 @@ from sweeps.commands.files import files
 from sweeps.commands.records import report, sync, ui
 from sweeps.commands.reproduce import reproduce
 from sweeps.commands.run import run
+from sweeps.commands.settings import settings
 from sweeps.commands.sweep import sweep
 from sweeps.commands.validate import validate
 from sweeps.output.streams import lost_output, outlive_readers
@@ -33,7 +34,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 URLS = ("HCL_STUDY_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
-COMMANDS = (sweep, validate, confirm, reproduce, compare, run, report, ui, sync, demo, files)
+COMMANDS = (
+    sweep,
+    validate,
+    confirm,
+    reproduce,
+    compare,
+    run,
+    report,
+    ui,
+    sync,
+    demo,
+    files,
+    settings,
+)
 for command in COMMANDS:
     # The whole first sentence: click would cut it at 45 characters.
     app.command(short_help=str(command.__doc__).splitlines()[0].rstrip("."))(command)

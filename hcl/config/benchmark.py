@@ -63,13 +63,13 @@ BENCHMARKS: dict[str, BenchmarkInfo] = {
 class BenchmarkConfig:
     """Settings of a task sequence; their defaults depend on the benchmark's name."""
 
-    name: str = "split_mnist"
-    num_tasks: int = setting(5, ge=1)
-    classes_per_task: int = setting(2, ge=1)  # a task of regression has 1 output
+    name: str = "split_mnist"  # data sets and sequence of tasks
+    num_tasks: int = setting(5, ge=1)  # tasks in the sequence
+    classes_per_task: int = setting(2, ge=1)  # classes of each task; 1 in a regression
     padding: int = setting(0, ge=0)  # zero pixels added on each side
     # Part of each task's training data that is kept for validation; 0 = the paper's protocol.
     val_fraction: float = setting(0.0, ge=0, lt=1)
-    seed: int = setting(42, ge=0)  # of permutations and validation split, the same for all trials
+    seed: int = setting(42, ge=0)  # for permutations and validation split, the same in all trials
     # Which classes each task has: the data set's order, a shuffled one, or a list of classes, of
     # which every task takes the next `classes_per_task`.
     class_order: tuple[int, ...] | Literal["fixed", "shuffled"] = setting(

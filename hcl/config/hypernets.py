@@ -122,15 +122,15 @@ class HnetVaeConfig(MethodConfig):
 
     encoder_sizes: tuple[int, ...] = setting((400, 400), ge=1)  # hidden layers, ordinary network
     decoder_sizes: tuple[int, ...] = setting((250, 350), ge=1)  # hidden layers, generated
-    latent_size: int = setting(100, ge=1)  # numbers in the code
+    latent_size: int = setting(100, ge=1)  # numbers in the VAE's code
     condition_size: int = setting(100, ge=0)  # one-hot task input of the decoder; 0 = none
     current_share: float = setting(0.5, ge=0, le=1)  # current data in the loss; rest: replay
     decoder_beta: float = setting(0.01, ge=0)  # output regularizer of the decoder's hypernet
-    decoder_embedding_size: int = setting(96, ge=1)
-    decoder_chunk_embedding_size: int = setting(96, ge=1)
-    decoder_chunk_size: int = setting(50000, ge=0)
-    decoder_hypernet_sizes: tuple[int, ...] = setting((10, 10), ge=1)
-    decoder_activation: Literal["relu", "elu", "sigmoid"] = "elu"
+    decoder_embedding_size: int = setting(96, ge=1)  # numbers per task embedding
+    decoder_chunk_embedding_size: int = setting(96, ge=1)  # numbers per chunk embedding
+    decoder_chunk_size: int = setting(50000, ge=0)  # weights per chunk; 0 = all at once
+    decoder_hypernet_sizes: tuple[int, ...] = setting((10, 10), ge=1)  # its hidden layers
+    decoder_activation: Literal["relu", "elu", "sigmoid"] = "elu"  # after each of these
     decoder_reg_tasks: int = setting(0, ge=0)  # random past tasks regularized per step; 0 = all
 
     def decoder_hypernet(self) -> HypernetConfig:

@@ -37,9 +37,9 @@ class DgrConfig(MethodConfig):
 
     LABEL: ClassVar[str] = "DGR"
 
-    encoder_sizes: tuple[int, ...] = setting((400, 400), ge=1)
-    decoder_sizes: tuple[int, ...] = setting((400, 400), ge=1)
-    latent_size: int = setting(100, ge=1)
+    encoder_sizes: tuple[int, ...] = setting((400, 400), ge=1)  # the VAE's hidden layers
+    decoder_sizes: tuple[int, ...] = setting((400, 400), ge=1)  # its decoder's
+    latent_size: int = setting(100, ge=1)  # numbers in the code
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ class SiConfig(MethodConfig):
 
     LABEL: ClassVar[str] = "SI"
 
-    c: float = setting(50.0, ge=0)  # strength
-    damping: float = setting(0.1, gt=0)  # xi of eq. 5, avoids division by zero
+    c: float = setting(50.0, ge=0)  # strength of the penalty
+    damping: float = setting(0.1, gt=0)  # the xi of eq. 5, avoids division by zero
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class EwcConfig(MethodConfig):
 
     LABEL: ClassVar[str] = "EWC"
 
-    ewc_lambda: float = setting(1e7, ge=0)  # strength
+    ewc_lambda: float = setting(1e7, ge=0)  # strength of the penalty
     fisher_samples: int = setting(0, ge=0)  # training samples in the Fisher; 0 = all
     # The label whose log-likelihood's gradient is squared: the network's own choice (van de Ven &
     # Tolias), drawn from its output, the true one ("empirical"), or all labels (expectation).
@@ -128,7 +128,7 @@ class OnlineEwcConfig(EwcConfig):
 
     LABEL: ClassVar[str] = "Online EWC"
 
-    ewc_lambda: float = setting(1e8, ge=0)  # strength
+    ewc_lambda: float = setting(1e8, ge=0)  # strength of the penalty
     gamma: float = setting(0.8, ge=0, le=1)  # what is left of older tasks' Fisher at a task's end
 
 

@@ -13,11 +13,14 @@ from hcl.config.train import TrainConfig
 
 @dataclass(frozen=True)
 class TopLevel:
-    """Settings that stand alone, in no group."""
+    """Settings of a trial that are in no group."""
 
+    # What is known of an input at test: its task (CL1), nothing with one head for all tasks (CL2),
+    # nothing with one head per task (CL3). The training differs too.
     scenario: ScenarioName = "task"
+    # Scenarios that the training is scored in, where one fits several; [] = the scenario alone.
     eval_scenarios: tuple[ScenarioName, ...] = ()
-    seed: int = setting(1, ge=0)
+    seed: int = setting(1, ge=0)  # for initial weights and the order of batches
 
 
 GROUP = Group({"": (TopLevel, {})})

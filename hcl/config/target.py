@@ -41,11 +41,12 @@ ABSENT: dict[str, Any] = {
 class TargetConfig:
     """Settings of the target network; their defaults depend on its name."""
 
-    network: str = "mlp"
-    hidden_sizes: tuple[int, ...] = setting((400, 400), ge=1)  # fully connected, before the output
+    network: str = "mlp"  # its architecture
+    hidden_sizes: tuple[int, ...] = setting((400, 400), ge=1)  # fully connected layers
+    # After each hidden layer.
     activation: Literal["relu", "sigmoid"] = setting("relu", added_later=True)
-    conv_dropout: float = setting(0.0, ge=0, lt=1, added_later=True)  # after each pool
-    # After each fully connected hidden layer.
+    conv_dropout: float = setting(0.0, ge=0, lt=1, added_later=True)  # dropout after each pool
+    # Dropout after each fully connected hidden layer.
     fc_dropout: float = setting(0.0, ge=0, lt=1, added_later=True)
     # File in the data root with a state dict to start from; its last layer is not used.
     weights: str = setting("", added_later=True)

@@ -15,19 +15,20 @@ class TrainConfig:
     # Passes over a task's data, which may be a fraction: larger tasks have more steps; 0 = each
     # task has `iterations` steps.
     epochs: float = setting(0.0, ge=0, added_later=True)
-    batch_size: int = setting(128, ge=1)
+    batch_size: int = setting(128, ge=1)  # samples per training step
     lr: float = setting(1e-3, gt=0)  # learning rate of Adam
     # Parts of a task's steps (0 to 1) from which on the learning rate is lr times the factor at
     # the same place in lr_factors.
     lr_steps: tuple[float, ...] = setting((), gt=0, lt=1, added_later=True)
-    lr_factors: tuple[float, ...] = setting((), gt=0, added_later=True)
+    lr_factors: tuple[float, ...] = setting((), gt=0, added_later=True)  # one for each of lr_steps
     # The learning rate is multiplied by plateau_factor whenever the task's validation score has
     # not risen for more than plateau_patience epochs, but not below plateau_min_lr; 0 = never.
     plateau_patience: int = setting(0, ge=0, added_later=True)
+    # What the learning rate is multiplied by where a score no longer rises.
     plateau_factor: float = setting(0.1**0.5, gt=0, lt=1, added_later=True)
-    plateau_min_lr: float = setting(5e-7, ge=0, added_later=True)
-    adam_beta1: float = setting(0.9, ge=0, lt=1)
-    adam_beta2: float = setting(0.999, ge=0, lt=1)
+    plateau_min_lr: float = setting(5e-7, ge=0, added_later=True)  # lowest learning rate of these
+    adam_beta1: float = setting(0.9, ge=0, lt=1)  # decay of Adam's mean of gradients
+    adam_beta2: float = setting(0.999, ge=0, lt=1)  # decay of Adam's mean of squared gradients
     # Part of the target that is spread evenly over all classes that compete (Szegedy et al.,
     # 2016), in losses against true labels; replayed and distilled targets stay as they are. The
     # authors' 0.95 for the true one of C classes is 0.05 C / (C - 1).

@@ -11,21 +11,23 @@ from hcl.config.schema import build, setting
 class SweepSettings:
     """Settings of how a sweep is run."""
 
-    num_trials: int = setting(20, ge=1)
+    num_trials: int = setting(20, ge=1)  # how many, earlier starts of the sweep included
     seeds: tuple[int, ...] = setting((1,), ge=0)  # trained in every trial; objective = their mean
-    objective: str | tuple[str, ...] = "val/task/average_accuracy"  # several: a Pareto front
+    # Metric of the validation data; several: a Pareto front.
+    objective: str | tuple[str, ...] = "val/task/average_accuracy"
     mode: Literal["max", "min"] | tuple[Literal["max", "min"], ...] = "max"  # one per objective
-    sampler: Literal["tpe", "random", "grid", "cmaes", "gp", "nsga2"] = "tpe"
-    sampler_seed: int = setting(0, ge=0)
-    early_stopping: Literal["none", "asha", "median"] = "none"  # at task boundaries
+    sampler: Literal["tpe", "random", "grid", "cmaes", "gp", "nsga2"] = "tpe"  # Optuna's, by name
+    sampler_seed: int = setting(0, ge=0)  # seed of what the sampler draws
+    early_stopping: Literal["none", "asha", "median"] = "none"  # stops poor trials between tasks
     grace_tasks: int = setting(2, ge=1)  # tasks that every trial learns before it may be stopped
     max_compression_ratio: float = setting(0.0, ge=0)  # trials above it are refused; 0 = no bound
-    max_concurrent_trials: int = setting(0, ge=0)  # 0 = as many as the resources allow
+    max_concurrent_trials: int = setting(0, ge=0)  # trials at a time; 0 = as many as fit
     max_failures: int = setting(2, ge=0)  # retries of a trial whose process died
-    cpus_per_trial: int = setting(1, ge=1)
-    gpus_per_trial: float | Literal["auto"] = setting(0.0, ge=0)  # auto: measured, then packed
-    memory_per_trial: float = setting(0.0, ge=0)  # GiB; 0 = not counted
-    checkpoint_every: int = setting(1000, ge=0)  # training steps; 0 = after every task only
+    cpus_per_trial: int = setting(1, ge=1)  # cores, and threads of torch
+    # GPUs, or a share of one; auto = measured, then packed.
+    gpus_per_trial: float | Literal["auto"] = setting(0.0, ge=0)
+    memory_per_trial: float = setting(0.0, ge=0)  # GiB set aside; 0 = not counted
+    checkpoint_every: int = setting(1000, ge=0)  # steps between checkpoints; 0 = after tasks only
 
     @property
     def objectives(self) -> tuple[str, ...]:

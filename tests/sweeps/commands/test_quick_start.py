@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[3]
         ["sweep", "search_spaces/split_digits-si.yaml", "--num-trials", "0"],
         ["run", "nothing.yaml"],
         ["reproduce", "--list"],
+        ["files"],
+        ["settings", "method/beta"],
     ],
     ids=" ".join,
 )

@@ -1,0 +1,45 @@
+"""`hcl settings`: what can be set, with types, defaults, limits and meanings."""
+
+import shutil
+import textwrap
+from typing import Annotated
+
+import typer
+
+from sweeps.commands.options import say
+from sweeps.space.reference import find_section, markdown, sections, text
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        show_default="list the groups", help="A group, a method or one setting, e.g. method/beta."
+    ),
+]
+
+
+Markdown = Annotated[bool, typer.Option("--markdown", help="All of them as one Markdown page.")]
+
+
+def settings(name: Name = "", page: Markdown = False) -> None:
+    """Show the settings of a trial or a sweep: values, defaults and meanings.
+
+    \b
+    Examples:
+      hcl settings
+      hcl settings hnet
+      hcl settings train/lr
+
+    \b
+    Exit status: 0 shown, 2 there is no such setting.
+    """
+    if page:
+        say(markdown())
+        return
+    width = min(shutil.get_terminal_size().columns, 100)
+    if name:
+        say(text(find_section(name), width))
+        return
+    for section in sections():
+        names = [setting.name.rpartition("/")[2] for setting in section.settings]
+        line = f"{section.name:13} {', '.join(names) or section.about}"
+        say(textwrap.fill(line, width, subsequent_indent=" " * 14))
