@@ -125,7 +125,9 @@ def build(config: TrialConfig) -> tuple[Method, Benchmark]:
     benchmark = load(config.benchmark)
     layout = make_layout(config, len(benchmark.tasks), benchmark.classes_per_task)
     with seeding.isolated(config.seed, "trial"):
-        return METHODS[config.method_name](Setup(config, layout, benchmark.input_shape)), benchmark
+        statistics = benchmark.pixel_statistics
+        setup = Setup(config, layout, benchmark.input_shape, pixel_statistics=statistics)
+        return METHODS[config.method_name](setup), benchmark
 
 
 def batch(benchmark: Benchmark, method: Method, task_id: int, first: int = 0) -> Any:

@@ -1,14 +1,26 @@
-"""Data of tasks as tensors: uint8 on the device; each batch is normalised and permuted."""
+"""Data of tasks as tensors: uint8 on the device; each batch is scaled and permuted."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hcl.config import BenchmarkConfig
 from hcl.config.schema import added_later_at_default
+
+
+class PixelStatistics(NamedTuple):
+    """Mean and standard deviation of each channel, of pixels in [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+IMAGENET = PixelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 # eq=False: comparing tensors gives tensors, so only identity is a useful equality.
@@ -62,6 +74,7 @@ class Benchmark:
     # 16 hex: raw arrays, settings and what was drawn from them; not the device. What follows the
     # trial's seed (`order_seed: trial`) is left out: all seeds of a configuration have one digest.
     digest: str
+    pixel_statistics: PixelStatistics | None = None  # what networks normalise images with
 
     def to(self, device: torch.device | str) -> "Benchmark":
         """Copy the benchmark to `device`; what tasks share is moved once and stays shared."""
@@ -74,7 +87,26 @@ class Benchmark:
             replace(t, train=t.train._map(move), val=t.val._map(move), test=t.test._map(move))
             for t in self.tasks
         )
-        return Benchmark(self.name, tasks, self.input_shape, self.classes_per_task, self.digest)
+        return replace(self, tasks=tasks)
+
+
+def choose_statistics(
+    config: BenchmarkConfig, tasks: Sequence[TaskSplits]
+) -> PixelStatistics | None:
+    """Give what `benchmark/normalise` names; "dataset": all tasks' training images together."""
+    if config.normalise == "none":
+        return None
+    if config.normalise == "imagenet":
+        return IMAGENET
+    counts = np.zeros((tasks[0].train.x.shape[1], 256))  # (channels, values of a pixel)
+    for task in tasks:
+        for channel, seen in zip(task.train.x.numpy().swapaxes(0, 1), counts, strict=True):
+            seen += np.bincount(channel.ravel(), minlength=256)
+    share, values = counts / counts.sum(1, keepdims=True), np.arange(256) / 255
+    mean = share @ values
+    std = np.sqrt(np.maximum(share @ values**2 - mean**2, 0))
+    std[std < 1e-6] = 1.0  # a channel without contrast
+    return PixelStatistics(tuple(mean.tolist()), tuple(std.tolist()))
 
 
 def settings_text(config: BenchmarkConfig) -> str:

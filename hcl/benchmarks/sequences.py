@@ -11,7 +11,13 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from hcl.benchmarks.arrays import Benchmark, TaskData, TaskSplits, settings_text
+from hcl.benchmarks.arrays import (
+    Benchmark,
+    TaskData,
+    TaskSplits,
+    choose_statistics,
+    settings_text,
+)
 from hcl.benchmarks.sources import Part
 from hcl.config import BenchmarkConfig
 from hcl.storage.files import DataError
@@ -109,6 +115,7 @@ def _benchmark(
         input_shape=tuple(tasks[0].train.x.shape[1:]),
         classes_per_task=config.classes_per_task,
         digest=total.hexdigest()[:16],
+        pixel_statistics=choose_statistics(config, tasks),
     )
 
 

@@ -78,6 +78,9 @@ class BenchmarkConfig:
     # Seed of the shuffled classes or of the permutations: a number, or the trial's own, so that
     # every seed has other tasks (van de Ven & Tolias); None = `seed`.
     order_seed: int | Literal["trial"] | None = setting(None, ge=0, added_later=True)
+    # Networks see the channels of images less a mean, over a standard deviation: ImageNet's, or
+    # those of all tasks' training images ("dataset").
+    normalise: Literal["none", "imagenet", "dataset"] = setting("none", added_later=True)
     # Permute the first task's pixels too (van de Ven & Tolias), or leave them as they are.
     first_task_permuted: bool = setting(False, added_later=True)
 
@@ -101,6 +104,11 @@ class BenchmarkConfig:
         fixed = self.info.num_classes is None
         errors = self._check_fixed_classes() if fixed else self._check_shared_classes()
         errors += self._check_order()
+        if self.normalise != "none" and not self.info.has_images:
+            errors.append(
+                f"benchmark/normalise: {self.name} has no images with channels but got"
+                f" {self.normalise}; leave it out"
+            )
         most = self.info.most_tasks
         if most is not None and self.num_tasks > most:
             errors.append(

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from hcl import seeding
+from hcl.benchmarks.arrays import PixelStatistics
 from hcl.config import ConfigError, TrialConfig
 from hcl.config.methods import ScenarioName
 from hcl.kernels.matmul import fastest_float32
 from hcl.learners.inputs import Arrays, arrange_inputs, as_values, inputs_at_once
 from hcl.learners.state_file import write_state
 from hcl.methods import METHODS, Method, Setup
-from hcl.networks import build_network
 from hcl.networks.generated import output_names
 from hcl.scenario import make_layout
 
@@ -162,7 +162,8 @@ class Learner:
             task: one of the learned tasks; None where one network answers all of them.
 
         Returns:
-            Parameters and buffers by name; the output layer has the outputs of all tasks.
+            Parameters and buffers by name; the output layer has the outputs of all tasks. With
+            `benchmark/normalise` the network expects normalised images; that of `module` does it.
 
         Raises:
             ConfigError: there is no such task, or no one network for all.
@@ -191,7 +192,7 @@ class Learner:
         units = layout.head(task) if task is not None else layout.seen(self.method.num_learned)
         with seeding.isolated("module"):
             whole = self.method.setup.build_network()
-            network = build_network(self.config.target, self.input_shape, units.stop - units.start)
+            network = self.method.setup.build_untrained(units.stop - units.start)
         head = output_names(whole, layout.num_outputs)
         cut = {name: value[units] if name in head else value for name, value in weights.items()}
         network.load_state_dict(cut)
@@ -235,7 +236,10 @@ class Learner:
         try:
             config = TrialConfig.from_dict(state["config"])
             layout = make_layout(config, state["num_tasks"], state["classes_per_task"])
-            setup = Setup(config, layout, tuple(state["input_shape"]))
+            shape, statistics = tuple(state["input_shape"]), state.get("pixel_statistics")
+            if statistics is not None:
+                statistics = PixelStatistics(*map(tuple, statistics))
+            setup = Setup(config, layout, shape, pixel_statistics=statistics)
             with seeding.isolated(config.seed, "trial"):
                 method = METHODS[config.method_name](setup).to(device)
                 method.load_state_dict(state["method"])
@@ -255,9 +259,10 @@ def facts(
     config: TrialConfig, method: Method, labels: tuple[Labels, ...], data_digest: str
 ) -> dict[str, Any]:
     """Describe a learner beside its tensors, so that loading it needs no data."""
-    layout = method.layout
+    layout, statistics = method.layout, method.setup.pixel_statistics
     return {
         "config": config.to_dict(),
+        "pixel_statistics": None if statistics is None else [list(v) for v in statistics],
         "input_shape": list(method.setup.input_shape),
         "num_tasks": layout.num_tasks,
         "classes_per_task": layout.classes_per_task,

@@ -49,9 +49,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hcl.benchmarks.arrays import TaskSplits
+from hcl.benchmarks.arrays import PixelStatistics, TaskSplits
 from hcl.config import ConfigError, TrialConfig
 from hcl.networks import build_network, given_weights
+from hcl.networks.normalise import Normalise
 from hcl.scenario import OutputLayout
 from hcl.storage.shared_classifier import SharedClassifier
 
@@ -68,6 +69,7 @@ class Setup:
         input_shape: shape of one sample.
         shared: the classifier that another trial trains too (HNET and HNET+TIR alone).
         weights: what networks start from, by parameter name; None for torch's initial values.
+        pixel_statistics: what networks normalise images with; None = not at all.
     """
 
     config: TrialConfig
@@ -75,13 +77,21 @@ class Setup:
     input_shape: tuple[int, ...]
     shared: SharedClassifier | None = None
     weights: dict[str, Tensor] | None = None
+    pixel_statistics: PixelStatistics | None = None
 
     def build_network(self) -> nn.Module:
         """Make a new target network: (B, *input_shape) -> (B, layout.num_outputs)."""
         num_outputs = self.layout.num_outputs
-        network = build_network(self.config.target, self.input_shape, num_outputs)
+        network = self.build_untrained(num_outputs)
         if self.weights is not None:
             given_weights.put_into(network, self.weights, num_outputs)
+        return network
+
+    def build_untrained(self, num_outputs: int) -> nn.Module:
+        """Make a network of the same kind with torch's initial values: -> (B, num_outputs)."""
+        network = build_network(self.config.target, self.input_shape, num_outputs)
+        if self.pixel_statistics is not None:
+            Normalise(*self.pixel_statistics).put_before(network)
         return network
 
 

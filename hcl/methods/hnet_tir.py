@@ -12,7 +12,6 @@ from hcl.config import ConfigError
 from hcl.config.methods import HnetTirConfig
 from hcl.methods.base import EXTRA, Setup
 from hcl.methods.hnet import Hnet
-from hcl.networks import build_network
 from hcl.networks.layers import xavier_
 from hcl.networks.optim import make_adam, set_rate, take_step
 from hcl.replay import HnetVae
@@ -33,9 +32,8 @@ class HnetTir(Hnet):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        trial = setup.config
-        self.replay_model = HnetVae.for_trial(trial, setup.layout, setup.input_shape)
-        self.task_network = build_network(trial.target, setup.input_shape, setup.layout.num_tasks)
+        self.replay_model = HnetVae.for_trial(setup.config, setup.layout, setup.input_shape)
+        self.task_network = setup.build_untrained(setup.layout.num_tasks)
         xavier_(self.task_network)
         self.takes_classifier = False  # another trial has trained it for the current task
 

@@ -9,6 +9,7 @@ from torch.func import functional_call
 
 from hcl.kernels.flat_mlp import FlatMlp, layers_of, run, sizes_of
 from hcl.networks.generated import Generated, Weights
+from hcl.networks.normalise import is_normalised
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -33,7 +34,8 @@ class TargetNetwork:
         shared: weights that are not generated, by name.
         initial_buffers: running statistics etc. that a new network starts with.
         layer_sizes: (outputs, inputs) of each layer, where the module is linear layers with ReLUs
-            between, all generated: such networks have faster paths. None for others, and plain.
+            between, all generated, on inputs as they are: such networks have faster paths. None
+            for others, and plain.
         is_differentiated_twice: set it where a gradient of a gradient is needed (the lookahead
             "full"): the fast path has first derivatives alone.
     """
@@ -47,7 +49,8 @@ class TargetNetwork:
         self.num_weights = self.generated.num_weights
         self.shared: Weights = dict(self.generated.shared)
         is_whole = list(self.generated.shapes) == self.generated.names
-        is_fast = kernels == "fast" and is_whole and not self.initial_buffers
+        is_bare = not self.initial_buffers and not is_normalised(module)
+        is_fast = kernels == "fast" and is_whole and is_bare
         self.layer_sizes = sizes_of(module) if is_fast else None
         self.is_differentiated_twice = False
 

@@ -149,7 +149,9 @@ def start_trial(
     weights = None
     if name := config.target.weights:
         weights = given_weights.read(given_weights.find(name, runtime.data_root))
-    setup = Setup(config, layout, benchmark.input_shape, shared, weights)
+    setup = Setup(
+        config, layout, benchmark.input_shape, shared, weights, benchmark.pixel_statistics
+    )
     method = METHODS[config.method_name](setup)
     trial = TrialState(config, runtime, benchmark, method.to(runtime.device), progress)
     trial.restore()
