@@ -100,8 +100,8 @@ class NetworksOfTasks:
     def infer(self, x: Tensor, num_tasks: int) -> tuple[Tensor, Tensor]:
         """Choose for each input the task whose network has the lowest predictive entropy.
 
-        Many inputs on a CPU are screened in 8 bits first: see hcl.inference.screening, also for
-        how sure it is that the choice is the same.
+        Many inputs on a CPU are screened in 8 bits first, a heuristic that has always given the
+        same task but is not proved to: see hcl.inference.screening.
 
         Args:
             x: (B, ...).

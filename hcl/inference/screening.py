@@ -1,7 +1,8 @@
-"""The task of lowest entropy, from approximate logits of all tasks and exact ones of a few.
+"""The task of lowest entropy, found sooner by a heuristic: 8-bit networks rule out most tasks.
 
 Approximate ("rough") logits come from 8-bit networks, four times as fast as exact ones. They rule
-out most tasks; the few that are left run exactly, and the exact entropies decide.
+out most tasks; the few that are left run exactly, and the exact entropies decide. This is not
+guaranteed to be the task that exact logits of all tasks would give: see the last paragraph.
 
 A task is ruled out by a bound. If no logit is further than d from its exact value, the exact
 entropy H of the softmax is at least a function of the rough entropy H~ (in nats): along the
@@ -16,8 +17,9 @@ sum p_i |dl_i| <= d and |d sum p_i l_i| <= d A, so |dA| <= 3 d A + d, hence
 
 These bounds are proved, **but d is a guess**: twice the largest error seen where logits are known
 both ways (SAFETY below). No theorem says that an input whose error was never looked at is not
-further off. The choice is then the exact one for every input whose errors stay within d, which is
-all inputs ever measured, and may be another task for an input beyond it.
+further off. The choice is the exact one for every input whose errors stay within d, which is all
+inputs ever measured, and may be another task for an input beyond it. `train/kernels: plain`
+computes every task's exact logits instead.
 """
 
 from collections.abc import Callable

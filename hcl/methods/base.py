@@ -224,9 +224,10 @@ class Method(nn.Module, ABC):
         return None
 
     def num_stored(self) -> int:
-        """Count the parameters that predictions need, task embeddings included.
+        """Count the parameters that predictions and replay need, task embeddings included.
 
-        With `num_target_weights` it makes the compression ratio of von Oswald et al. (2020).
+        Replay is a decoder, or what generates it. With `num_target_weights` it makes the
+        compression ratio of von Oswald et al. (2020).
         """
         return sum(p.numel() for p in self.parameters())
 

@@ -27,15 +27,3 @@ class HnetR(Replay):
 
     def current_share(self) -> float:
         return self.config.current_share
-
-    def num_stored(self) -> int:
-        """Count the replay model alone: the classifier is the same in every method."""
-        return self._decoder_maker.task_hypernet.num_stored()
-
-    def num_target_weights(self) -> int:
-        return self._decoder_maker.decoder.num_weights
-
-    @property
-    def _decoder_maker(self) -> HnetVae:
-        assert isinstance(self.replay_model, HnetVae)
-        return self.replay_model

@@ -98,6 +98,11 @@ class HnetTir(Hnet):
     def samples(self, num_samples: int) -> Tensor | None:
         return self.replay_model.grid(num_samples)
 
+    def num_stored(self) -> int:
+        """Count the classifier's and the decoder's hypernetworks, and the task network."""
+        task_network = sum(p.numel() for p in self.task_network.parameters())
+        return super().num_stored() + task_network + self.replay_model.num_stored()
+
     def kept_bytes(self, past_samples: Sequence[int]) -> int:
         return self.replay_model.kept_bytes(len(past_samples))
 

@@ -100,6 +100,11 @@ class Replay(Finetune):
     def samples(self, num_samples: int) -> Tensor | None:
         return None if self.replay_model is None else self.replay_model.grid(num_samples)
 
+    def num_stored(self) -> int:
+        """Count the classifier and what replays past inputs beside it."""
+        model = self.replay_model
+        return super().num_stored() + (0 if model is None else model.num_stored())
+
     def kept_bytes(self, past_samples: Sequence[int]) -> int:
         previous = num_bytes(self.network.state_dict().values()) if past_samples else 0
         model = self.replay_model

@@ -119,6 +119,9 @@ class HnetVae(ReplayModel):
         self.task_hypernet.set_learning_rate(rate)
         set_rate(self.encoder_optimizer, rate)
 
+    def num_stored(self) -> int:
+        return self.task_hypernet.num_stored()
+
     def kept_bytes(self, num_past: int) -> int:
         like = next(self.encoder.parameters())
         return num_past * self.decoder.num_weights * like.element_size()

@@ -72,6 +72,9 @@ class PlainVae(ReplayModel):
     def set_learning_rate(self, rate: float) -> None:
         set_rate(self.optimizer, rate)
 
+    def num_stored(self) -> int:
+        return sum(p.numel() for p in self.decoder.parameters())
+
     def kept_bytes(self, num_past: int) -> int:
         return num_bytes(self.decoder.parameters()) if num_past else 0
 

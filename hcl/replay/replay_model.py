@@ -43,6 +43,10 @@ class ReplayModel(nn.Module, ABC):
         """Set the learning rate of all that learns, from the next step on."""
 
     @abstractmethod
+    def num_stored(self) -> int:
+        """Count the parameters that replay needs: of the decoder, or of what generates it."""
+
+    @abstractmethod
     def kept_bytes(self, num_past: int) -> int:
         """Estimate the memory kept of past tasks beside the parameters; see Method.kept_bytes."""
 

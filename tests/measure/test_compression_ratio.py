@@ -7,6 +7,7 @@ import tiny
 import torch
 
 from hcl.benchmarks import load
+from hcl.config import TrialConfig
 from hcl.config.methods import METHOD_CONFIGS, HnetConfig
 from hcl.measure.needs import compression_ratio
 from hcl.training.learner import run
@@ -28,6 +29,26 @@ def test_the_ratio_is_known_before_training(
     ratio = compression_ratio(config, shape)
     assert torch.equal(before, torch.get_rng_state())
     assert ratio == run(config).metrics["compression_ratio"]
+
+
+CLASSIFIER = 478_410  # split MNIST, MLP 400,400, ten outputs
+TASK_NETWORK = 784 * 400 + 400 + 400 * 400 + 400 + 400 * 5 + 5
+
+
+@pytest.mark.parametrize(
+    ("method", "stored"),
+    [
+        ("hnet", 465_672),
+        ("hnet_tir", 465_672 + TASK_NETWORK + 552_712),
+        ("hnet_r", CLASSIFIER + 553_288),
+        ("dgr", CLASSIFIER + 515_184),
+        ("lwf", CLASSIFIER),
+    ],
+)
+def test_all_that_predicts_and_replays_counts(method: str, stored: int) -> None:
+    """Sizes on split MNIST, CL3, from the authors' settings: parts that other tests count too."""
+    config = TrialConfig.from_dict({"method/name": method, "scenario": "class"})
+    assert compression_ratio(config, (784,)) == stored / CLASSIFIER
 
 
 def test_nothing_is_allocated() -> None:
