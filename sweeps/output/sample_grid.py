@@ -9,6 +9,7 @@ from PIL import Image
 
 GAP = 2  # white pixels between samples
 MAX_ROWS = 25
+SAMPLES = "samples_task_[0-9]*.png"  # pattern of `samples_path`
 
 
 def save_samples(samples: Any, folder: Path, tasks_learned: int) -> Path:

@@ -1,8 +1,12 @@
-"""Figures of a table: accuracy over tasks, over a setting or a size, or over embeddings."""
+"""Figures of a table: over tasks, a setting, a size or embeddings, and generated inputs."""
 
+import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
-from sweeps.output import plots
+from sweeps.output import panels, plots
+from sweeps.output.sample_grid import SAMPLES
+from sweeps.records.folder import SweepFolder
 from sweeps.reproduction.embedding_space import embedding_spaces
 from sweeps.reproduction.request import TableRequest
 from sweeps.reproduction.results import CellResult, TableResults, running_averages
@@ -25,6 +29,8 @@ def figures(request: TableRequest, results: TableResults) -> tuple[dict[str, Fig
         return transfer_figures(request, results), []
     if kind == "embedding_space":
         return embedding_spaces(request, results)
+    if kind == "samples":
+        return _samples(request, results), []
     return {}, []
 
 
@@ -71,6 +77,33 @@ def _is_log(lines: dict[str, list[tuple[float, list[float]]]]) -> bool:
     """Return whether x spans more than a factor of 20, which needs a logarithmic axis."""
     xs = [x for points in lines.values() for x, _ in points if x == x and x > 0]
     return bool(xs) and max(xs) / min(xs) > 20
+
+
+def _samples(request: TableRequest, results: TableResults) -> dict[str, Figure]:
+    """A figure per row: inputs that each method's replay model generates at the end."""
+    spec, drawn = request.spec, {}
+    for row in spec.rows:
+        pictures = {}
+        for column, label in spec.columns.items():
+            result = results.cells.get((row, column))
+            found = _last_samples(request, result) if result else None
+            if found is not None:
+                pictures[f"{label}, seed {found[0]}"] = found[1]
+        if pictures:
+            figure = panels.pictures(pictures)
+            plots.put_title(figure, f"{row}. {title(spec)}")
+            drawn[f"{request.folder.name}-{row}"] = figure
+    return drawn
+
+
+def _last_samples(request: TableRequest, result: CellResult) -> tuple[int, np.ndarray] | None:
+    """The first seed whose picture of generated inputs is here, and its last picture's pixels."""
+    for seed, run in result.runs.items():
+        folder = SweepFolder(request.folder.storage, run.sweep).seed_folder(run.label, seed)
+        if files := sorted(folder.glob(SAMPLES)):
+            with Image.open(files[-1]) as picture:
+                return seed, np.asarray(picture.convert("RGB"))
+    return None
 
 
 def _subtitle(request: TableRequest) -> str:

@@ -14,7 +14,7 @@ BUDGETS = {"paper": 1.0, "quick": 0.1, "smoke": 0.01}
 
 Mark = Literal["CONFIRMED", "RECALLED"]
 ROW_KEYS = ("base", "trial", "scored", "metric", "cells")
-CELL_KEYS = ("base", "trial", "paper")
+CELL_KEYS = ("base", "trial", "scored", "metric", "paper")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class _Head:
 
     title: str
     metric: str = "average_accuracy"  # last part of the metric's name
-    figure: Literal["none", "curves", "scan", "embedding_space", "transfer"] = "none"
+    figure: Literal["none", "curves", "scan", "embedding_space", "transfer", "samples"] = "none"
     x: str = ""  # scan: a setting (method/ewc_lambda) or a metric (compression_ratio)
     x_label: str = ""
     reference: str = ""  # transfer: the column whose networks learned each task alone
@@ -210,10 +210,11 @@ def _parse_row(
         except ConfigError as error:
             errors += [f"{where}: {message}" for message in error.errors]
             continue
-        scored = content.get("scored", config.scenario)
+        scored = cell.get("scored", content.get("scored", config.scenario))
         if scored not in config.eval_scenarios:
             errors.append(f"{where}: is not scored in {scored!r}; add it to its eval_scenarios")
-        metric = f"test/{scored}/{content.get('metric', head.metric if head else '')}"
+        named = cell.get("metric", content.get("metric", head.metric if head else ""))
+        metric = f"test/{scored}/{named}"
         if head and head.figure == "embedding_space":
             errors += [f"{where}: {problem}" for problem in _no_embedding_space(config, head)]
         yield Cell(row, str(column), config, metric, paper)
