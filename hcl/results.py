@@ -34,7 +34,8 @@ class TaskReport:
     running averages (`test/task/average_accuracy`), `test/class/task_inference_accuracy` where a
     task was inferred, and the last losses (`loss/task`). Accuracies are fractions.
     `samples` are drawn from the replay model of a method that has one: uint8 (rows, columns,
-    *input_shape), a row per task where the model tells tasks apart.
+    *input_shape), a row per task where the model tells tasks apart. `curves` are what a regression
+    predicts at each learned task's test inputs, in their order: a list of numbers for each task.
     """
 
     task_id: int
@@ -44,6 +45,7 @@ class TaskReport:
     seconds: float
     steps_per_second: float
     samples: Any = None
+    curves: list[list[float]] | None = None
 
 
 @dataclass(frozen=True)

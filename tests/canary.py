@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tiny import VARIANTS, go, trial
+from tiny import VARIANTS, fisher_of, go, trial
 from torch import Tensor
 
 from hcl.config import TrialConfig
@@ -40,6 +40,7 @@ STRENGTH: dict[str, Any] = {
     "hnet_tir": {"method/beta": 1.0, "method/decoder_beta": 1.0},
     "hnet_r": {"method/decoder_beta": 1.0},
 }
+TASKS_OF_A_SEED = {"benchmark__class_order": "shuffled", "benchmark__order_seed": "trial"}
 Numbers = dict[str, Any]
 
 
@@ -56,9 +57,11 @@ def trials() -> dict[str, TrialConfig]:
     for name, config in METHOD_CONFIGS.items():
         if config.REGRESSION:
             found[f"{name} regression"] = trial(
-                name, benchmark="toy_regression", **STRENGTH.get(name, {})
+                name, benchmark="toy_regression", **STRENGTH.get(name, {}), **fisher_of(name)
             )
     found["hnet permuted"] = trial("hnet", benchmark="permuted_digits", **STRENGTH["hnet"])
+    published = {"method__distillation": "mean_over_classes", **TASKS_OF_A_SEED}
+    found["dgr_distill published"] = trial("dgr_distill", "class", **published)
     return {name: replace(config, seed=SEED) for name, config in found.items()}
 
 

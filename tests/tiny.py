@@ -83,6 +83,11 @@ def settings_it_has(method: str, **values: Any) -> dict[str, Any]:
     return {f"method__{key}": value for key, value in values.items() if key in own}
 
 
+def fisher_of(method: str) -> dict[str, Any]:
+    """The labels that a Fisher may have in a regression, where the method has one."""
+    return settings_it_has(method, fisher_labels="expected")
+
+
 def variant(name: str, **more: Any) -> TrialConfig:
     """Make one of VARIANTS."""
     method, settings = VARIANTS[name]

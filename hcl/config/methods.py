@@ -96,6 +96,7 @@ class JointConfig(MethodConfig):
     """Trained on the data of all tasks so far ("offline"): the upper reference."""
 
     LABEL: ClassVar[str] = "Joint"
+    REGRESSION: ClassVar[bool] = True
     BATCH_NORM: ClassVar[tuple[str, ...]] = ("shared",)  # a batch has samples of many tasks
 
 
@@ -114,11 +115,13 @@ class EwcConfig(MethodConfig):
     """Elastic weight consolidation (Kirkpatrick et al., 2017), one quadratic term per task."""
 
     LABEL: ClassVar[str] = "EWC"
+    REGRESSION: ClassVar[bool] = True
 
     ewc_lambda: float = setting(1e7, ge=0)  # strength of the penalty
     fisher_samples: int = setting(0, ge=0)  # training samples in the Fisher; 0 = all
     # The label whose log-likelihood's gradient is squared: the network's own choice (van de Ven &
-    # Tolias), drawn from its output, the true one ("empirical"), or all labels (expectation).
+    # Tolias), drawn from its output, the true one ("empirical"), or all labels (expectation). A
+    # regression has the last two.
     fisher_labels: Literal["predicted", "sampled", "true", "expected"] = "predicted"
 
 

@@ -131,6 +131,12 @@ def check_regression(
             f"method/name: {method_name(method)} cannot learn {benchmark.name}, which is a"
             f" regression; use one of {can}"
         )
+    labels = getattr(method, "fisher_labels", "true")
+    if method.REGRESSION and labels not in ("true", "expected"):
+        errors.append(
+            f"method/fisher_labels: {benchmark.name} is a regression, whose labels are numbers,"
+            f" but got {labels}; use expected or true"
+        )
     if {top.scenario, *top.eval_scenarios} != {"task"}:
         errors.append(
             f"scenario: {benchmark.name} is a regression, whose task must be given; use task"

@@ -11,7 +11,7 @@ from hcl.benchmarks.arrays import TaskSplits
 from hcl.config.methods import EwcConfig, OnlineEwcConfig
 from hcl.methods.base import Setup
 from hcl.methods.finetune import Finetune
-from hcl.methods.fisher import diagonal_fisher
+from hcl.methods.fisher import diagonal_fisher, gaussian_fisher
 from hcl.networks.state import num_bytes, to_device
 
 Named = dict[str, Tensor]  # by parameter name
@@ -67,7 +67,7 @@ class EWC(Finetune):
         """Estimate the diagonal Fisher matrix on the finished task's training data.
 
         The softmax is over the outputs that were active in training: the task's head, or in the
-        class scenario all heads seen so far.
+        class scenario all heads seen so far. A regression's likelihood is a normal distribution.
         """
         is_class = self.layout.scenario == "class"
         head = self.layout.head(task.task_id)
@@ -76,7 +76,10 @@ class EWC(Finetune):
         was_training = self.training
         self.eval()
         batches = self._fisher_batches(task)
-        fisher = diagonal_fisher(self.network, batches, active, labels, self.draws)
+        if self.layout.score == "mse":
+            fisher = gaussian_fisher(self.network, batches, labels)
+        else:
+            fisher = diagonal_fisher(self.network, batches, active, labels, self.draws)
         self.train(was_training)
         return fisher
 

@@ -52,6 +52,46 @@ def diagonal_fisher(
     return {name: square / max(count, 1) for name, square in total.items()}
 
 
+def gaussian_fisher(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], labels: str
+) -> dict[str, Tensor]:
+    """Estimate the diagonal Fisher of a regression, p(y | x) = N(network(x), I).
+
+    The gradient of log p for one sample is that of -(f - y)^T f with f - y held constant. Its
+    squares are averaged over samples: with the data's y (`true`, the authors' toy example), or in
+    expectation over y (`expected`), F_i = 1/N sum_n sum_k (d f_k(x_n) / d theta_i)^2.
+
+    Args:
+        network: run in its current mode.
+        batches: (x, y), y of the network's output shape.
+        labels: true or expected.
+
+    Returns:
+        A tensor of the parameter's shape for every parameter name.
+    """
+    params = {name: p.detach() for name, p in network.named_parameters()}
+    buffers = dict(network.named_buffers())
+
+    def projected(weights: dict[str, Tensor], one: Tensor, direction: Tensor) -> Tensor:
+        outputs = functional_call(network, {**weights, **buffers}, (one[None],), strict=True)
+        return (outputs[0] * direction).sum()
+
+    per_sample = vmap(grad(projected), in_dims=(None, 0, 0))
+    total = {name: torch.zeros_like(p) for name, p in params.items()}
+    count = 0
+    for x, y in batches:
+        count += len(x)
+        if labels == "true":
+            with torch.no_grad():
+                directions = [network(x) - y]
+        else:
+            directions = [unit.expand(len(x), -1) for unit in torch.eye(y.shape[1]).to(x)]
+        for direction in directions:
+            for name, g in per_sample(params, x, direction).items():
+                total[name] += g.square().sum(0)
+    return {name: square / max(count, 1) for name, square in total.items()}
+
+
 def _labels(
     log_p: Tensor, y: Tensor, kind: str, generator: torch.Generator | None
 ) -> list[tuple[Tensor, Tensor]]:

@@ -22,7 +22,22 @@ def task_report(trial: TrialState, task_id: int, scores: dict[str, float]) -> Ta
         trial.seconds,
         trial.steps_per_second,
         _samples(trial),
+        _curves(trial),
     )
+
+
+def _curves(trial: TrialState) -> list[list[float]] | None:
+    """Predict at each learned task's test inputs, where targets are single numbers."""
+    method = trial.method
+    if method.layout.score != "mse" or method.layout.num_outputs != 1:
+        return None
+    method.eval()
+    found = []
+    with torch.no_grad():
+        for task in trial.benchmark.tasks[: trial.tasks_learned]:
+            x, _ = task.test.batch(torch.arange(len(task.test), device=task.test.x.device))
+            found.append(method.predict(x, task.task_id).logits[:, 0].tolist())
+    return found
 
 
 def _samples(trial: TrialState) -> numpy.ndarray | None:

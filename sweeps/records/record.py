@@ -88,6 +88,10 @@ def _is_dict_of(is_right: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(map(is_right, value.values()))
 
 
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_number, value))
+
+
 def _is_matrix(value: Any) -> bool:
     """Tell whether a value is a list of rows whose row t has t + 1 numbers."""
     return isinstance(value, list) and all(
@@ -130,6 +134,7 @@ SHAPES: dict[str, Callable[[Any], bool]] = {
     "steps_per_second": _is_number,
     # A picture in the seed's own folder: whatever lies elsewhere is nobody's to upload.
     "samples": lambda value: isinstance(value, str) and Path(value).name == value,
+    "curves": lambda value: isinstance(value, list) and all(map(_is_numbers, value)),
     "accuracy": _is_dict_of(_is_matrix),
     "status": lambda value: value in STATUSES,
     "reason": _is_text,

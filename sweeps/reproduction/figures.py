@@ -8,6 +8,7 @@ from sweeps.output import panels, plots
 from sweeps.output.sample_grid import SAMPLES
 from sweeps.records.folder import SweepFolder
 from sweeps.reproduction.embedding_space import embedding_spaces
+from sweeps.reproduction.functions import learned_functions
 from sweeps.reproduction.request import TableRequest
 from sweeps.reproduction.results import CellResult, TableResults, running_averages
 from sweeps.reproduction.tables import scale, title
@@ -29,6 +30,8 @@ def figures(request: TableRequest, results: TableResults) -> tuple[dict[str, Fig
         return transfer_figures(request, results), []
     if kind == "embedding_space":
         return embedding_spaces(request, results)
+    if kind == "functions":
+        return learned_functions(request, results), []
     if kind == "samples":
         return _samples(request, results), []
     return {}, []

@@ -65,7 +65,9 @@ class _Head:
 
     title: str
     metric: str = "average_accuracy"  # last part of the metric's name
-    figure: Literal["none", "curves", "scan", "embedding_space", "transfer", "samples"] = "none"
+    figure: Literal[
+        "none", "curves", "scan", "embedding_space", "transfer", "samples", "functions"
+    ] = "none"
     x: str = ""  # scan: a setting (method/ewc_lambda) or a metric (compression_ratio)
     x_label: str = ""
     reference: str = ""  # transfer: the column whose networks learned each task alone

@@ -105,9 +105,11 @@ class SeedRecords:
         picture = {}
         if row.samples is not None:
             picture["samples"] = save_samples(row.samples, self.folder, row.tasks_learned).name
+        curves = {} if row.curves is None else {"curves": row.curves}
         self.journal.append(
             "task",
             **picture,
+            **curves,
             tasks_learned=row.tasks_learned,
             metrics=row.metrics,
             seconds=row.seconds,

@@ -8,6 +8,7 @@ import torch
 from hcl import benchmarks
 from hcl.config import ConfigError, TrialConfig
 from hcl.hypernets import Hypernet
+from hcl.results import TaskReport
 from hcl.scenario import RegressionLayout
 from hcl.training.learner import run
 
@@ -79,9 +80,34 @@ def test_learned_curves_are_kept_and_fine_tuning_forgets() -> None:
     assert alone.metrics["test/task/average_mse"] < 0.2
 
 
+@pytest.mark.timeout(60)
+def test_joint_training_learns_all_curves_and_a_report_has_them() -> None:
+    reports: list[TaskReport] = []
+    joint = TrialConfig.from_dict({**TOY, "method/name": "joint", "train/lr": 0.05})
+    result = run(joint, report=reports.append)
+    assert result.metrics["test/task/average_mse"] < 0.5  # fine-tuning ends at 4.9
+    tasks = benchmarks.load(joint.benchmark).tasks
+    for learned, report in enumerate(reports, start=1):
+        assert report.curves is not None and len(report.curves) == learned
+        for task, curve in zip(tasks, report.curves, strict=False):
+            error = (torch.tensor(curve)[:, None] - task.test.y).square().mean().item()
+            stated = report.metrics[f"test/task/mse/task_{task.task_id:02d}"]
+            assert error == pytest.approx(stated, rel=1e-4)
+
+
+@pytest.mark.timeout(60)
+def test_ewc_with_an_overwhelming_strength_stays_where_it_is() -> None:
+    ewc = {**TOY, "method/name": "ewc", "method/fisher_labels": "expected"}
+    kept = run(TrialConfig.from_dict({**ewc, "method/ewc_lambda": 1e8}))
+    lost = run(TrialConfig.from_dict({**ewc, "method/ewc_lambda": 0.0}))
+    first = "test/task/mse/task_00"
+    assert kept.metrics[first] < 0.2 < 0.4 < lost.metrics[first]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"method/name": "ewc"}, "method/fisher_labels: .* got predicted; use expected or true"),
         ({"method/name": "si"}, "method/name: si cannot learn toy_regression"),
         (
             {"train/label_smoothing": 0.1},

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hcl.config import TargetConfig
 from hcl.methods import fisher
-from hcl.methods.fisher import diagonal_fisher
+from hcl.methods.fisher import diagonal_fisher, gaussian_fisher
 from hcl.networks import build_network
 
 LABELS = ("predicted", "sampled", "true", "expected")
@@ -239,3 +239,37 @@ def test_fisher_samples_limits_the_samples(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("hcl.methods.ewc.FISHER_BATCH", 20)
     sizes = [len(y) for _, y in made._fisher_batches(data.tasks[0])]
     assert sizes == [20, 13]
+
+
+def test_fisher_of_a_linear_regression_in_closed_form() -> None:
+    """With f = W x + b: F of W_ki is mean x_i^2, with the data's y mean (f - y)_k^2 x_i^2."""
+    network = nn.Linear(3, 2)
+    x, y = torch.randn(8, 3), torch.randn(8, 2)
+    batches = [(x[:5], y[:5]), (x[5:], y[5:])]
+    expected = gaussian_fisher(network, batches, "expected")
+    torch.testing.assert_close(expected["weight"], x.square().mean(0).expand(2, 3))
+    torch.testing.assert_close(expected["bias"], torch.ones(2))
+    true = gaussian_fisher(network, batches, "true")
+    residual = (network(x) - y).detach()
+    by_hand = torch.stack([torch.outer(r, a).square() for r, a in zip(residual, x, strict=True)])
+    torch.testing.assert_close(true["weight"], by_hand.mean(0))
+    torch.testing.assert_close(true["bias"], residual.square().mean(0))
+
+
+@pytest.mark.parametrize("labels", ["true", "expected"])
+def test_fisher_of_a_regression_against_backward(labels: str) -> None:
+    network, x, y = mlp(), torch.randn(6, 5), torch.randn(6, 6)
+    total = [torch.zeros_like(p) for p in network.parameters()]
+    for one, target in zip(x, y, strict=True):
+        outputs = network(one[None])[0]
+        residual = (outputs - target).detach()
+        # E over y of the squared gradient: a sum over outputs, for y varies in each on its own.
+        directions = [residual] if labels == "true" else list(torch.eye(6))
+        for direction in directions:
+            grads = torch.autograd.grad(
+                (outputs * direction).sum(), list(network.parameters()), retain_graph=True
+            )
+            total = [t + g.square() / 6 for t, g in zip(total, grads, strict=True)]
+    found = gaussian_fisher(network, [(x, y)], labels)
+    for mine, theirs in zip(found.values(), total, strict=True):
+        torch.testing.assert_close(mine, theirs)
