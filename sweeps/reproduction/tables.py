@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hcl.config import TrialConfig
+from hcl.config.schema import added_later_at_default
 from sweeps.output.metric_names import UNITS
 from sweeps.output.statistics import (
     CONFIDENCE,
@@ -187,10 +187,13 @@ def _legend_of_protocols(spec: TableSpec, results: TableResults) -> list[str]:
 
 def protocol(cell: Cell) -> str:
     """Write the settings that a cell was measured with and that differ from the defaults."""
-    values = TrialConfig.from_dict({"method/name": cell.config.method_name}).to_dict()
-    mine = cell.config.to_dict()
-    differing = [key for key in PROTOCOL if key in mine and mine[key] != values[key]]
-    return ", ".join(f"{key.partition('/')[2]} {mine[key]}" for key in differing)
+    named = []
+    for key in PROTOCOL:
+        group, _, name = key.partition("/")
+        settings = getattr(cell.config, group)
+        if hasattr(settings, name) and name not in added_later_at_default(settings):
+            named.append(f"{name} {getattr(settings, name)}")
+    return ", ".join(named)
 
 
 def _every_cell(spec: TableSpec, results: TableResults) -> Table:

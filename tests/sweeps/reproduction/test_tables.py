@@ -17,7 +17,7 @@ from sweeps.records.journal import Journal
 from sweeps.reproduction.request import TableRequest, folder_name
 from sweeps.reproduction.results import cell_label, read_results
 from sweeps.reproduction.table_file import load_table, names
-from sweeps.reproduction.tables import Origin
+from sweeps.reproduction.tables import Origin, protocol
 from sweeps.reproduction.trainings import check_data, missing_trainings
 from sweeps.reproduction.write import write_all
 from sweeps.tracking import Store, prepare, runs_frame
@@ -45,6 +45,8 @@ def test_every_table_file_is_valid(name: str) -> None:
     assert len(table.trainings([1, 2])) == 2 * len(table.trainings([1]))
     for cell in table.at_budget("smoke").cells:
         assert cell.config.train.iterations >= 1
+        assert ("order_seed trial" in protocol(cell)) == cell.draws_tasks
+        assert cell.has_papers_tasks
 
 
 def test_there_are_tables() -> None:
