@@ -161,7 +161,8 @@ class HnetRConfig(HnetVaeConfig):
 
     LABEL: ClassVar[str] = "HNET+R"
 
-    # The soft targets' loss on replayed images: see LwfConfig; the authors' is the sum.
+    # The soft targets' cross-entropy on replayed images: summed over classes, as the authors do,
+    # or averaged over them too.
     distillation: Literal["sum", "mean_over_classes"] = setting("sum", added_later=True)
 
 

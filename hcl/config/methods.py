@@ -48,7 +48,9 @@ class DgrDistillConfig(DgrConfig):
 
     LABEL: ClassVar[str] = "DGR+distill"
 
-    # The soft targets' loss on replayed images: see LwfConfig.
+    # The soft targets' cross-entropy on replayed images: summed over classes (Hinton et al.,
+    # 2015), or averaged over them too, as in the published runs of van de Ven & Tolias (code
+    # before 2019-05-17).
     distillation: Literal["sum", "mean_over_classes"] = setting("sum", added_later=True)
 
 
@@ -58,7 +60,7 @@ class LwfConfig(MethodConfig):
 
     LABEL: ClassVar[str] = "LwF"
 
-    # The soft targets' cross-entropy, summed over classes (Hinton et al., 2015), or averaged over
+    # The soft targets' cross-entropy: summed over classes (Hinton et al., 2015), or averaged over
     # them too, as in the published runs of van de Ven & Tolias (code before 2019-05-17).
     distillation: Literal["sum", "mean_over_classes"] = setting("sum", added_later=True)
 
