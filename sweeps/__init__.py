@@ -14,7 +14,7 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # sweeps.cluster.interrupt handles signals
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # sweeps.cluster.tuner handles signals
     # Ray writes the state of all trials to disk again and again, to restore what this project
     # resumes from the study instead.
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",

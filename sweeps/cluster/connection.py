@@ -16,15 +16,21 @@ from hcl.config import ConfigError
 from sweeps.cluster.local_ray import deaf_to_hangup, loopback, make_token, private_folder
 from sweeps.cluster.resources import check_fits, trials_that_fit
 from sweeps.cluster.shipping import check_option, shipped
+from sweeps.cluster.watchdog import OnLost, Watchdog, end_process, watched_start
 from sweeps.records.redact import redact, redact_command, redact_url
 from sweeps.space.settings import SweepSettings
 
 
 @contextmanager
-def cluster(address: str | None, settings: SweepSettings) -> Iterator[int]:
+def cluster(address: str | None, settings: SweepSettings, on_lost: OnLost) -> Iterator[int]:
     """Connect to Ray, or start it on this machine alone; yield the number of trials at a time.
 
     A Ray that already runs in this process is used and left running.
+
+    Args:
+        address: address of the cluster; None = this machine.
+        settings: resources of a trial, and how many trials at a time.
+        on_lost: ends this process when Ray is lost, see Watchdog.
 
     Raises:
         ConfigError: no answer at the address, or no room for a single trial.
@@ -32,7 +38,8 @@ def cluster(address: str | None, settings: SweepSettings) -> Iterator[int]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a user reads our own messages
     with ExitStack() as ours:
         if not ray.is_initialized():
-            ours.enter_context(started(address))
+            ours.enter_context(started(address, on_lost=on_lost))
+        ours.enter_context(Watchdog(on_lost))
         yield _trials_at_a_time(ray.cluster_resources(), settings, is_fixed=address is None)
 
 
@@ -61,12 +68,17 @@ def connected(address: str | None, ship_code: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def started(address: str | None, environment: dict[str, Any] | None = None) -> Iterator[None]:
+def started(
+    address: str | None,
+    environment: dict[str, Any] | None = None,
+    on_lost: OnLost = end_process,
+) -> Iterator[None]:
     """Connect this process to the cluster at `address`, or start Ray on this machine alone.
 
     Args:
         address: address of the cluster; None = this machine.
         environment: Ray's runtime environment for the workers of a cluster.
+        on_lost: ends this process when Ray does not start on this machine, see Watchdog.
 
     Raises:
         ConfigError: no answer at the address, or no token for the cluster there.
@@ -79,7 +91,7 @@ def started(address: str | None, environment: dict[str, Any] | None = None) -> I
         ours.callback(ray.shutdown)  # before the folder goes
         if address is None:
             make_token()
-            with loopback(), deaf_to_hangup():
+            with loopback(), deaf_to_hangup(), watched_start(on_lost):
                 _init("local", include_dashboard=False, _node_ip_address="127.0.0.1",
                       _temp_dir=str(folder))  # fmt: skip
         else:

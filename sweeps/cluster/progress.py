@@ -1,6 +1,7 @@
 """Progress that a person can follow: trials done, running and failed, the best, time left."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -116,22 +117,45 @@ class ProgressCallback(Callback):
     Args:
         counts: the sweep's, updated here.
         console: where the progress goes.
+        max_failures: retries of each trial, see `gave_up_early`.
         clock: monotonic, in seconds.
     """
 
     def __init__(
-        self, counts: Counts, console: Console, clock: Callable[[], float] = time.monotonic
+        self,
+        counts: Counts,
+        console: Console,
+        max_failures: int = 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.counts, self.console, self.clock = counts, console, clock
-        self._bar = _bar(console) if console.is_terminal else None
-        self._task = self._bar.add_task("", total=counts.total, line="") if self._bar else None
+        self.max_failures = max_failures
+        self._bar: Progress | None = None
         self._next = 0.0
         self._shown = ""
+        self._deaths: Counter[int] = Counter()
+        self._died_now: set[int] = set()  # in Ray's present step
+        self._early: list[int] = []
 
     def setup(self, *args: Any, **info: Any) -> None:
         """Begin."""
-        if self._bar:
+        if self.console.is_terminal:
+            self._bar = _bar(self.console)
+            self._task = self._bar.add_task("", total=self.counts.total, line="")
             self._bar.start()
+
+    def gave_up_early(self, number: int) -> bool:
+        """Say whether Ray gives up a trial that still has retries.
+
+        A worker is used for several trials. When it dies between two of them, Ray handles that
+        death twice in one step: it queues the next trial again, and then gives it up.
+        """
+        return number in self._died_now and self._deaths[number] <= self.max_failures
+
+    def take_early(self) -> list[int]:
+        """Return the trials that Ray gave up early, to be run again; each is returned once."""
+        early, self._early = self._early, []
+        return early
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """Count a trial that begins, or goes on after its process died."""
@@ -152,20 +176,28 @@ class ProgressCallback(Callback):
         value = None if FAILURE in last else last.get(OBJECTIVE)
         self.counts.end(trial.config["number"], value)
         if FAILURE in last:
-            self._say(f"trial {trial.config['number']} failed: {last[FAILURE]}")
+            self.say(f"trial {trial.config['number']} failed: {last[FAILURE]}")
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """Tell of a trial whose process died and that is started again."""
         number = trial.config["number"]
-        self._say(f"trial {number}: its process died; it goes on from its last checkpoint")
+        self._deaths[number] += 1
+        self._died_now.add(number)
+        self.say(f"trial {number}: its process died; it goes on from its last checkpoint")
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """Count a trial whose process died once too often."""
-        self.counts.end(trial.config["number"], None)
-        self._say(f"trial {trial.config['number']} failed: see its journal")
+        number = trial.config["number"]
+        if self.gave_up_early(number):
+            self.counts.running.pop(number, None)
+            self._early.append(number)
+            return
+        self.counts.end(number, None)
+        self.say(f"trial {number} failed: see its journal")
 
     def on_step_end(self, iteration: int, trials: list, **info: Any) -> None:
         """Show progress, not more often than the console deserves."""
+        self._died_now.clear()
         now = self.clock()
         if now >= self._next:
             self._next = now + (LIVE_EVERY if self._bar else PLAIN_EVERY)
@@ -179,7 +211,7 @@ class ProgressCallback(Callback):
     def show(self, now: float) -> None:
         """Write the current line, unless it is the last one written."""
         line = self.counts.line(now)
-        if self._bar and self._task is not None:
+        if self._bar:
             self._bar.update(
                 self._task, completed=self.counts.ended + len(self.counts.refused), line=line
             )
@@ -193,7 +225,8 @@ class ProgressCallback(Callback):
             self._bar.stop()
             self._bar = None
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line, above the bar if there is one."""
         console = self._bar.console if self._bar else self.console
         console.print(text, soft_wrap=True, highlight=False, markup=False)
 

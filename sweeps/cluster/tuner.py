@@ -1,16 +1,26 @@
-"""The one call of Ray Tune, shared by sweeps and fixed trials."""
+"""The one call of Ray Tune, shared by sweeps and fixed trials, and the signals that stop it.
 
+The first Ctrl-C, SIGTERM or SIGHUP stops a sweep in order, the second at once. SIGHUP comes when
+the terminal is closed. Under `nohup` it stays ignored.
+"""
+
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
 from typing import Any
 
 from ray import tune
 
 from sweeps.cluster.progress import ProgressCallback
 from sweeps.cluster.resources import needs
-from sweeps.cluster.watchdog import Watchdog
+from sweeps.cluster.silence import SilenceCallback
 from sweeps.records.folder import SweepFolder
 from sweeps.space.settings import SweepSettings
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_trials(
@@ -18,7 +28,7 @@ def run_trials(
     settings: SweepSettings,
     folder: SweepFolder,
     progress: ProgressCallback,
-    on_lost: Callable[[str], None],
+    folders: Callable[[int], Sequence[Path]],
     param_space: dict[str, Any] | None = None,
     **choice: Any,
 ) -> None:
@@ -29,7 +39,7 @@ def run_trials(
         settings: resources and retries of each.
         folder: the sweep's, in which Ray keeps its own state; no later start reads it.
         progress: shows every event; closed at the end.
-        on_lost: ends this process when Ray cannot go on, see Watchdog.
+        folders: gives the folders of a trial's seeds, by the trial's number.
         param_space: values of the trials, where no search algorithm gives them.
         choice: arguments of `tune.TuneConfig`: who chooses trials, how many, how many at a time.
     """
@@ -41,12 +51,56 @@ def run_trials(
             name=f"{time.time():.0f}",  # a new one for each start
             storage_path=str(folder.path / "ray"),
             failure_config=tune.FailureConfig(max_failures=settings.max_failures),
-            callbacks=[progress],
+            callbacks=[progress, SilenceCallback(progress.say, folders)],
             verbose=0,
         ),
     )
     try:
-        with Watchdog(on_lost):
-            tuner.fit()
+        tuner.fit()
     finally:
         progress.close()
+
+
+class Interrupt:
+    """A context in which a signal stops Ray Tune between two of its steps.
+
+    Attributes:
+        requested: whether a signal came.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interrupt":
+        for number in (*STOPS, signal.SIGUSR1):
+            self._before[number] = signal.getsignal(number)
+        self.listen()
+        return self
+
+    def listen(self) -> None:
+        """Take the signals; once more after `ray.init`, which takes SIGTERM for itself."""
+        # Python lets no other thread than the main one handle signals.
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPS:
+                if number != signal.SIGHUP or self._before[number] != signal.SIG_IGN:
+                    signal.signal(number, self._handle)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        tune_listens = signal.getsignal(signal.SIGUSR1) != self._before[signal.SIGUSR1]
+        if self.requested or not tune_listens:
+            self.requested = True
+            raise KeyboardInterrupt
+        self.requested = True
+        # Ray Tune handles this signal itself: it ends its loop and keeps the trials as they are.
+        signal.raise_signal(signal.SIGUSR1)

@@ -3,7 +3,8 @@
 Ray's own ways leave a person waiting. With its node process dead, Ray Tune's loop goes round for
 ever and no trial moves. With its head process dead, the driver hangs inside a C++ call for 60 s,
 and then ends the whole process in the middle of whatever it does. A thread of this process is
-still scheduled in both cases, so the thread also closes the sweep.
+still scheduled in both cases, so the thread also closes the sweep. While Ray starts, it waits 30
+to 60 s for a process that has died, and then shows a stack trace.
 """
 
 import os
@@ -12,8 +13,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import ray
@@ -22,7 +23,10 @@ EVERY = 3.0  # seconds between two looks
 REFUSED = 3  # looks in a row that find nobody listening: the process is dead
 SILENT = 25.0  # seconds without an answer: it is frozen, or unreachable
 HEAD, NODE = "Ray's head process", "Ray's node process"
+PROGRAMS = {"gcs_server": HEAD, "raylet": NODE}
 LOST = 3  # exit status
+
+OnLost = Callable[[str], None]
 
 
 class Watchdog:
@@ -36,7 +40,7 @@ class Watchdog:
             for Ray is of no more use in it.
     """
 
-    def __init__(self, on_lost: Callable[[str], None]) -> None:
+    def __init__(self, on_lost: OnLost) -> None:
         self._on_lost = on_lost
         self._over = threading.Event()
         self._answered = time.monotonic()
@@ -74,7 +78,33 @@ class Watchdog:
             self._on_lost(what)
 
 
-def end_process(what: str, close: Callable[[], object]) -> None:
+@contextmanager
+def watched_start(on_lost: OnLost) -> Iterator[None]:
+    """Watch the processes that `ray.init` starts, until it returns; see Watchdog.
+
+    An error of `ray.init` is a loss as well.
+    """
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(1.0):
+            for _, program, is_alive in _children(os.getpid()):
+                if program in PROGRAMS and not is_alive and not over.is_set():
+                    return on_lost(f"{PROGRAMS[program]} died while Ray started")
+        return None
+
+    threading.Thread(target=look, name="hcl-watched-start", daemon=True).start()
+    try:
+        yield
+    except Exception as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        on_lost(f"Ray did not start ({why})")
+        raise
+    finally:
+        over.set()
+
+
+def end_process(what: str, close: Callable[[], object] = lambda: None) -> None:
     """End this process once Ray is lost, which in it can neither be stopped nor started again.
 
     Args:
@@ -93,22 +123,23 @@ def end_process(what: str, close: Callable[[], object]) -> None:
 
 def _kill_workers() -> None:
     """Kill the node process that this driver has started, and its workers."""
-    raylets = [pid for pid, name in _children(os.getpid()) if name == "raylet"]
-    workers = [pid for raylet in raylets for pid, _ in _children(raylet)]
+    raylets = [pid for pid, name, _ in _children(os.getpid()) if name == "raylet"]
+    workers = [pid for raylet in raylets for pid, *_ in _children(raylet)]
     for pid in (*raylets, *workers):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
-def _children(parent: int) -> list[tuple[int, str]]:
-    """List a process' children, number and program; empty where there is no /proc."""
+def _children(parent: int) -> list[tuple[int, str, bool]]:
+    """List a process' children: number, program, whether it is alive. Empty without a /proc."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended since
             pid, _, rest = stat.read_text().partition(" (")
             program, _, fields = rest.rpartition(") ")
-            if int(fields.split()[1]) == parent:
-                found.append((int(pid), program))
+            state, above = fields.split()[:2]
+            if int(above) == parent:
+                found.append((int(pid), program, state != "Z"))
     return found
 
 

@@ -17,9 +17,8 @@ from rich.console import Console
 from hcl.results import NUMERICS_VERSION, Result, TaskReport
 from hcl.storage.shared_classifier import TAKES, classifier_digest
 from sweeps.cluster.connection import cluster
-from sweeps.cluster.interrupt import Interrupt
 from sweeps.cluster.progress import Counts, ProgressCallback
-from sweeps.cluster.tuner import run_trials
+from sweeps.cluster.tuner import Interrupt, run_trials
 from sweeps.cluster.watchdog import end_process
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
@@ -87,7 +86,7 @@ def train_fixed(
             with Interrupt() as interrupt:
                 trials = share_classifiers(list(waiting.values()), folder.path / CLASSIFIERS)
                 plan = FixedPlan(_grouped(trials), context)
-                _schedule(plan, folder, settings, console, address)
+                _schedule(plan, folder, settings, console, address, interrupt)
             if interrupt.requested:
                 raise KeyboardInterrupt
         results = [read_result(seed.folder, seed.config) for seed in seeds]
@@ -132,25 +131,31 @@ def _schedule(
     settings: SweepSettings,
     console: Console,
     address: str | None,
+    interrupt: Interrupt,
 ) -> None:
     count = len(plan.groups)
     num_tasks = max(group[0].seed.config.benchmark.num_tasks for group in plan.groups)
-    progress = ProgressCallback(Counts(count, num_tasks, mode=""), console)
+    counts = Counts(count, num_tasks, mode="")
+    progress = ProgressCallback(counts, console, settings.max_failures)
 
     def on_lost(what: str) -> None:
         progress.close()
         end_process(what, lambda: close_runs(plan.context.store, folder.name))
 
-    with cluster(address, settings) as num_at_a_time:
-        run_trials(
-            ray_function(run_group, plan),
-            settings,
-            folder,
-            progress,
-            on_lost,
-            param_space={"number": tune.grid_search(list(range(count)))},
-            max_concurrent_trials=num_at_a_time,
-        )
+    with cluster(address, settings, on_lost) as num_at_a_time:
+        interrupt.listen()
+        trainable, numbers = ray_function(run_group, plan), list(range(count))
+        while numbers and not interrupt.requested:
+            run_trials(
+                trainable,
+                settings,
+                folder,
+                progress,
+                lambda number: [trial.seed.folder for trial in plan.groups[number]],
+                param_space={"number": tune.grid_search(numbers)},
+                max_concurrent_trials=num_at_a_time,
+            )
+            numbers = progress.take_early()
 
 
 def run_group(plan: FixedPlan, choice: dict[str, Any], report: Report) -> None:

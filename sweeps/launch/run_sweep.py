@@ -12,9 +12,8 @@ from rich.console import Console
 
 from sweeps.cluster.connection import cluster, connected
 from sweeps.cluster.gpu_probe import resolve_gpus
-from sweeps.cluster.interrupt import Interrupt
 from sweeps.cluster.progress import Counts, ProgressCallback
-from sweeps.cluster.tuner import run_trials
+from sweeps.cluster.tuner import Interrupt, run_trials
 from sweeps.cluster.watchdog import end_process
 from sweeps.launch.finish import explain_error, finish, finish_without_space
 from sweeps.launch.outcome import Outcome, trial_ends
@@ -22,7 +21,7 @@ from sweeps.launch.preflight import check_start
 from sweeps.launch.request import SweepRequest, make_context
 from sweeps.launch.resume import find_study_url, make_search, record_start
 from sweeps.records.disk_full import is_full
-from sweeps.records.trial_ends import note_stop
+from sweeps.records.trial_ends import note_stop, seed_folders
 from sweeps.study.searcher import OptunaSearch, TaskBoundaryScheduler
 from sweeps.study.study import check_same_search
 from sweeps.tracking import deliver
@@ -106,26 +105,30 @@ def _run_trials(
     settings = request.settings
     context = make_context(request.store, settings, "search", request.data_root, parent_run_id)
     plan = TrialPlan(request.space, request.folder, context)
-    progress = ProgressCallback(_counts(search), console)
+    progress = ProgressCallback(_counts(search), console, settings.max_failures)
 
     def on_lost(what: str) -> None:
         progress.close()
         end_process(what, lambda: finish(request, search, parent_run_id, interrupted=True))
 
-    with cluster(request.address, settings) as num_at_a_time:
+    with cluster(request.address, settings, on_lost) as num_at_a_time:
         interrupt.listen()
-        run_trials(
-            ray_function(run_suggestion, plan),
-            settings,
-            request.folder,
-            progress,
-            on_lost,
-            search_alg=search,
-            scheduler=TaskBoundaryScheduler(search, _on_stop(request, parent_run_id)),
-            num_samples=search.remaining(),
-            max_concurrent_trials=num_at_a_time,
-            trial_dirname_creator=lambda trial: f"{trial.config['number']:04d}",
-        )
+        trainable, stopped = ray_function(run_suggestion, plan), _on_stop(request, parent_run_id)
+        while (count := search.remaining()) and not interrupt.requested:
+            run_trials(
+                trainable,
+                settings,
+                request.folder,
+                progress,
+                lambda number: seed_folders(request.folder, number),
+                search_alg=search,
+                scheduler=TaskBoundaryScheduler(search, stopped, progress.gave_up_early),
+                num_samples=count,
+                max_concurrent_trials=num_at_a_time,
+                trial_dirname_creator=lambda trial: f"{trial.config['number']:04d}",
+            )
+            if not progress.take_early():
+                break
 
 
 def _on_stop(request: SweepRequest, parent_run_id: str) -> Callable[[int], None]:

@@ -149,6 +149,14 @@ class OptunaSearch(Searcher):
             self._end_with(trial, result.get(VALUES, [result.get(OBJECTIVE)]))
         self._forget(trial_id)
 
+    def put_back(self, trial_id: str) -> None:
+        """Take back a trial that Ray gives up although it may still be run: `suggest` gives it."""
+        trial = self._live.get(trial_id)
+        if trial is not None:
+            self._to_take_up[trial.number] = self._reported[trial_id]
+            requeue(self.storage_url, self.name, [trial.number])
+            self._forget(trial_id)
+
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: the study is in its database."""
 
@@ -248,11 +256,23 @@ class TaskBoundaryScheduler(FIFOScheduler):
     Args:
         search: owner of the study.
         stopped: called with the number of each trial that is stopped.
+        gave_up_early: says whether the trial of this number, which Ray gives up, is to be handed
+            out again.
     """
 
-    def __init__(self, search: "OptunaSearch", stopped: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        search: "OptunaSearch",
+        stopped: Callable[[int], None],
+        gave_up_early: Callable[[int], bool],
+    ) -> None:
         super().__init__()
-        self.search, self.stopped = search, stopped
+        self.search, self.stopped, self.gave_up_early = search, stopped, gave_up_early
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Take back a trial that is given up early; Ray tells the searcher of its end next."""
+        if self.gave_up_early(trial.config["number"]):
+            self.search.put_back(trial.trial_id)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Decide after a learned task whether the trial goes on."""

@@ -152,7 +152,10 @@ class _Delivery:
         first = num_delivered(self.run.data.tags.get("delivered", ""), self.records)
         status, end_time = run_status(self.records)
         if first < len(self.records):
-            if self.run.info.status != "RUNNING":  # a trial that died goes on
+            # A trial that goes on opens its run again. One that outlives its driver for a moment,
+            # on another node, does not: nobody would close it once more.
+            begins = any(record["kind"] in ("start", "resume") for record in self.records[first:])
+            if begins and self.run.info.status != "RUNNING":
                 self.client.update_run(self.run_id, "RUNNING")
             if first == 0:
                 self._send_start()

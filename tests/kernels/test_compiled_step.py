@@ -96,3 +96,20 @@ def test_no_compiler_is_no_obstacle(kernel: str, compiler: str, tmp_path: Path) 
     assert done.stdout == "3\n"
     assert "the training step is not compiled" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+COMPILING = """
+import torch
+from hcl.kernels.compiled_step import compile_for
+assert compile_for([torch.zeros(4, 3)], (0.9, 0.999), 1e-8) is not None
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_compiling_is_silent_with_a_cuda_toolkit_and_no_gpu(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    environment = os.environ | {"CUDA_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", COMPILING], capture_output=True, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

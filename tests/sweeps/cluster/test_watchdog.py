@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
-from whole_sweeps import child_of
+from whole_sweeps import child_of, wait_for
 
-from sweeps.cluster.watchdog import SILENT
+from sweeps.cluster.watchdog import LOST, SILENT
 
 PROGRAM = """
 import os, sys, time
@@ -70,3 +71,42 @@ def test_a_healthy_ray_is_left_alone() -> None:
     process = start_watching(seconds=20)
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, out.strip()) == (0, "nothing was lost")
+
+
+STARTING = """
+from sweeps.cluster.connection import started
+print("starting", flush=True)
+with started(None):
+    print("started", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("name", "lost"), [("raylet", "Ray's node process"), ("gcs_server", "Ray's head process")]
+)
+def test_a_process_of_ray_that_dies_while_ray_starts_is_a_sentence(name: str, lost: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", STARTING], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "starting\n"
+        wait_for(lambda: has_child(process.pid, "raylet"))  # the last one that Ray starts
+        os.kill(child_of(process.pid, name), signal.SIGKILL)
+        began = time.monotonic()
+        out, err = process.communicate(timeout=100)
+        assert (process.returncode, out) == (LOST, ""), err
+        assert err == (
+            f"hcl: {lost} died while Ray started; nothing is lost, go on with the same command\n"
+        )
+        assert time.monotonic() - began < 25  # Ray itself takes 30 or 60 s
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def has_child(pid: int, name: str) -> bool:
+    with suppress(AssertionError):
+        return child_of(pid, name) > 0
+    return False

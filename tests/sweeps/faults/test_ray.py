@@ -3,12 +3,14 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from nodes import running_cluster
 from whole_sweeps import (
+    NAME,
     check_same,
     check_whole,
     child_of,
@@ -99,3 +101,38 @@ def test_a_node_that_freezes_costs_only_time(
     assert "4 of 4 trials ended" in out.splitlines()[-1]
     check_whole(storage)
     check_same(storage, undisturbed)
+
+
+# The command with less patience: five seconds of silence instead of five minutes.
+IMPATIENT = """
+import sys
+from sweeps.cluster import silence
+silence.EVERY, silence.LEAST, silence.TIMES = 1.0, 5.0, 1.0
+sys.argv[0] = "hcl"
+from sweeps import cli
+cli.main()
+"""
+
+
+def test_a_stopped_worker_is_named_with_what_to_do(
+    files: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", IMPATIENT, "sweep", str(files / f"{NAME}.yaml")]
+    command += ["--num-trials", "4", "--storage", str(tmp_path)]
+    sweep = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=files,
+        start_new_session=True,
+    )  # fmt: skip
+    wait_for(lambda: rows_of(tmp_path, 0) >= 1)
+    trainer = trainer_of(tmp_path, 0)
+    os.kill(trainer, signal.SIGSTOP)
+    assert sweep.stdout is not None
+    said = next(line for line in sweep.stdout if "is stopped" in line)
+    assert said.startswith("trial 0: no news for ")
+    remedy = f"kill -CONT {trainer} on 127.0.0.1 lets it go on, and kill -9 {trainer} on 127.0.0.1"
+    assert remedy in said
+    assert is_alive(trainer)  # nothing was killed
+    os.kill(trainer, signal.SIGCONT)
+    finish(sweep)
+    check_whole(tmp_path)
+    check_same(tmp_path, undisturbed)

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,15 @@ def few(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ray_folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("hcl-ray-*"))
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A folder for what a sweep makes under TMPDIR; its name is short, as Ray's sockets need."""
+    with tempfile.TemporaryDirectory(prefix="hcl-t-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def ray_folders(temporary: Path) -> list[Path]:
+    return list(temporary.glob("hcl-ray-*"))
 
 
 # --- output that nobody reads ------------------------------------------------------------------
@@ -156,14 +164,14 @@ def is_free(port: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_rays_folder_is_private_and_removed_and_its_lines_are_not_shown(
-    files: Path, undisturbed: Path, tmp_path: Path
+    files: Path, undisturbed: Path, tmp_path: Path, temporary: Path
 ) -> None:
-    before, home, storage = ray_folders(), tmp_path / "home", tmp_path / "storage"
+    home, storage = tmp_path / "home", tmp_path / "storage"
     home.mkdir()
-    environment: dict[str, Any] = {"HOME": str(home)}
+    environment: dict[str, Any] = {"HOME": str(home), "TMPDIR": str(temporary)}
     sweep = start(files, storage, **environment)
     wait_for(lambda: rows_of(storage, 0) >= 1)
-    (folder,) = ray_folders() - before
+    (folder,) = ray_folders(temporary)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700 and (folder / "ray").is_dir()
     token = home / ".ray" / "auth_token"
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
@@ -179,11 +187,22 @@ def test_rays_folder_is_private_and_removed_and_its_lines_are_not_shown(
     os.kill(trainer_of(storage, 1), signal.SIGKILL)
     out, err = sweep.communicate(timeout=300)
     assert sweep.returncode == 0 and err == ""
-    assert ray_folders() == before
+    assert ray_folders(temporary) == []
     assert "trial 1: its process died; it goes on from its last checkpoint" in out.splitlines()
     assert "raylet" not in out and "\x1b" not in out
     check_whole(storage)
     check_same(storage, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_rays_folder_is_removed_after_ctrl_c(few: Path, temporary: Path) -> None:
+    sweep = start(few, few / "storage", TMPDIR=str(temporary))
+    wait_for(lambda: rows_of(few / "storage", 0) >= 1)
+    assert len(ray_folders(temporary)) == 1
+    os.killpg(sweep.pid, signal.SIGINT)
+    finish(sweep, status=130)
+    assert ray_folders(temporary) == []
 
 
 @pytest.mark.slow

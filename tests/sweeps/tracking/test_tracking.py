@@ -228,3 +228,19 @@ def test_close_runs_leaves_no_run_running(store: Store, tmp_path: Path) -> None:
     assert runs_frame(store, "dead")["status"].tolist() == ["KILLED", "FINISHED"]
     assert deliver(store, folder, parent)  # nothing new: it stays closed
     assert the_run(store, "dead/0000/seed_1").info.status == "KILLED"
+
+
+def test_a_trial_that_outlives_its_driver_is_delivered_and_stays_closed(
+    store: Store, tmp_path: Path
+) -> None:
+    folder = write_journal(tmp_path, "late/0000/seed_1", tasks=1)
+    assert deliver(store, folder, None)
+    assert close_runs(store, "late") == 1
+    journal = Journal(folder)
+    journal.append("task", **task_fields(matrices_of(), 2))
+    assert deliver(store, folder, None)
+    run = the_run(store, "late/0000/seed_1")
+    assert run.info.status == "KILLED" and run.data.metrics["tasks_learned"] == 2
+    journal.append("resume")
+    assert deliver(store, folder, None)
+    assert the_run(store, "late/0000/seed_1").info.status == "RUNNING"
