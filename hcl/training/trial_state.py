@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hcl import benchmarks, seeding
 from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError, TrialConfig
@@ -156,6 +158,20 @@ def start_trial(
     trial = TrialState(config, runtime, benchmark, method.to(runtime.device), progress)
     trial.restore()
     return trial
+
+
+def check_weights_fit(config: TrialConfig, benchmark: Benchmark, runtime: Runtime) -> None:
+    """Put the given weights into a target network on torch's meta device, which holds no numbers.
+
+    Raises:
+        ConfigError: the file is missing or damaged, or its weights do not fit.
+    """
+    if name := config.target.weights:
+        weights = given_weights.read(given_weights.find(name, runtime.data_root))
+        layout = make_layout(config, len(benchmark.tasks), benchmark.classes_per_task)
+        shapes = {key: tensor.to("meta") for key, tensor in weights.items()}
+        with torch.device("meta"):
+            Setup(config, layout, benchmark.input_shape, weights=shapes).build_network()
 
 
 def load_benchmark(config: TrialConfig, runtime: Runtime) -> Benchmark:

@@ -12,7 +12,7 @@ import torch
 from hcl.config import ConfigError, TrialConfig
 from hcl.networks.given_weights import check_weights
 from hcl.training.process import Runtime
-from hcl.training.trial_state import load_benchmark
+from hcl.training.trial_state import check_weights_fit, load_benchmark
 from sweeps.cluster.resources import check_fits
 from sweeps.launch.databases import check_apart, check_study
 from sweeps.launch.request import SweepRequest
@@ -20,6 +20,8 @@ from sweeps.records.folder import SweepFolder
 from sweeps.space.settings import SweepSettings
 from sweeps.tracking import Store
 from sweeps.tracking.database import check_store
+
+WEIGHTS = "target/weights"
 
 
 class DataFacts(NamedTuple):
@@ -49,15 +51,25 @@ def check_start(request: SweepRequest, study_url: str) -> tuple[int, ...]:
     Raises:
         ConfigError: the first thing to mend.
     """
-    facts = list(check_data(request.space.examples_of_data(), request.data_root).values())
+    space = request.space
+    is_one_network = not {key for key in space.parameters if key.startswith("target/")} - {WEIGHTS}
+    facts = list(check_data(space.examples_of_data(), request.data_root, is_one_network).values())
     check_machine(request.settings, request.address)
     check_records(request.folder, request.store, study_url)
     request.folder.check_free()
     return facts[0].input_shape
 
 
-def check_data(configs: Iterable[TrialConfig], data_root: str | None) -> dict[str, DataFacts]:
+def check_data(
+    configs: Iterable[TrialConfig], data_root: str | None, must_fit: bool = True
+) -> dict[str, DataFacts]:
     """Load each data set and each file of given weights once.
+
+    Args:
+        configs: of the trainings.
+        data_root: folder of the data sets.
+        must_fit: whether given weights must fit these configurations' networks; not where others
+            are searched, some of which they may fit.
 
     Returns:
         What is known about each configuration's data, by its digest without the seed.
@@ -69,10 +81,12 @@ def check_data(configs: Iterable[TrialConfig], data_root: str | None) -> dict[st
     loaded: dict[Any, DataFacts] = {}
     found = {}
     for config in configs:
-        data = (config.benchmark, config.target.weights)
+        data = (config.benchmark, config.target if config.target.weights else None)
         if data not in loaded:
             check_weights(config, data_root)
             benchmark = load_benchmark(config, runtime)
+            if must_fit:
+                check_weights_fit(config, benchmark, runtime)
             loaded[data] = DataFacts(benchmark.digest, benchmark.input_shape)
         found[config.digest(without_seed=True)] = loaded[data]
     return found

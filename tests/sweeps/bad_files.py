@@ -280,6 +280,16 @@ CASES = {
         "w.safetensors ",  # needs the library, or cannot be read
         both(trial("[8]}", "[8], weights: w.safetensors}"), file("x", "w.safetensors")),
     ),
+    "weights of another network": Case(
+        "sweep bad.yaml --data-root .",
+        "target/weights: the file lacks 0.weight (9, 64), 0.bias (9,) or has it in another shape",
+        both(bad.saved_weights, space("[8]}", "[9], weights: w.pt}")),
+    ),
+    "run, weights of another network": Case(
+        "run bad.yaml --data-root .",
+        "target/weights: the file lacks 0.weight (9, 64), 0.bias (9,) or has it in another shape",
+        both(bad.saved_weights, trial("[8]}", "[9], weights: w.pt}")),
+    ),
     "table without its weights": Case(
         "reproduce bad.yaml --data-root data", "target/weights: there is no file", bad.table
     ),

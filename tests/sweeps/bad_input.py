@@ -134,10 +134,10 @@ def linked_database(folder: Path) -> None:
 
 
 def saved_weights(folder: Path) -> None:
-    """w.pt: a state dict."""
+    """w.pt: a state dict of the network [8] without its head."""
     import torch
 
-    torch.save({"0.weight": torch.zeros(8, 64)}, folder / "w.pt")
+    torch.save({"0.weight": torch.zeros(8, 64), "0.bias": torch.zeros(8)}, folder / "w.pt")
 
 
 def pickled_weights(folder: Path) -> None:
