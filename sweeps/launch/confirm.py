@@ -19,6 +19,7 @@ from sweeps.launch.outcome import best_trials
 from sweeps.launch.request import SweepRequest, make_context
 from sweeps.output.metric_names import heading, is_fraction
 from sweeps.output.table import Entry, Estimate, Table
+from sweeps.records.database_url import with_driver
 from sweeps.records.folder import SweepFolder
 from sweeps.records.redact import HIDDEN, redact_url
 from sweeps.space.search_space import SearchSpace, load
@@ -84,7 +85,7 @@ def searched_in(folder: SweepFolder, url: str | None) -> str:
         raise ConfigError(
             f"the study is in {recorded}; give its --study-url, passwords are not kept"
         )
-    return url or recorded or folder.study_url
+    return with_driver(url or recorded or folder.study_url)
 
 
 def best_of(folder: SweepFolder, space: SearchSpace, top: int, url: str) -> list[Chosen]:

@@ -33,6 +33,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hcl.config import ConfigError, TrialConfig
 from hcl.measure.needs import compression_ratio
 from sweeps.launch.request import SweepRequest
+from sweeps.records.database_url import with_driver
 from sweeps.records.disk_full import release, reserve
 from sweeps.records.folder import SweepFolder, git_tags
 from sweeps.records.redact import redact_url
@@ -62,7 +63,7 @@ def find_study_url(request: SweepRequest) -> str:
             f"the study of sweep {request.folder.name!r} is in {was}, not in"
             f" {shown or 'its folder'}; use the same --study-url or another --name"
         )
-    return url or request.folder.study_url
+    return with_driver(url) if url else request.folder.study_url
 
 
 def make_search(request: SweepRequest, input_shape: tuple[int, ...]) -> OptunaSearch:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hcl.config import ConfigError
+from sweeps.records.database_url import with_driver
 from sweeps.records.redact import redact_url
 
 SQLITE = "sqlite:///"
@@ -30,6 +31,7 @@ class Store:
     experiment: str
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "tracking_uri", with_driver(self.tracking_uri))
         scheme, slashes, rest = self.tracking_uri.partition("://")
         kind = scheme.partition("+")[0]
         if not slashes or kind not in KNOWN_SCHEMES:

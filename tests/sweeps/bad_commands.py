@@ -129,7 +129,7 @@ CASES = {  # options of sweep come first
     ),
     "password in a query": Case(
         f"sweep space.yaml --study-url 'postgresql://127.0.0.1:1/x?user=me&sslpassword={PASSWORD}'",
-        "postgresql://127.0.0.1:1/x?user=me&sslpassword=*** cannot be opened",
+        "postgresql+psycopg2://127.0.0.1:1/x?user=me&sslpassword=*** cannot be opened (Connection",
     ),
     "password for an option that is none": Case(
         f"sweep space.yaml --studyurl=postgresql://me:{PASSWORD}@x/y", "--studyurl"
@@ -145,11 +145,11 @@ CASES = {  # options of sweep come first
     ),
     "MLflow's PostgreSQL is down": Case(
         f"run trial.yaml --tracking-uri postgresql://me:{PASSWORD}@127.0.0.1:1/x",
-        "postgresql://***@127.0.0.1:1/x cannot be used",
+        "postgresql+psycopg2://***@127.0.0.1:1/x cannot be used (Connection refused); check",
     ),
     "study's PostgreSQL is down": Case(
         f"sweep space.yaml --study-url postgresql://me:{PASSWORD}@127.0.0.1:1/x",
-        "postgresql://***@127.0.0.1:1/x cannot be opened",
+        "postgresql+psycopg2://***@127.0.0.1:1/x cannot be opened (Connection refused); start",
     ),
     "unknown study scheme": Case("sweep space.yaml --study-url gopher://x", "gopher://x"),
     "study URL is none": Case(f"sweep space.yaml --study-url me:{PASSWORD}@x", "--study-url"),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from stored import points, the_run
 from whole_sweeps import (
+    GOOD,
     NAME,
     check_same,
     check_whole,
@@ -20,17 +21,24 @@ from whole_sweeps import (
     runs,
     start,
     study_trials,
+    text_of,
     wait_for,
 )
 
 from hcl import TaskReport
 from hcl.config import TrialConfig
 from hcl.results import Result
+from sweeps.launch.mend import mend_journals
+from sweeps.launch.request import SweepRequest, make_context
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
-from sweeps.tracking import Store, accuracy_matrices, deliver
+from sweeps.space.search_space import parse
+from sweeps.space.yaml_file import parse_yaml
+from sweeps.study.searcher import OptunaSearch
+from sweeps.tracking import Store, accuracy_matrices, deliver, prepare
 from sweeps.workers.context import RunContext
 from sweeps.workers.seed import train_seed
+from sweeps.workers.seed_records import single_seed
 
 pytestmark = [
     pytest.mark.timeout(120),  # the first one imports MLflow
@@ -203,6 +211,30 @@ def test_a_picture_outside_the_seeds_folder_is_not_uploaded(store: Store, tmp_pa
 
         pictures = connect(store).list_artifacts(the_run(store, KEY).info.run_id, "images")
         assert not [file.path for file in pictures if "replay_samples" in file.path]
+
+
+def test_a_sweep_mends_the_journals_of_its_confirmation(tmp_path: Path) -> None:
+    request = SweepRequest(
+        parse(parse_yaml(text_of([GOOD])), NAME), SweepFolder(tmp_path, NAME), study_url=None
+    )
+    prepare(request.store)
+    context = make_context(request.store, request.settings, "confirm")
+    for number in (101, 102):
+        seed = single_seed(config(seed=number), request.folder)
+        result = train_seed(seed.config, context, seed.folder, seed.trial)
+        assert result.accuracy
+        flip(seed.folder / "journal.jsonl", 2 if number == 101 else 1)
+    (seed.folder / "result.json").unlink()  # with its start, nothing knows its settings
+    search = OptunaSearch(request.space, NAME, request.folder.study_url)
+    mend_journals(request, search, "parent")
+    mended, lost = (
+        Journal(single_seed(config(seed=n), request.folder).folder) for n in (101, 102)
+    )
+    kinds = [record["kind"] for record in mended.records()]
+    assert kinds == ["start", "mended", "task", "task", "task", "end"]
+    assert mended.records()[0]["phase"] == "confirm"
+    assert len(lost.scan()[1]) == 1
+    assert list(runs(tmp_path)["status"]) == ["FINISHED"] * 2
 
 
 # --- whole sweeps ------------------------------------------------------------------------------

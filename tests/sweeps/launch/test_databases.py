@@ -65,7 +65,8 @@ def test_one_postgres_for_both_is_one_sentence_and_makes_no_table(
     )
     env = os.environ | {"PGSERVICEFILE": str(tmp_path / "service")} | postgres.environment
     again = url.replace("127.0.0.1", "localhost").replace("/shared", "/shared?sslmode=prefer")
-    for other in (url, again, "postgresql+psycopg2:///?service=mine"):
+    plain = url.replace("+psycopg2", "")  # as most people write it
+    for other in (url, again, plain, "postgresql:///?service=mine"):
         for dry in ([], ["--dry-run"]):
             command = [sys.executable, "-m", "sweeps.cli", "sweep", "space.yaml", *dry]
             done = subprocess.run(
