@@ -117,6 +117,30 @@ class HnetConfig(HypernetConfig, MethodConfig):
 
 
 @dataclass(frozen=True)
+class HnetFromScratchConfig(HnetConfig):
+    """A new hypernetwork for every task, the paper's reference without transfer or forgetting."""
+
+    LABEL: ClassVar[str] = "HNET from scratch"
+    SCENARIOS: ClassVar[tuple[str, ...]] = ("task",)
+    WHY_NOT: ClassVar[str] = "it is a reference for tasks that are given"
+    ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {}
+    INFERS_TASK: ClassVar[bool] = False
+    REPLICAS: ClassVar[bool] = False
+    BATCH_NORM: ClassVar[tuple[str, ...]] = ("per_task",)
+
+    beta: float = setting(0.0, ge=0, le=0)  # a new hypernetwork has no past task to keep
+
+    def check(self, num_tasks: int) -> list[str]:
+        errors = super().check(num_tasks)
+        if self.generate != "all":
+            errors.append(
+                "generate: no task shares weights with another one, each begins from scratch; set"
+                " it to all"
+            )
+        return errors
+
+
+@dataclass(frozen=True)
 class HnetVaeConfig(MethodConfig):
     """A VAE whose decoder a hypernetwork generates. Defaults: HNET+R on split MNIST."""
 

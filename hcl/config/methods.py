@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from hcl.config.hypernets import (
     HnetConfig,
+    HnetFromScratchConfig,
     HnetRConfig,
     HnetTirConfig,
     HnetVaeConfig,
@@ -21,6 +22,7 @@ __all__ = [
     "ALL",
     "METHOD_CONFIGS",
     "HnetConfig",
+    "HnetFromScratchConfig",
     "HnetRConfig",
     "HnetTirConfig",
     "HnetVaeConfig",
@@ -151,6 +153,7 @@ METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
     "er": ErConfig,
     "finetune": FinetuneConfig,
     "from_scratch": FromScratchConfig,
+    "hnet_from_scratch": HnetFromScratchConfig,
     "joint": JointConfig,
 }
 

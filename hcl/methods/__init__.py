@@ -11,6 +11,7 @@ from hcl.methods.ewc import EWC, OnlineEWC
 from hcl.methods.finetune import Finetune
 from hcl.methods.from_scratch import FromScratch
 from hcl.methods.hnet import Hnet
+from hcl.methods.hnet_from_scratch import HnetFromScratch
 from hcl.methods.hnet_r import HnetR
 from hcl.methods.hnet_tir import HnetTir
 from hcl.methods.joint import Joint
@@ -30,6 +31,7 @@ METHODS: dict[str, type[Method]] = {
     "er": ER,
     "finetune": Finetune,
     "from_scratch": FromScratch,
+    "hnet_from_scratch": HnetFromScratch,
     "joint": Joint,
 }
 
