@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test bench check wheel lock clean help
+.PHONY: demo test bench check wheel docs lock clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -36,6 +36,9 @@ check: $(READY)  ## what CI checks: lint, format, types
 wheel: $(READY)  ## build dist/hcl_sweeps-*.whl, and try it in a new environment
 	rm -rf dist && $(BIN)/python -m hatchling build -t wheel
 	$(BIN)/python -m pytest tests/test_wheel.py
+
+docs: $(READY)  ## build the documentation into site/ (a dead link fails)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lock: | $(BIN)/uv  ## resolve requirements.lock again (hashes, no URLs)
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
