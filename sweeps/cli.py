@@ -14,7 +14,7 @@ from sweeps.commands.confirm import confirm
 from sweeps.commands.data import app as data
 from sweeps.commands.demo import demo
 from sweeps.commands.files import files
-from sweeps.commands.records import report, sync, ui
+from sweeps.commands.records import export, report, sync, ui
 from sweeps.commands.reproduce import reproduce
 from sweeps.commands.run import run
 from sweeps.commands.settings import settings
@@ -34,20 +34,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 URLS = ("HCL_STUDY_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
-COMMANDS = (
-    sweep,
-    validate,
-    confirm,
-    reproduce,
-    compare,
-    run,
-    report,
-    ui,
-    sync,
-    demo,
-    files,
-    settings,
-)
+RECORDS = (report, export, ui, sync)
+COMMANDS = (sweep, validate, confirm, reproduce, compare, run, *RECORDS, demo, files, settings)
 for command in COMMANDS:
     # The whole first sentence: click would cut it at 45 characters.
     app.command(short_help=str(command.__doc__).splitlines()[0].rstrip("."))(command)

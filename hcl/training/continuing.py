@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 
 import torch
@@ -49,11 +50,10 @@ def continue_training(
         TrainingDiverged: a loss became NaN or infinite.
     """
     runtime = replace(runtime or Runtime(), checkpoint_dir=None)
-    _check_room(learner)
+    learner = _with_room(learner, runtime.device)
     benchmark, labels = _next_task(learner, new_task, runtime)
-    config = learner.config
+    config, method = learner.config, learner.method
     with process_settings(runtime), seeding.isolated(config.seed, "trial"):
-        method = learner.copy(runtime.device).method
         seeding.set_global_state(learner.random)
         learned = method.num_learned
         trial = TrialState(config, runtime, benchmark, method, progress, learned)
@@ -62,12 +62,36 @@ def continue_training(
         return Learner(config, method.eval(), labels, random, benchmark.digest)
 
 
-def _check_room(learner: Learner) -> None:
-    num_tasks = learner.method.layout.num_tasks
+def _with_room(learner: Learner, device: str) -> Learner:
+    """Copy a learner; one that has learned all its tasks gets room for another, if it can.
+
+    In the domain scenario all tasks share the outputs. What a method keeps for each task, such as
+    its embedding, starts as it would have in a longer sequence.
+    """
+    method, state = learner.method, learner.to_state()
+    num_tasks = method.layout.num_tasks
     if len(learner.tasks) == num_tasks:
+        _check_growth(learner)
+        state |= {"num_tasks": num_tasks + 1, "labels": [*learner.labels, learner.labels[0]]}
+        setup = replace(method.setup, layout=replace(method.layout, num_tasks=num_tasks + 1))
+        with seeding.isolated(learner.config.seed, "trial"):
+            longer = type(method)(setup).state_dict()
+        state["method"] = {**longer, **state["method"]}
+    return Learner.from_state(deepcopy(state), device)
+
+
+def _check_growth(learner: Learner) -> None:
+    method, num_tasks = learner.method, learner.method.layout.num_tasks
+    if learner.config.scenario != "domain":
         raise ConfigError(
             f"this learner has outputs for {num_tasks} tasks and has learned them all; train one"
             " with a larger benchmark/num_tasks, whose first_tasks leave room for others"
+        )
+    if getattr(method, "replay_model", None) is not None:
+        raise ConfigError(
+            f"the replay model of this {learner.config.method_name} has not learned the last of"
+            f" its {num_tasks} tasks, which nothing was to follow; train one with a larger"
+            " benchmark/num_tasks, whose first_tasks leave room for others"
         )
 
 
@@ -82,6 +106,11 @@ def _next_task(
             raise ConfigError(
                 f"new_task: the learner was trained on other data ({learner.data_digest}) than"
                 f" {config.benchmark.name} has here ({benchmark.digest}); give the task's data"
+            )
+        if len(learner.tasks) == len(benchmark.tasks):
+            raise ConfigError(
+                f"new_task: {config.benchmark.name} has {len(benchmark.tasks)} tasks, and all are"
+                " learned; give the data of another"
             )
         return benchmark, learner.labels
     if method.trains_on_all_tasks:

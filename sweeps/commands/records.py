@@ -1,4 +1,4 @@
-"""`hcl report`, `hcl sync` and `hcl ui`: show or deliver what was recorded."""
+"""`hcl report`, `hcl export`, `hcl sync` and `hcl ui`: show or deliver what was recorded."""
 
 import os
 import signal
@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,6 +43,37 @@ def report(
     from sweeps.reports.report import report as tables
 
     say(tables(sweep, find_store(SweepFolder(storage, sweep), tracking_uri), form))
+
+
+def export(
+    run: Annotated[
+        str,
+        typer.Argument(
+            help="Id of an MLflow run, SWEEP/0003/seed_1 as MLflow shows it, or a folder.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("learner.safetensors"),
+    storage: Storage = STORAGE,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write the trained learner of a run into one file: safetensors, no pickle.
+
+    In Python `hcl.load(FILE)` gives it back, to predict, to go on learning, to take networks out.
+
+    \b
+    Examples:
+      hcl export split_digits-hnet/0003/seed_1 --out digits.safetensors
+      hcl export 0b1f0d4a9c6d4f1f8a2f3f9f0a1b2c3d
+    """
+    from sweeps.tracking.learners.find import find_learner
+
+    learner = find_learner(run, storage, tracking_uri)
+    try:
+        learner.save(out)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from None
+    name, size = learner.config.method_name, out.stat().st_size
+    say(f"{out}: {name}, {len(learner.tasks)} tasks, {size / 1e6:.2f} MB")
 
 
 def sync(

@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import suppress
+from pathlib import Path
 
 from hcl.config import ConfigError
 from sweeps.launch.mend import mend_journals
@@ -12,6 +13,7 @@ from sweeps.records.disk_full import causes, is_full, no_space, release
 from sweeps.records.trial_ends import note_death, note_stop
 from sweeps.study.searcher import OptunaSearch
 from sweeps.tracking import deliver_all
+from sweeps.tracking.learners.logged import keep_learners
 from sweeps.tracking.sweep_run import FRONT, close_sweep
 
 
@@ -45,12 +47,31 @@ def finish(
     if ends.best and len(request.settings.modes) > 1:
         _draw_front(request, ends)
     release(folder.path)
-    folder.write_info(status=outcome.status, metrics=_metrics(request, ends))
+    kept = _kept_seeds(request, ends)
+    folder.write_info(
+        status=outcome.status,
+        metrics=_metrics(request, ends),
+        learners=[f"{path.parent.name}/{path.name}" for path in kept],
+    )
+    if not interrupted:
+        keep_learners(request.store, kept)
     with suppress(ConfigError):  # during an outage; `hcl sync` closes it later
         close_sweep(folder, request.store, parent_run_id)
     if not ends.failed and not interrupted:
         shutil.rmtree(folder.path / "ray", ignore_errors=True)  # kept where it may explain
     return outcome
+
+
+def _kept_seeds(request: SweepRequest, ends: TrialEnds) -> list[Path]:
+    """List the folders of the seeds whose learners MLflow is to have: sweep.log_models."""
+    settings, best = request.settings, [trial["number"] for trial in ends.best]
+    is_ranked = len(settings.modes) == 1
+    numbers = {"none": [], "all": sorted(ends.done), "best": best[:1] if is_ranked else best}
+    return [
+        request.folder.seed_folder(number, seed)
+        for number in numbers[settings.log_models]
+        for seed in settings.seeds
+    ]
 
 
 def finish_without_space(request: SweepRequest, parent_run_id: str) -> None:

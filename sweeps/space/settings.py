@@ -28,6 +28,8 @@ class SweepSettings:
     gpus_per_trial: float | Literal["auto"] = setting(0.0, ge=0)
     memory_per_trial: float = setting(0.0, ge=0)  # GiB set aside; 0 = not counted
     checkpoint_every: int = setting(1000, ge=0)  # steps between checkpoints; 0 = after tasks only
+    # Trials whose learners MLflow gets as models; best = the Pareto front of several objectives.
+    log_models: Literal["best", "all", "none"] = "best"
 
     @property
     def objectives(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ What the user has set stays.
 
 import logging
 import os
+import warnings
 
 # MLflow's defaults block every call for four minutes on a dead server. Nothing is retried here
 # at all: a delivery is repeated anyway, and a repeated "create run" request can make two runs.
@@ -19,6 +20,9 @@ ENVIRONMENT = {
 # MLflow announces every migration step of a new database, and logs the stack trace of every
 # error that it also raises. That is noise to a user.
 LOG_LEVELS = {"alembic": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
+
+# MLflow warns of its own classes when its models are imported.
+warnings.filterwarnings("ignore", ".*Any type hint is inferred as AnyType")
 
 for _name, _value in ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)

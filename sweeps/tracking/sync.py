@@ -5,6 +5,7 @@ from sweeps.records.folder import SweepFolder
 from sweeps.space.yaml_file import load_yaml
 from sweeps.tracking.database import prepare
 from sweeps.tracking.delivery import deliver_all
+from sweeps.tracking.learners.logged import keep_learners
 from sweeps.tracking.store import Store
 from sweeps.tracking.sweep_run import close_sweep, space_params, start_sweep
 
@@ -29,6 +30,8 @@ def sync_sweep(folder: SweepFolder, store: Store) -> tuple[int, int]:
         parent_run_id = start_sweep(store, folder.name, space_params(space), tags)
     arrived = deliver_all(store, folder.journals(), parent_run_id)
     if parent_run_id is not None:
+        kept = folder.read_info().get("learners", [])
+        keep_learners(store, [folder.path / "trials" / name for name in kept])
         _close(store, folder, parent_run_id)
     return sum(arrived), len(arrived) - sum(arrived)
 

@@ -62,6 +62,18 @@ def test_a_users_arrays_are_a_task(method: str) -> None:
         more(split)
 
 
+@pytest.mark.parametrize("method", ["hnet", "si", "online_ewc", "lwf", "er", "finetune"])
+def test_a_whole_sequence_grows_where_tasks_share_their_outputs(method: str) -> None:
+    """Without a plan for a third task the third is learned, equal to a sequence of three."""
+    longer = trial(method, "domain", benchmark="permuted_digits")
+    short = trial(method, "domain", benchmark="permuted_digits", benchmark__num_tasks=2)
+    learner = more(go(short).learner, load(longer.benchmark).tasks[2])
+    assert [task.task_id for task in learner.tasks] == [0, 1, 2]
+    assert_same(learner.to_state()["method"], go(longer).learner.to_state()["method"])
+    x = load(longer.benchmark).tasks[2].test.x
+    assert torch.equal(learner.copy().predict(x).labels, learner.predict(x).labels)
+
+
 def test_floats_are_taken_as_they_are() -> None:
     config = trial("finetune")
     task = load(config.benchmark).tasks[2]
@@ -83,6 +95,10 @@ def test_what_cannot_go_on() -> None:
         more(start(trial("joint")), (x, y))
     with pytest.raises(ConfigError, match="has outputs for 3 tasks and has learned them all"):
         more(go(trial("finetune")).learner, (x, y))
+    with pytest.raises(ConfigError, match="has 3 tasks, and all are learned; give the data"):
+        more(go(trial("finetune", "domain")).learner)
+    with pytest.raises(ConfigError, match="replay model of this dgr has not learned the last"):
+        more(go(trial("dgr", "domain")).learner, (x, y))
     with pytest.raises(ConfigError, match="first_tasks: must be 1 to 3 but got 4"):
         start(trial("finetune"), 4)
 

@@ -68,17 +68,17 @@ def _from_mlflow(run_id: str, device: str, tracking_uri: str | None) -> Learner:
         raise ConfigError(f"there is no {storage / 'mlflow.db'} with run {run_id}; give its store")
     client = mlflow.MlflowClient(uri)
     try:
-        outputs = client.get_run(run_id).outputs
-        models = outputs.model_outputs if outputs else []
+        experiment = client.get_run(run_id).info.experiment_id
+        models = client.search_logged_models([experiment], f"source_run_id = '{run_id}'")
         if not models:
             raise ConfigError(
                 f"MLflow's run {run_id} has no learner; sweep.log_models says which runs get one."
                 " The folder of its training may have it"
             )
-        address = client.get_logged_model(models[-1].model_id).artifact_location
+        address = models[0].artifact_location
         with tempfile.TemporaryDirectory() as folder:
-            uri = f"{address}/artifacts/{FILE_NAME}"
-            file = mlflow.artifacts.download_artifacts(uri, dst_path=folder)
+            address += f"/artifacts/{FILE_NAME}"
+            file = mlflow.artifacts.download_artifacts(address, None, None, folder, uri)
             return Learner.from_state(read_state(Path(file)), device)
     except MlflowException as error:
         raise ConfigError(f"MLflow does not give run {run_id}: {first_line(error)}") from None

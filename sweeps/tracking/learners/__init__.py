@@ -1,0 +1,1 @@
+"""Trained learners as MLflow's logged models, which `mlflow models serve` serves."""

@@ -1,0 +1,219 @@
+"""A real MLflow holds the learners of a sweep's best seeds, and serves them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mlflow import pyfunc
+from servers import Server, until
+from typer.testing import CliRunner
+from whole_sweeps import NAME, study_trials
+
+import hcl
+from hcl.config import ConfigError, TrialConfig
+from hcl.learners import Learner
+from sweeps.cli import app
+from sweeps.records.folder import SweepFolder
+from sweeps.tracking import Store, deliver, local_store, prepare, runs_frame
+from sweeps.tracking.database import connect
+from sweeps.tracking.learners.find import find_learner
+from sweeps.tracking.learners.logged import keep_learners
+from sweeps.workers.context import RunContext
+from sweeps.workers.seed import train_seed
+
+pytestmark = pytest.mark.timeout(120)
+TINY = {
+    "benchmark/name": "split_digits",
+    "benchmark/num_tasks": 2,
+    "target/hidden_sizes": [8],
+    "method/chunk_size": 100,
+    "train/iterations": 5,
+    "train/batch_size": 8,
+}
+X = np.random.RandomState(0).rand(5, 64).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
+    """Train two seeds the way a sweep trains them; MLflow has their runs."""
+    folder = SweepFolder(tmp_path_factory.mktemp("storage"), "tiny")
+    store = local_store(folder.storage, folder.name)
+    prepare(store)
+    for seed in (1, 2):
+        config = TrialConfig.from_dict({**TINY, "seed": seed})
+        context = RunContext(folder.name, store, threads=1)
+        assert train_seed(config, context, folder.seed_folder(0, seed), 0).learner is None
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(folder: SweepFolder) -> Store:
+    return local_store(folder.storage, folder.name)
+
+
+def seeds(folder: SweepFolder, *numbers: int) -> list[Path]:
+    return [folder.seed_folder(0, seed) for seed in numbers]
+
+
+def models(store: Store) -> dict[str, str]:
+    """Run id -> id of its model, as the experiment and the runs both say."""
+    client = connect(store)
+    experiment = client.get_experiment_by_name(store.experiment)
+    assert experiment is not None
+    found = {m.source_run_id: m.model_id for m in client.search_logged_models(
+        [experiment.experiment_id])}  # fmt: skip
+    for run_id, model_id in found.items():
+        outputs = client.get_run(str(run_id)).outputs
+        assert outputs and model_id in [output.model_id for output in outputs.model_outputs]
+    return found
+
+
+def files(folder: SweepFolder) -> set[str]:
+    """Names of all files of models on the disk."""
+    return {path.name for path in folder.storage.glob("artifacts/*/models/**/*") if path.is_file()}
+
+
+def run_ids(store: Store) -> list[str]:
+    return list(runs_frame(store, "tiny")["run_id"])
+
+
+def same(mine: Learner, theirs: Learner) -> bool:
+    return torch.equal(mine.predict(X, 1).probabilities, theirs.predict(X, 1).probabilities)
+
+
+def test_the_kept_learners_and_no_others(folder: SweepFolder, store: Store) -> None:
+    first, second = run_ids(store)
+    assert keep_learners(store, seeds(folder, 1))
+    before = models(store)
+    assert before.keys() == {first}
+    assert keep_learners(store, seeds(folder, 1)) and models(store) == before
+    assert keep_learners(store, seeds(folder, 2))
+    assert models(store).keys() == {second}
+    assert len(list(folder.storage.rglob("learner.safetensors"))) == 1
+    assert not [name for name in files(folder) if name.endswith((".pkl", ".pickle"))]
+    assert keep_learners(store, []) and models(store) == {} and files(folder) == set()
+    assert keep_learners(store, seeds(folder, 1, 2))
+    assert models(store).keys() == {first, second}
+
+
+def test_a_learner_is_found_by_folder_name_and_id(folder: SweepFolder, store: Store) -> None:
+    assert keep_learners(store, seeds(folder, 1))
+    first, second = run_ids(store)
+    one, two = map(hcl.load, seeds(folder, 1, 2))
+    assert not same(one, two)
+    assert same(hcl.load(first, tracking_uri=store.tracking_uri), one)
+    with pytest.raises(ConfigError, match="has no learner; sweep.log_models says"):
+        hcl.load(second, tracking_uri=store.tracking_uri)
+    for name in (second, "tiny/0000/seed_2", str(seeds(folder, 2)[0])):
+        assert same(find_learner(name, folder.storage, None), two)
+
+
+def test_the_command_writes_a_file(folder: SweepFolder, tmp_path: Path) -> None:
+    out = tmp_path / "a.safetensors"
+    arguments = ["export", "tiny/0000/seed_1", "--out", str(out), "--storage"]
+    done = CliRunner().invoke(app, [*arguments, str(folder.storage)])
+    assert done.exit_code == 0 and done.stdout.startswith(f"{out}: hnet, 2 tasks, 0.0")
+    assert same(hcl.load(out), hcl.load(seeds(folder, 1)[0]))
+    done = CliRunner().invoke(app, [*arguments, str(tmp_path)])
+    assert isinstance(done.exception, ConfigError) and "no such file, folder" in str(
+        done.exception
+    )
+
+
+def test_an_outage_is_a_warning(
+    folder: SweepFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not keep_learners(local_store(tmp_path, "tiny"), seeds(folder, 1))
+    assert "MLflow did not take the learners of tiny: there is no MLflow database" in caplog.text
+
+
+def test_mlflow_loads_and_asks_the_model(folder: SweepFolder, store: Store) -> None:
+    assert keep_learners(store, seeds(folder, 1))
+    model = connect(store).get_logged_model(models(store)[run_ids(store)[0]])
+    served = pyfunc.load_model(model.artifact_location)
+    learner = hcl.load(seeds(folder, 1)[0])
+    answer = served.predict(X, params={"task": 1})
+    assert answer["labels"] == learner.predict(X, 1).labels.tolist()
+    assert answer["task_ids"] == [1] * 5
+    assert served.predict(X)["task_ids"] == learner.predict(X).task_ids.tolist()
+
+
+@pytest.mark.slow
+def test_mlflow_serves_the_model(folder: SweepFolder, store: Store, tmp_path: Path) -> None:
+    assert keep_learners(store, seeds(folder, 1))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
+    command += ["-m", f"models:/{models(store)[run_ids(store)[0]]}"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    here = os.environ | {"MLFLOW_TRACKING_URI": store.tracking_uri}
+    here["PATH"] = f"{Path(sys.executable).parent}:{here['PATH']}"  # MLflow calls `uvicorn`
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            command, stdout=log, stderr=log, env=here, start_new_session=True
+        )
+    url = f"http://127.0.0.1:{port}"
+
+    def is_up() -> bool:
+        try:
+            return urllib.request.urlopen(f"{url}/ping", timeout=2).status == 200
+        except OSError:
+            return False
+
+    try:
+        until(is_up, 110)
+        body = json.dumps({"inputs": X.tolist(), "params": {"task": 1}}).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{url}/invocations", body, headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            found = json.loads(answer.read())
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+    expected = hcl.load(seeds(folder, 1)[0]).predict(X, 1)
+    assert found["predictions"]["labels"] == expected.labels.tolist()
+    assert np.allclose(found["predictions"]["probabilities"], expected.probabilities, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_server_holds_learners(folder: SweepFolder, tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    server.start()
+    try:
+        store = Store(server.uri, None, "tiny")
+        prepare(store)
+        assert all(deliver(store, path, None) for path in seeds(folder, 1, 2))
+        assert keep_learners(store, seeds(folder, 2)) and keep_learners(store, seeds(folder, 1))
+        again = hcl.load(run_ids(store)[0], tracking_uri=server.uri)
+        assert same(again, hcl.load(seeds(folder, 1)[0]))
+        assert len(list(tmp_path.rglob("learner.safetensors"))) == 1
+    finally:
+        server.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_sweep_keeps_its_best_learner(undisturbed: Path) -> None:
+    folder = SweepFolder(undisturbed, NAME)
+    trials = study_trials(undisturbed)
+    best = max(trials, key=lambda trial: trial.value).value
+    (name,) = folder.read_info()["learners"]
+    assert [t.value for t in trials if name == f"{t.number:04d}/seed_1"] == [best]
+    store = local_store(folder.storage, folder.name)
+    frame = runs_frame(store, NAME)
+    kept = list(frame[frame["tags.trial"] == int(name[:4])]["run_id"])
+    assert list(models(store)) == kept
+    learner = hcl.load(kept[0], tracking_uri=store.tracking_uri)
+    assert torch.equal(
+        learner.predict(X, 1).probabilities,
+        hcl.load(folder.path / "trials" / name).predict(X, 1).probabilities,
+    )
