@@ -6,6 +6,8 @@ It is therefore set here, before any module of this package can import them.
 
 import os
 import sys
+from importlib import import_module
+from typing import Any
 
 _ENVIRONMENT = {
     # Token authentication is half-default since Ray 2.59: whoever connects to an address must be
@@ -28,6 +30,21 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
+
+# Each is imported when it is first used: the command `hcl` does not wait for it.
+_MODULES = dict.fromkeys(("compare", "report", "run_sweep", "runs"), "sweeps.api")
+
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'sweeps' has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def _set_environment() -> None:

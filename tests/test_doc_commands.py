@@ -22,7 +22,8 @@ PAGES = [
 ]
 # Programs that are not ours: docs/cluster.md says what of them was tried.
 FOREIGN = set(
-    "cd curl docker echo env export git grep kubectl pip python3 ray sbatch source ssh uv".split()
+    "cd curl docker echo env export git grep kubectl mlflow pip python3 ray sbatch source ssh"
+    " uv".split()
 )
 # Where a whole command of each kind runs for real, beside the start page below.
 RUN_BY = {
@@ -34,6 +35,7 @@ RUN_BY = {
     "run": "sweeps/commands/test_cli.py::",
     "report": "sweeps/reports/test_report.py::",
     "ui": "sweeps/commands/test_cli.py::",
+    "export": "sweeps/tracking/test_learners.py::",
     "sync": "sweeps/tracking/test_outages.py::",
     "validate": "sweeps/commands/test_cli.py::",
     "data": "benchmarks/test_prepared.py::",

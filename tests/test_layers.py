@@ -26,7 +26,7 @@ LAYERS = {
     ),
     "sweeps": (
         ("cli",),
-        ("commands",),
+        ("api", "commands"),
         ("reproduction",),
         ("launch",),
         ("cluster",),

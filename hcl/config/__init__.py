@@ -4,7 +4,7 @@ from hcl.config.benchmark import BENCHMARKS, BenchmarkConfig, BenchmarkInfo
 from hcl.config.schema import ConfigError, flatten
 from hcl.config.target import TargetConfig
 from hcl.config.train import SPEED_ONLY, TrainConfig
-from hcl.config.trial import TrialConfig, known_keys
+from hcl.config.trial import TrialConfig, as_trial, known_keys
 
 __all__ = [
     "BENCHMARKS",
@@ -15,6 +15,7 @@ __all__ = [
     "TargetConfig",
     "TrainConfig",
     "TrialConfig",
+    "as_trial",
     "flatten",
     "known_keys",
 ]

@@ -91,6 +91,15 @@ class TrialConfig:
                 yield f"{name}/{field}"
 
 
+def as_trial(config: TrialConfig | Mapping[str, Any]) -> TrialConfig:
+    """Make a trial of a user's settings, nested or flat, unless it is one.
+
+    Raises:
+        ConfigError: every mistake in them.
+    """
+    return config if isinstance(config, TrialConfig) else TrialConfig.from_dict(config)
+
+
 def known_keys(method: str) -> list[str]:
     """List the full name of every setting of a trial of this method.
 

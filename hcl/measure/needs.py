@@ -1,7 +1,9 @@
 """Memory that a trial will need, computed from shapes before anything is allocated."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,11 +11,13 @@ from torch.func import functional_call
 
 from hcl import seeding
 from hcl.benchmarks.arrays import Benchmark
-from hcl.config import TrialConfig
+from hcl.config import TrialConfig, as_trial
 from hcl.hypernets import TaskHypernet
 from hcl.kernels.past_features import FEATURES_AT_ONCE
 from hcl.methods import METHODS, Method, Setup
 from hcl.scenario import make_layout
+from hcl.training.process import Runtime
+from hcl.training.trial_state import load_benchmark
 
 NUMBER = 4  # bytes of a float32
 ADAM = 2  # moments per trained parameter
@@ -53,6 +57,22 @@ class ResourceNeeds:
         """The sum of all parts; the libraries' own memory is not in it."""
         return (self.weight_bytes + self.optimizer_bytes + self.kept_bytes + self.step_bytes
                 + self.data_bytes)  # fmt: skip
+
+
+def estimate(
+    config: TrialConfig | Mapping[str, Any], runtime: Runtime | None = None
+) -> ResourceNeeds:
+    """Compute the parameters and the memory that a trial will need, without training it.
+
+    Args:
+        config: the trial, or its settings.
+        runtime: folder of the data.
+
+    Raises:
+        ConfigError: the settings are wrong, or the data are missing or damaged.
+    """
+    trial = as_trial(config)
+    return resource_needs(trial, load_benchmark(trial, runtime))
 
 
 def resource_needs(config: TrialConfig, benchmark: Benchmark) -> ResourceNeeds:

@@ -2,13 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
 from hcl import seeding
 from hcl.benchmarks.arrays import TaskSplits
-from hcl.config import ConfigError, TrialConfig
+from hcl.config import ConfigError, TrialConfig, as_trial
 from hcl.results import Progress, Result, TaskReport
 from hcl.training.batches import make_batches
 from hcl.training.evaluate import score_tasks, sum_scores
@@ -28,7 +29,7 @@ class TrainingDiverged(RuntimeError):
 
 
 def run(
-    config: TrialConfig,
+    config: TrialConfig | Mapping[str, Any],
     report: Callable[[TaskReport], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
     runtime: Runtime | None = None,
@@ -40,7 +41,7 @@ def run(
     same, bit for bit, as without the interruption (on the CPU).
 
     Args:
-        config: the trial.
+        config: the trial, or its settings, nested or flat.
         report: called after each task, before its checkpoint is written: after a kill a task may
             be reported twice, but none is left out.
         progress: called every 100 steps and at a task's end.
@@ -56,7 +57,7 @@ def run(
             of another trial.
         TrainingDiverged: a loss became NaN or infinite.
     """
-    runtime = runtime or Runtime()
+    config, runtime = as_trial(config), runtime or Runtime()
     with process_settings(runtime), seeding.isolated(config.seed, "trial"):
         trial = start_trial(config, runtime, progress)
         tasks = trial.benchmark.tasks

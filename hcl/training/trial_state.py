@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 
 from hcl import benchmarks, seeding
 from hcl.benchmarks.arrays import Benchmark
-from hcl.config import ConfigError, TrialConfig
+from hcl.config import ConfigError, TrialConfig, as_trial
 from hcl.learners.learner import Labels, Learner, facts
 from hcl.methods import METHODS, Method, Setup
 from hcl.networks import given_weights
@@ -174,8 +174,19 @@ def check_weights_fit(config: TrialConfig, benchmark: Benchmark, runtime: Runtim
             Setup(config, layout, benchmark.input_shape, weights=shapes).build_network()
 
 
-def load_benchmark(config: TrialConfig, runtime: Runtime) -> Benchmark:
-    """Load a trial's data onto its device; their digest covers given weights too."""
+def load_benchmark(
+    config: TrialConfig | Mapping[str, Any], runtime: Runtime | None = None
+) -> Benchmark:
+    """Load a trial's data onto its device; their digest covers given weights too.
+
+    Args:
+        config: the trial, or its settings.
+        runtime: device, and folder of the data.
+
+    Raises:
+        ConfigError: the settings are wrong, or the data are missing or damaged.
+    """
+    config, runtime = as_trial(config), runtime or Runtime()
     benchmark = benchmarks.load(config.benchmark, runtime.data_root, runtime.device, config.seed)
     if not config.target.weights:
         return benchmark

@@ -42,15 +42,14 @@ def report(sweep: str, store: Store, form: str = "markdown") -> str:
     Raises:
         ConfigError: there is no such sweep or form; one sentence.
     """
-    if form not in FORMS:
-        raise ConfigError(f"--format {form!r}: use one of {', '.join(FORMS)}")
+    write = form_of(form)
     frame = runs_frame(store, sweep)
     if frame.empty:
         known = sorted(set(runs_frame(store).get("tags.sweep", [])))
         there = f"sweeps there: {', '.join(known)}" if known else "no sweep is there"
         raise ConfigError(f"no runs of a sweep {sweep!r} in {store.shown_uri}; {there}")
     settings = sweep_settings(store, sweep)
-    text = FORMS[form](_tables(frame, settings))
+    text = write(_tables(frame, settings))
     if form == "csv":  # for programs: nothing but numbers
         return text
     comment = "% " if form == "latex" else ""
@@ -58,6 +57,17 @@ def report(sweep: str, store: Store, form: str = "markdown") -> str:
     origin += [f"command: {settings['command']}"] if settings.get("command") else []
     origin += [f"commit: {settings['git_commit']}"] if settings.get("git_commit") else []
     return "".join(f"{comment}{line}\n" for line in origin) + "\n" + text
+
+
+def form_of(form: str) -> Callable[[Sequence[Table]], str]:
+    """Return what writes tables in a form of FORMS.
+
+    Raises:
+        ConfigError: there is no such form.
+    """
+    if form not in FORMS:
+        raise ConfigError(f"--format {form!r}: use one of {', '.join(FORMS)}")
+    return FORMS[form]
 
 
 def _tables(frame: pd.DataFrame, settings: dict[str, str]) -> list[Table]:

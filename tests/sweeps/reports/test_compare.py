@@ -6,6 +6,7 @@ import optuna
 import pytest
 from typer.testing import CliRunner
 
+import sweeps
 from hcl.config import ConfigError, TrialConfig
 from sweeps.cli import app
 from sweeps.launch.request import store_of
@@ -111,3 +112,17 @@ def test_importances_are_optunas_own(tmp_path: Path) -> None:
     assert float(str(table.rows[0][1])) > 0.8
     assert (tmp_path / "out" / "studied-importance.png").exists()
     assert describe_study(SweepFolder(tmp_path, "nothing"), tmp_path) is None
+
+
+def test_from_python(folder: Path) -> None:
+    frame = sweeps.runs("one", folder)
+    assert len(frame) == 4 and set(frame["method/c"]) == {50.0, 1e6}
+    assert set(sweeps.runs(storage=folder)["tags.sweep"]) >= {"one", "two"}
+    assert "Fine-tuning" in sweeps.report("two", storage=folder)
+    compared = sweeps.compare(["one", "two"], storage=folder)
+    assert "| SI" in compared and "Fine-tuning" in compared
+    assert "\\begin{tabular}" in sweeps.compare(["one"], form="latex", storage=folder)
+    with pytest.raises(ConfigError, match="no runs of a sweep 'three'"):
+        sweeps.compare(["three"], storage=folder)
+    with pytest.raises(ConfigError, match="use one of markdown, latex"):
+        sweeps.report("one", "html", folder)

@@ -1,0 +1,17 @@
+from hcl import metrics as metrics
+from hcl.config import ConfigError as ConfigError
+from hcl.config import TrialConfig as TrialConfig
+from hcl.learners import Answers as Answers
+from hcl.learners import Learner as Learner
+from hcl.learners import load as load
+from hcl.measure.needs import estimate as estimate
+from hcl.replicas import Replica as Replica
+from hcl.replicas import run_replicas as run_replicas
+from hcl.results import Progress as Progress
+from hcl.results import Result as Result
+from hcl.results import TaskReport as TaskReport
+from hcl.training.continuing import continue_training as continue_training
+from hcl.training.learner import TrainingDiverged as TrainingDiverged
+from hcl.training.learner import run as run
+from hcl.training.process import Runtime as Runtime
+from hcl.training.trial_state import load_benchmark as load_benchmark
