@@ -7,7 +7,7 @@ from typing import cast
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hcl.config import ConfigError
+from hcl.config import BenchmarkConfig, ConfigError
 from hcl.metrics import running_average_accuracy
 from sweeps.output import plots
 from sweeps.output.metric_names import SCENARIOS, UNITS, heading, is_fraction, label
@@ -15,22 +15,33 @@ from sweeps.output.statistics import paired_table
 from sweeps.output.table import Entry, Table
 from sweeps.reports.runs import choose_runs, complete_runs, estimate
 from sweeps.tracking import Store, accuracy_matrices, runs_frame
+from sweeps.tracking.entries import text
+
+# Settings that decide which tasks a seed has; runs of other tasks stand in another row.
+ORDER = ("class_order", "order_seed", "first_task_permuted")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A benchmark and a scenario; methods are only compared within one."""
+    """A sequence of tasks and a scenario; methods are only compared within one.
+
+    Attributes:
+        benchmark, num_tasks, scenario: the settings' values.
+        order: the settings of `ORDER` that are not at their defaults, in words.
+    """
 
     benchmark: str
     num_tasks: int
     scenario: str
+    order: str = ""
 
     def __str__(self) -> str:
-        return f"{self.benchmark}, {self.num_tasks} tasks, {self.scenario}"
+        order = f", {self.order}" if self.order else ""
+        return f"{self.benchmark}, {self.num_tasks} tasks, {self.scenario}{order}"
 
-    def position(self) -> tuple[str, int, int]:
+    def position(self) -> tuple[str, int, str, int]:
         """Return what tables sort rows by: scenarios go from CL1 to CL3."""
-        return self.benchmark, self.num_tasks, SCENARIOS.index(self.scenario)
+        return self.benchmark, self.num_tasks, self.order, SCENARIOS.index(self.scenario)
 
     def metric_name(self, split: str, metric: str) -> str:
         """Return the full name of a metric in this scenario, as in test/task/average_accuracy."""
@@ -84,15 +95,28 @@ def _add_scenario(compared: Compared, runs: pd.DataFrame, scenario: str, metric:
     if name not in runs:
         return
     scored = runs.dropna(subset=[name])
-    keys = [scored[k] for k in ("benchmark/name", "num_tasks", "method/name", "tags.sweep")]
+    names = ("benchmark/name", "num_tasks", "method/name", "tags.sweep")
+    keys = [*(scored[k] for k in names), _orders(scored)]
     sweeps = {m: set(g["tags.sweep"]) for m, g in scored.groupby("method/name")}
     for key, group in scored.groupby(keys):
-        benchmark, num_tasks, method, sweep = cast(tuple[str, float, str, str], key)
+        benchmark, num_tasks, method, sweep, order = cast(tuple[str, float, str, str, str], key)
         column = label(method, scenario)
         if len(sweeps[method]) > 1:
             column = f"{column} ({sweep})"
         chosen, _ = choose_runs(group, f"val/{scenario}/{metric}")
-        compared.setdefault(Row(benchmark, int(num_tasks), scenario), {})[column] = chosen
+        row = Row(benchmark, int(num_tasks), scenario, order)
+        compared.setdefault(row, {})[column] = chosen
+
+
+def _orders(runs: pd.DataFrame) -> pd.Series:
+    """Describe each run's order of tasks; empty where it is the data's own."""
+    said = pd.Series("", index=runs.index)
+    for name in ORDER:
+        default = text(getattr(BenchmarkConfig, name))
+        values = runs.get(f"benchmark/{name}", pd.Series(default, index=runs.index))
+        values = values.fillna(default).astype(str).str.removesuffix(".0")
+        said = said.where(values == default, said + f"{name} " + values + " ")
+    return said.str.rstrip()
 
 
 def ablation_table(compared: Compared, metric: str = "average_accuracy") -> Table:
@@ -140,5 +164,6 @@ def curves(compared: Compared, store: Store) -> dict[str, Figure]:
         }
         figure = plots.average_accuracy_curves(lines)
         figure.suptitle(str(row), fontsize=10)
-        drawn[f"{row.benchmark}-{row.num_tasks}-{row.scenario}"] = figure
+        order = f"-{row.order.replace(' ', '_')}" if row.order else ""
+        drawn[f"{row.benchmark}-{row.num_tasks}-{row.scenario}{order}"] = figure
     return drawn

@@ -44,6 +44,8 @@ def folder(storage: Path) -> Path:
         for more in ({}, {"method/c": 1e6}) if sweep == "one" else ({},):
             for seed in (1, 2):
                 _train(storage, sweep, {**TINY, **method, **more, "seed": seed})
+    drawn = {"benchmark/class_order": "shuffled", "benchmark/order_seed": "trial"}
+    _train(storage, "drawn", {**TINY, **drawn, "method/name": "finetune", "seed": 1})
     return storage
 
 
@@ -68,6 +70,17 @@ def test_methods_of_several_sweeps_stand_side_by_side(store: Store) -> None:
     ((name, *cells),) = table.rows
     assert name == "split_digits, 2 tasks, task"
     assert all(isinstance(cell, Estimate) and cell.n == 2 for cell in cells)
+
+
+def test_seeds_with_tasks_of_their_own_stand_in_another_row(store: Store) -> None:
+    compared = runs_to_compare(store, ["one", "two", "drawn"], [])
+    names = {str(row): set(methods) for row, methods in compared.items()}
+    assert names == {
+        "split_digits, 2 tasks, task": {"SI", "Fine-tuning (two)"},
+        "split_digits, 2 tasks, task, class_order shuffled order_seed trial": {
+            "Fine-tuning (drawn)"
+        },
+    }
 
 
 def test_validation_data_choose_the_configuration(store: Store) -> None:
