@@ -35,11 +35,13 @@ app = typer.Typer(
 )
 URLS = ("HCL_STUDY_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
 RECORDS = (report, export, ui, sync)
-COMMANDS = (sweep, validate, confirm, reproduce, compare, run, *RECORDS, demo, files, settings)
+COMMANDS = (  # in the order of --help: what a newcomer needs first
+    demo, files, settings, validate, sweep, confirm, run, reproduce, compare, *RECORDS,
+)  # fmt: skip
 for command in COMMANDS:
     # The whole first sentence: click would cut it at 45 characters.
     app.command(short_help=str(command.__doc__).splitlines()[0].rstrip("."))(command)
-app.add_typer(data)
+app.add_typer(data, short_help="Data sets of this node: prepare them before trials, check them")
 
 
 def _show_version(is_asked: bool) -> None:

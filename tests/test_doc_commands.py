@@ -136,9 +136,8 @@ def test_the_start_page_from_top_to_bottom(tmp_path: Path) -> None:
             (tmp_path / "mine.yaml").write_text(done.stdout)
 
 
-@pytest.mark.parametrize("page", ["regularizer", "api"])
-@pytest.mark.timeout(120)
-def test_code_runs(page: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code = "\n".join(blocks(ROOT / "docs" / f"{page}.md", "python"))
-    exec(compile(code, page, "exec"), {})
-    assert capsys.readouterr().out
+def test_the_regularizers_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its assertions compare the Gram form with the direct one."""
+    code = "\n".join(blocks(ROOT / "docs" / "regularizer.md", "python"))
+    exec(compile(code, "regularizer.md", "exec"), {})
+    assert "Gram form: relative error" in capsys.readouterr().out
