@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hcl.config import ConfigError, TrialConfig, flatten
+from hcl.config import ConfigError, TrialConfig, flatten, plugins
 from hcl.results import Progress, TaskReport, config_of
 from hcl.storage.files import write_atomically
 
@@ -31,8 +31,9 @@ def main(argv: list[str] | None = None) -> int:
         if args.config is None and not args.set:
             parser.print_help(sys.stderr)  # rather than start a long training by default
             return 2
-        config = TrialConfig.from_dict({**_read(args.config), **_overrides(args.set)})
-        return _run(config, args)
+        with plugins.importable(*_code_folders(args)):
+            config = TrialConfig.from_dict({**_read(args.config), **_overrides(args.set)})
+            return _run(config, args)
     except ConfigError as error:
         for message in error.errors:
             print(f"hcl: {message}", file=sys.stderr)
@@ -72,6 +73,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="where data are, or are downloaded to (default: HCL_DATA, else ~/.cache/hcl/data)",
     )
+    parser.add_argument(
+        "--plugin",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="Python file or package that settings name as package.module:Name; may be repeated",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:NUMBER (default: cpu)")
     parser.add_argument(
         "--threads", type=int, metavar="N", help="CPU threads (default: torch decides)"
@@ -101,6 +110,15 @@ def _read(path: Path | None) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold a JSON object but holds {values!r:.40}")
     return flatten(config_of(values))
+
+
+def _code_folders(args: argparse.Namespace) -> list[Path]:
+    """List the folders of users' own code: the file's own, and those of plugins."""
+    for path in args.plugin:
+        if not path.exists():
+            raise ConfigError(f"--plugin {path}: there is no such file or folder")
+    files = [args.config] if args.config else []
+    return [path.absolute().parent for path in (*files, *args.plugin)]
 
 
 def _overrides(pairs: list[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from hcl.benchmarks import load
 from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError, TrialConfig
 from hcl.config.methods import METHOD_CONFIGS
-from hcl.methods import METHODS, Method, Setup
+from hcl.methods import Method, Setup, make_method
 from hcl.results import Result
 from hcl.scenario import make_layout
 from hcl.training.learner import Runtime, run
@@ -132,7 +132,7 @@ def build(config: TrialConfig) -> tuple[Method, Benchmark]:
     with seeding.isolated(config.seed, "trial"):
         statistics = benchmark.pixel_statistics
         setup = Setup(config, layout, benchmark.input_shape, pixel_statistics=statistics)
-        return METHODS[config.method_name](setup), benchmark
+        return make_method(setup), benchmark
 
 
 def batch(benchmark: Benchmark, method: Method, task_id: int, first: int = 0) -> Any:

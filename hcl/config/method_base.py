@@ -14,6 +14,7 @@ class MethodConfig:
     A field's name is the key in a YAML file (`method/NAME`), in MLflow and in tables.
 
     Attributes:
+        name: the method's registry key, or its import path.
         LABEL: the method's name in tables; every method sets it.
         SCENARIOS: scenarios that the method can be trained in.
         WHY_NOT: why it cannot be trained in the others, for the error message.
@@ -32,6 +33,8 @@ class MethodConfig:
     INFERS_TASK: ClassVar[bool] = False
     BATCH_NORM: ClassVar[tuple[str, ...]] = ("per_task", "shared")
     REPLICAS: ClassVar[bool] = False
+
+    name: str = ""
 
     @classmethod
     def label(cls, scenario: str) -> str:

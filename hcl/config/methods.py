@@ -4,9 +4,13 @@ There is no torch here, so search spaces are validated and tables are printed wi
 A new method adds its dataclass and a line in METHOD_CONFIGS; hcl/methods/base.py has the rest.
 """
 
-from dataclasses import dataclass
+import sys
+import types
+import typing
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
+from hcl.config import plugins
 from hcl.config.hypernets import (
     HnetConfig,
     HnetFromScratchConfig,
@@ -16,7 +20,7 @@ from hcl.config.hypernets import (
     HypernetConfig,
 )
 from hcl.config.method_base import ALL, MethodConfig, ScenarioName
-from hcl.config.schema import Group, setting
+from hcl.config.schema import Choice, ConfigError, Group, setting
 
 __all__ = [
     "ALL",
@@ -29,7 +33,6 @@ __all__ = [
     "HypernetConfig",
     "MethodConfig",
     "ScenarioName",
-    "method_name",
 ]
 
 
@@ -157,14 +160,60 @@ METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
     "joint": JointConfig,
 }
 
+
+def find_own(path: str) -> Choice | None:
+    """Find the settings of a user's method: the class `Config` of what an import path names.
+
+    Raises:
+        ConfigError: it cannot be imported, is no method, or its `Config` cannot be used.
+    """
+    if not plugins.is_import_path(path):
+        return None
+    kind = plugins.load(path)
+    base = sys.modules.get("hcl.methods.base")  # not imported here: every method imports it
+    if base is None or not (isinstance(kind, type) and issubclass(kind, base.Method)):
+        raise ConfigError(f"{path} is no method; make it a class derived from hcl.methods.Method")
+    if lacking := sorted(getattr(kind, "__abstractmethods__", ())):
+        raise ConfigError(f"{path} has no {', '.join(lacking)}; see hcl/methods/base.py")
+    config: Any = getattr(kind, "Config", None)
+    if problem := _problem_of(config):
+        raise ConfigError(f"{path}: {problem}")
+    return config, {"name": path}
+
+
+def _problem_of(config: Any) -> str:
+    """Say why a class cannot be a method's settings; empty if it can."""
+    if not (isinstance(config, type) and issubclass(config, MethodConfig)):
+        return "it has no settings; give it a class Config(hcl.config.methods.MethodConfig)"
+    if "__dataclass_fields__" not in vars(config):
+        return "its Config is no dataclass; write @dataclass(frozen=True) above it"
+    if not isinstance(getattr(config, "LABEL", None), str):
+        return "its Config has no name for tables; add LABEL: ClassVar[str] = ..."
+    hints = typing.get_type_hints(config)
+    wrong = [f for f in fields(config) if not _is_settable(hints[f.name])]
+    return "".join(
+        f"its Config has {field.name} of type {hints[field.name]}; use bool, int, float, str,"
+        " Literal of words, or tuple[TYPE, ...]"
+        for field in wrong[:1]
+    )
+
+
+def _is_settable(hint: Any) -> bool:
+    """Tell whether a YAML file can give a setting of this type."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return all(part is type(None) or _is_settable(part) for part in parts)
+    if origin is Literal:
+        return all(isinstance(part, str) for part in parts)
+    if origin is tuple:
+        return len(parts) == 2 and parts[1] is ... and _is_settable(parts[0])
+    return hint in (bool, int, float, str)
+
+
 GROUP = Group(
-    choices={name: (kind, {}) for name, kind in METHOD_CONFIGS.items()},
+    choices={name: (kind, {"name": name}) for name, kind in METHOD_CONFIGS.items()},
     default="hnet",
     selector="name",
     noun="method",
+    find_own=find_own,
 )
-
-
-def method_name(config: Any) -> str:
-    """Return the registry key of a method's settings."""
-    return next(name for name, cls in METHOD_CONFIGS.items() if type(config) is cls)

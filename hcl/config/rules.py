@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hcl.config.benchmark import BENCHMARKS, BenchmarkConfig
-from hcl.config.methods import METHOD_CONFIGS, MethodConfig, ScenarioName, method_name
+from hcl.config.methods import METHOD_CONFIGS, MethodConfig, ScenarioName
 from hcl.config.schema import Group, setting
 from hcl.config.target import TargetConfig, has_batch_norm, takes_vectors
 from hcl.config.train import TrainConfig
@@ -30,7 +30,9 @@ def no_replicas(
     method: MethodConfig, target: TargetConfig, train: TrainConfig, benchmark: BenchmarkConfig
 ) -> list[str]:
     """List why several seeds cannot be trained as a batch; empty = they can."""
-    why = [f"{method_name(method)} {why}" for why in [method.no_replicas()] if why]
+    is_ours = method.name in METHOD_CONFIGS  # replicas are trained by our own code
+    own = method.no_replicas() if is_ours else "trains one seed at a time"
+    why = [f"{method.name} {own}"] if own else []
     if target.network != "mlp":
         why.append(f"{target.network} trains one seed at a time")
     if train.is_scheduled:
@@ -82,7 +84,7 @@ def check_batch_norm(method: MethodConfig, target: TargetConfig, top: TopLevel) 
     """Refuse running statistics that cannot be chosen at test."""
     if not has_batch_norm(target.network):
         return []
-    name, chosen = method_name(method), target.batch_norm
+    name, chosen = method.name, target.batch_norm
     if chosen not in method.BATCH_NORM:
         return [
             f"target/batch_norm: {name} cannot keep its statistics {chosen}; use"
@@ -128,7 +130,7 @@ def check_regression(
     if not method.REGRESSION:
         can = ", ".join(name for name, kind in METHOD_CONFIGS.items() if kind.REGRESSION)
         errors.append(
-            f"method/name: {method_name(method)} cannot learn {benchmark.name}, which is a"
+            f"method/name: {method.name} cannot learn {benchmark.name}, which is a"
             f" regression; use one of {can}"
         )
     labels = getattr(method, "fisher_labels", "true")
@@ -151,7 +153,7 @@ def check_regression(
 
 def check_scenarios(method: MethodConfig, top: TopLevel) -> list[str]:
     """Refuse scenarios that the method cannot be trained or scored in."""
-    name = method_name(method)
+    name = method.name
     if top.scenario not in method.SCENARIOS:
         return [
             f"scenario: {name} cannot be trained in the {top.scenario} scenario"

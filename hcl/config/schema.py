@@ -3,12 +3,13 @@
 Nothing in `hcl.config` imports torch: a command line checks files without that import's second.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
@@ -77,8 +78,9 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if not isinstance(key, str):
             errors.append(f"{prefix}{key!r}: keys must be strings")
             continue
-        part = flatten(value, f"{prefix}{key}/") if isinstance(value, Mapping) else None
-        for name, item in part.items() if part is not None else [(prefix + key, value)]:
+        is_group = isinstance(value, Mapping)
+        part = flatten(value, f"{prefix}{key}/") if is_group else {prefix + key: value}
+        for name, item in part.items():
             if name in flat:
                 errors.append(f"{name}: given twice, remove one")
             flat[name] = item
@@ -87,6 +89,8 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+# Frozen dataclass of a group's settings, and defaults that replace the class's own.
+Choice = tuple[type, Mapping[str, Any]]
 TOP = "top"  # the group of settings that stand alone, as `seed` does
 
 
@@ -95,25 +99,32 @@ class Group:
     """One group of settings, such as `target`, and the setting that decides what the rest are.
 
     Attributes:
-        choices: name -> (frozen dataclass of the settings, defaults that replace the class's own).
+        choices: name -> its settings.
         default: the choice where a file makes none.
         selector: the setting that chooses, `network`; "" where there is one choice only.
         noun: what is chosen, for messages.
         listed: the choices in words, for messages; "" = all their names.
+        find_own: gives an import path's choice, None for another name; may raise ConfigError.
     """
 
-    choices: Mapping[str, tuple[type, Mapping[str, Any]]]
+    choices: Mapping[str, Choice]
     default: str = ""
     selector: str = ""
     noun: str = ""
     listed: str = ""
+    find_own: Callable[[str], Choice | None] | None = None
 
     def build(self, values: Mapping[str, Any], prefix: str, errors: list[str]) -> Any:
         """Make the settings, appending every problem to `errors`; None if there was one."""
-        chosen = values.get(self.selector, self.default)
+        chosen, find = values.get(self.selector, self.default), self.find_own
         rest = {key: value for key, value in values.items() if key != self.selector}
-        if isinstance(chosen, str) and chosen in self.choices:
-            kind, defaults = self.choices[chosen]
+        try:
+            found = self.choices.get(str(chosen)) or (find(str(chosen)) if find else None)
+        except ConfigError as error:
+            errors.append(f"{prefix}{self.selector}: {error}")
+            return None
+        if found and isinstance(chosen, str):
+            kind, defaults = found
             return build(kind, {**defaults, **rest}, prefix, errors)
         fix = suggest(str(chosen), self.choices, self.listed)
         errors.append(f"{prefix}{self.selector}: unknown {self.noun} {chosen!r}{fix}")
@@ -237,20 +248,16 @@ def _convert_union(value: Any, options: tuple[Any, ...]) -> Any:
     problems = [result for result in results if isinstance(result, _Problem)]
     if len(problems) < len(results):
         return next(result for result in results if not isinstance(result, _Problem))
-    others = [choice for option in options[1:] for choice in typing.get_args(option)]
-    words = [choice for choice in others if isinstance(choice, str)]
+    words = [w for option in options[1:] for w in typing.get_args(option) if isinstance(w, str)]
     return _Problem("; or ".join([problems[0].text, *words]))
 
 
 def _convert_scalar(value: Any, hint: type) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if hint is float and is_number:
-        try:
-            number = float(value)
-        except OverflowError:  # an int of 400 digits
-            number = math.inf
-        if math.isfinite(number):
-            return number
+        with contextlib.suppress(OverflowError):  # of an int of 400 digits
+            if math.isfinite(number := float(value)):
+                return number
         return _Problem(f"must be finite but got {value!r:.30}")
     if hint is int and is_number and isinstance(value, int):
         if abs(value) <= LARGEST:
@@ -273,10 +280,9 @@ def _shorten(value: int) -> str:
 
 
 def _is_number(text: str) -> bool:
-    try:
+    with contextlib.suppress(ValueError):
         return math.isfinite(float(text))
-    except ValueError:
-        return False
+    return False
 
 
 def _out_of_bounds(value: Any, bounds: Mapping[str, Any]) -> str | None:

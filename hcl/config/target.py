@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hcl.config.schema import Group, setting
+from hcl.config import plugins
+from hcl.config.schema import Choice, ConfigError, Group, setting
 
 # torchvision's classification models (a test compares with the library's own list).
 _NAMES = """
@@ -66,14 +67,14 @@ class TargetConfig:
 
 
 def takes_vectors(network: str) -> bool:
-    """True if inputs may be vectors; every network takes images."""
-    return network == "mlp"
+    """True if inputs may be vectors; every network takes images. A user's own may take both."""
+    return network == "mlp" or plugins.is_import_path(network)
 
 
 def has_batch_norm(network: str) -> bool:
     """True if the network keeps running statistics."""
-    if network in NETWORKS:
-        return "batch_norm" in NETWORKS[network]
+    if network in NETWORKS or plugins.is_import_path(network):
+        return "batch_norm" in _own_settings(network)
     if network.startswith("vgg"):
         return network.endswith("_bn")
     return not network.startswith(("alexnet", "convnext", "squeezenet", "swin", "vit"))
@@ -83,7 +84,32 @@ def _own_settings(network: str) -> dict[str, Any]:
     """The settings that a network has beside its name and `weights`, with their defaults."""
     if network in NETWORKS:
         return NETWORKS[network]
+    if plugins.is_import_path(network):
+        return dict(getattr(plugins.load(network), "SETTINGS", {}))
     return {"batch_norm": "per_task"} if has_batch_norm(network) else {}
+
+
+def find_own(path: str) -> Choice | None:
+    """Find the settings of a user's network: the `SETTINGS` of what an import path names.
+
+    `SETTINGS` are those of ABSENT that it has, with their defaults; without them it has none.
+
+    Raises:
+        ConfigError: it cannot be imported or called, or no network has such settings.
+    """
+    if not plugins.is_import_path(path):
+        return None
+    if not callable(plugins.load(path)):
+        raise ConfigError(
+            f"{path} makes no network; name a class or function that takes a TargetConfig, the"
+            " shape of one input and the number of outputs"
+        )
+    own = _own_settings(path)
+    if strange := sorted(own.keys() - ABSENT.keys()):
+        raise ConfigError(
+            f"{path} has SETTINGS {', '.join(strange)}; networks may have {', '.join(ABSENT)}"
+        )
+    return TargetConfig, {"network": path, **ABSENT, **own}
 
 
 GROUP = Group(
@@ -94,5 +120,6 @@ GROUP = Group(
     default=TargetConfig.network,
     selector="network",
     noun="network",
+    find_own=find_own,
     listed=f"{', '.join(NETWORKS)} and torchvision's classification models",
 )

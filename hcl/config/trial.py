@@ -6,12 +6,12 @@ A setting has one name everywhere, from YAML to table: `method/beta`, `train/lr`
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from hcl.config import benchmark, methods, rules, target, train
+from hcl.config import benchmark, methods, plugins, rules, target, train
 from hcl.config.benchmark import BenchmarkConfig
-from hcl.config.methods import METHOD_CONFIGS, MethodConfig, ScenarioName, method_name
+from hcl.config.methods import METHOD_CONFIGS, MethodConfig, ScenarioName
 from hcl.config.schema import (
     TOP,
     ConfigError,
@@ -30,11 +30,15 @@ GROUPS = {
     "method": methods.GROUP,
     TOP: rules.GROUP,
 }
+IMPORTED = ("method/name", "target/network")  # settings whose value may be an import path
 
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """Settings of one trial: all that decides its result, nothing else (no paths, no device)."""
+    """Settings of one trial: all that decides its result, nothing else (no paths, no device).
+
+    `code` is the digest of what import paths among the settings name; "" where there is none.
+    """
 
     benchmark: BenchmarkConfig
     scenario: ScenarioName
@@ -43,11 +47,12 @@ class TrialConfig:
     method: MethodConfig
     train: TrainConfig
     seed: int
+    code: str = ""
 
     @property
     def method_name(self) -> str:
-        """Registry key of the method."""
-        return method_name(self.method)
+        """Registry key of the method, or its import path."""
+        return self.method.name
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
@@ -58,13 +63,23 @@ class TrialConfig:
                 combination.
         """
         errors: list[str] = []
-        made = build_groups(GROUPS, values, errors)
+        flat = flatten(values)
+        recorded = flat.pop("code", None)
+        made = build_groups(GROUPS, flat, errors)
         errors += rules.find_problems(made)
         if errors:
             raise ConfigError(errors)
         top = made.pop(TOP)
         scored = top.eval_scenarios or (top.scenario,)
-        return cls(scenario=top.scenario, eval_scenarios=scored, seed=top.seed, **made)
+        config = cls(scenario=top.scenario, eval_scenarios=scored, seed=top.seed, **made)
+        paths = imported_paths(config.to_dict())
+        code = plugins.digest(paths)
+        if recorded not in (None, code):
+            raise ConfigError(
+                f"code: was {recorded} and is {code or 'none'} now: the code of"
+                f" {', '.join(paths) or 'these settings'} changed; restore it or leave code out"
+            )
+        return replace(config, code=code)
 
     def no_replicas(self) -> list[str]:
         """List why several seeds of it cannot be trained as a batch; empty = they can."""
@@ -72,9 +87,10 @@ class TrialConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Give the settings flat, as JSON takes them: {"method/name": "hnet", ..., "seed": 1}."""
-        nested = asdict(self)
-        nested["method"] = {"name": self.method_name, **nested["method"]}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in flatten(nested).items()}
+        flat = flatten(asdict(self))
+        if not self.code:
+            del flat["code"]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in flat.items()}
 
     def digest(self, without_seed: bool = False) -> str:
         """Name this configuration (or, `without_seed`, all its seeds) with 12 hex characters."""
@@ -98,6 +114,12 @@ def as_trial(config: TrialConfig | Mapping[str, Any]) -> TrialConfig:
         ConfigError: every mistake in them.
     """
     return config if isinstance(config, TrialConfig) else TrialConfig.from_dict(config)
+
+
+def imported_paths(values: Mapping[str, Any]) -> list[str]:
+    """List the import paths among flat settings."""
+    named = [values.get(key) for key in IMPORTED]
+    return [path for path in named if isinstance(path, str) and plugins.is_import_path(path)]
 
 
 def known_keys(method: str) -> list[str]:

@@ -15,7 +15,7 @@ from hcl.config.methods import ScenarioName
 from hcl.kernels.matmul import fastest_float32
 from hcl.learners.inputs import Arrays, arrange_inputs, as_values, inputs_at_once
 from hcl.learners.state_file import write_state
-from hcl.methods import METHODS, Method, Setup
+from hcl.methods import Method, Setup, make_method
 from hcl.networks.generated import output_names
 from hcl.scenario import make_layout
 
@@ -241,7 +241,7 @@ class Learner:
                 statistics = PixelStatistics(*map(tuple, statistics))
             setup = Setup(config, layout, shape, pixel_statistics=statistics)
             with seeding.isolated(config.seed, "trial"):
-                method = METHODS[config.method_name](setup).to(device)
+                method = make_method(setup).to(device)
                 method.load_state_dict(state["method"])
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             if isinstance(error, ConfigError):

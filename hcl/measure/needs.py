@@ -14,7 +14,7 @@ from hcl.benchmarks.arrays import Benchmark
 from hcl.config import TrialConfig, as_trial
 from hcl.hypernets import TaskHypernet
 from hcl.kernels.past_features import FEATURES_AT_ONCE
-from hcl.methods import METHODS, Method, Setup
+from hcl.methods import Method, Setup, make_method
 from hcl.scenario import make_layout
 from hcl.training.process import Runtime
 from hcl.training.trial_state import load_benchmark
@@ -84,7 +84,7 @@ def resource_needs(config: TrialConfig, benchmark: Benchmark) -> ResourceNeeds:
     """
     layout = make_layout(config, len(benchmark.tasks), benchmark.classes_per_task)
     with seeding.isolated(config.seed, "sizes"), torch.device("meta"):
-        method = METHODS[config.method_name](Setup(config, layout, benchmark.input_shape))
+        method = make_method(Setup(config, layout, benchmark.input_shape))
         network = method.setup.build_network()
         active = _activations(network, (config.train.batch_size, *benchmark.input_shape))
     trained = _num_trained(method)
@@ -202,5 +202,5 @@ def compression_ratio(config: TrialConfig, input_shape: tuple[int, ...]) -> floa
     classes = config.benchmark.classes_per_task
     layout = make_layout(config, config.benchmark.num_tasks, classes)
     with seeding.isolated(config.seed, "sizes"), torch.device("meta"):
-        method = METHODS[config.method_name](Setup(config, layout, input_shape))
+        method = make_method(Setup(config, layout, input_shape))
     return method.num_stored() / method.num_target_weights()

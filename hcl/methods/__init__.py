@@ -1,9 +1,11 @@
 """Continual-learning methods, by the name that `method/name` gives.
 
 A new one is a file here, a line in METHODS, and its settings with a line in METHOD_CONFIGS of
-hcl/config/methods.py; hcl/methods/base.py says what it must do.
+hcl/config/methods.py; hcl/methods/base.py says what it must do. A user's own is named by its
+import path and is nowhere here.
 """
 
+from hcl.config import plugins
 from hcl.methods.base import Method, Prediction, Setup
 from hcl.methods.dgr import DGR, DGRDistill
 from hcl.methods.er import ER
@@ -35,4 +37,12 @@ METHODS: dict[str, type[Method]] = {
     "joint": Joint,
 }
 
-__all__ = ["METHODS", "Method", "Prediction", "Setup"]
+__all__ = ["METHODS", "Method", "Prediction", "Setup", "make_method"]
+
+
+def make_method(setup: Setup) -> Method:
+    """Make the method that a trial names."""
+    name = setup.config.method_name
+    kind = METHODS.get(name) or plugins.load(name)
+    made: Method = kind(setup)
+    return made

@@ -13,7 +13,7 @@ from hcl import benchmarks, seeding
 from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError, TrialConfig, as_trial
 from hcl.learners.learner import Labels, Learner, facts
-from hcl.methods import METHODS, Method, Setup
+from hcl.methods import Method, Setup, make_method
 from hcl.networks import given_weights
 from hcl.results import Matrix, Progress
 from hcl.scenario import make_layout
@@ -154,7 +154,7 @@ def start_trial(
     setup = Setup(
         config, layout, benchmark.input_shape, shared, weights, benchmark.pixel_statistics
     )
-    method = METHODS[config.method_name](setup)
+    method = make_method(setup)
     trial = TrialState(config, runtime, benchmark, method.to(runtime.device), progress)
     trial.restore()
     return trial

@@ -14,7 +14,7 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayTaskError
 
-from hcl.config import ConfigError, TrialConfig
+from hcl.config import ConfigError, TrialConfig, plugins
 from sweeps.cluster.resources import GIB, GpuNode, pack
 from sweeps.records.redact import redact_url
 from sweeps.space.search_space import SearchSpace
@@ -41,10 +41,12 @@ def resolve_gpus(
     if sweep.gpus_per_trial != "auto":
         return space
     configs = [config.to_dict() for config in probe_configs(space)]
+    files = plugins.to_keep(space.imported_paths())
+    code = {name: content.decode() for name, content in files.items()}
     if address is None:
-        node = probe_here(configs, data_root)
+        node = probe_here(configs, data_root, code)
     else:
-        node = _probe_on_cluster(address, configs, data_root)
+        node = _probe_on_cluster(address, configs, data_root, code)
     if node is None:
         say("gpus_per_trial auto: there is no GPU that torch can use, trials run on CPUs")
         return space.with_sweep(gpus_per_trial=0.0)
@@ -70,13 +72,20 @@ def probe_configs(space: SearchSpace) -> list[TrialConfig]:
     return configs or [space.example()]
 
 
-def probe_here(configs: list[dict[str, Any]], data_root: str | None) -> GpuNode | None:
+def probe_here(
+    configs: list[dict[str, Any]], data_root: str | None, code: dict[str, str]
+) -> GpuNode | None:
     """Measure on this machine; None if it has no GPU.
+
+    Args:
+        configs: short trainings.
+        data_root: folder of the data sets.
+        code: files of users' own code, name -> text.
 
     Raises:
         ConfigError: the probe failed.
     """
-    request = json.dumps({"configs": configs, "data_root": data_root})
+    request = json.dumps({"configs": configs, "data_root": data_root, "code": code})
     try:
         done = subprocess.run(
             [sys.executable, "-m", "sweeps.workers.measure_gpu"],
@@ -101,12 +110,12 @@ def probe_here(configs: list[dict[str, Any]], data_root: str | None) -> GpuNode 
 
 
 def _probe_on_cluster(
-    address: str, configs: list[dict[str, Any]], data_root: str | None
+    address: str, configs: list[dict[str, Any]], data_root: str | None, code: dict[str, str]
 ) -> GpuNode | None:
     """Do what `probe_here` does on a node with a GPU of the cluster, which is connected."""
 
     def probe() -> tuple[GpuNode | None, str]:
-        return probe_here(configs, data_root), ray.get_runtime_context().get_node_id()
+        return probe_here(configs, data_root, code), ray.get_runtime_context().get_node_id()
 
     try:
         task = ray.remote(num_gpus=1, num_cpus=1, max_retries=2)(probe).remote()

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from hcl.config import plugins
 from sweeps.commands.options import (
     STORAGE,
     Address,
@@ -29,6 +30,7 @@ Seeds = Annotated[
 
 
 def confirm(
+    context: typer.Context,
     sweep: SweepName,
     top: Top = 1,
     seeds: Seeds = "101..105",
@@ -61,6 +63,7 @@ def confirm(
         from sweeps.launch.request import SweepRequest
 
     folder = SweepFolder(storage, sweep)
+    context.with_resource(plugins.importable(*folder.kept_code()))
     space = confirming.read_space(folder)
     confirming.check_seeds(space, fresh)
     url = confirming.searched_in(folder, study_url)

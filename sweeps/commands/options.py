@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hcl.config import ConfigError
+from hcl.config import ConfigError, plugins
 from sweeps.records.folder import SweepFolder
 from sweeps.records.redact import HIDDEN, redact_command
 
@@ -82,7 +82,29 @@ StudyUrl = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, show what would be trained, stop.")
 ]
+Plugin = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        help="Python file or package of your own that settings name as package.module:Name; may"
+        " be repeated. Those beside the settings' file are found without.",
+    ),
+]
 SweepName = Annotated[str, typer.Argument(help="Name of the sweep.")]
+
+
+def use_plugins(context: typer.Context, plugin: list[Path] | None, *files: Path) -> None:
+    """Let import paths name what lies beside some files, or is given, until the command ends.
+
+    Raises:
+        ConfigError: a plugin is not there.
+    """
+    for path in plugin or []:
+        if not path.exists():
+            raise ConfigError(f"--plugin {path}: there is no such file or folder")
+    folders = [path.absolute().parent for path in (*files, *(plugin or []))]
+    context.with_resource(plugins.importable(*folders))
 
 
 def console() -> "Console":

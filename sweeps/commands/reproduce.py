@@ -1,6 +1,7 @@
 """`hcl reproduce`: a table of the paper with one command."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +10,7 @@ from sweeps.commands.options import (
     STORAGE,
     Address,
     DataRoot,
+    Plugin,
     ShipCode,
     Storage,
     TrackingUri,
@@ -17,6 +19,7 @@ from sweeps.commands.options import (
     parse_names,
     parse_seeds_or_count,
     say,
+    use_plugins,
 )
 from sweeps.records.folder import SweepFolder, git_tags
 from sweeps.reproduction.table_file import load_table, names
@@ -78,6 +81,7 @@ NumReplicas = Annotated[
 
 
 def reproduce(
+    context: typer.Context,
     table: TableName = "",
     show_list: List = False,
     seeds: Seeds = None,
@@ -94,6 +98,7 @@ def reproduce(
     num_replicas: NumReplicas = 1,
     address: Address = None,
     ship_code: ShipCode = False,
+    plugin: Plugin = None,
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
     data_root: DataRoot = None,
@@ -116,6 +121,7 @@ def reproduce(
     if show_list or not table:
         _show_names()
         raise typer.Exit(0 if show_list else 2)
+    use_plugins(context, plugin, *([Path(table)] if Path(table).is_file() else []))
     spec = load_table(table).at_budget(budget)
     spec = spec.only(parse_names(only)) if only else spec
     chosen = tuple(parse_seeds_or_count(seeds, spec.head.seeds))

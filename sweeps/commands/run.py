@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hcl.config import ConfigError, TrialConfig, flatten
+from hcl.config.trial import imported_paths
 from hcl.results import Progress, Result, config_of
 from sweeps.commands.options import (
     STORAGE,
     DataRoot,
     DryRun,
+    Plugin,
     Storage,
     TrackingUri,
     parse_seeds,
     say,
+    use_plugins,
 )
 from sweeps.output.metric_names import describe_metric
 from sweeps.records.folder import SweepFolder
@@ -50,11 +53,13 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")]
 
 
 def run(
+    context: typer.Context,
     config: Config,
     change: Changes = None,
     seeds: Seeds = None,
     name: Name = "single",
     device: Device = "cpu",
+    plugin: Plugin = None,
     dry_run: DryRun = False,
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
@@ -73,6 +78,7 @@ def run(
     \b
     Exit status: 0 trained, 1 training failed, 2 something to correct, 130 interrupted.
     """
+    use_plugins(context, plugin, config)
     values = _changed(_read(find_file(config, "trial")), change or [])
     chosen = parse_seeds(seeds) or [values.get("seed", 1)]
     configs = [TrialConfig.from_dict({**values, "seed": seed}) for seed in chosen]
@@ -92,9 +98,10 @@ def run(
         say(f"{configs[0].method_name} on {configs[0].benchmark.name}; seeds to train: {said}")
         return
     prepare(store)
-    context = make_context(store, SweepSettings(), "single", data_root)
-    context = replace(context, device=device, threads=None)  # the machine is this training's
-    ended_well = [_train(group, context) for group in group_seeds(trainings)]
+    shared = make_context(store, SweepSettings(), "single", data_root)
+    shared = replace(shared, device=device, threads=None)  # the machine is this training's
+    folder.keep_code(imported_paths(configs[0].to_dict()))
+    ended_well = [_train(group, shared) for group in group_seeds(trainings)]
     if not all(ended_well):
         raise typer.Exit(1)
 

@@ -11,6 +11,7 @@ from sweeps.commands.options import (
     STORAGE,
     Address,
     DataRoot,
+    Plugin,
     ShipCode,
     Storage,
     StudyUrl,
@@ -21,6 +22,7 @@ from sweeps.commands.options import (
     parse_seeds,
     say,
     storage_option,
+    use_plugins,
 )
 from sweeps.output.metric_names import describe_metric
 from sweeps.records.folder import SweepFolder
@@ -63,6 +65,7 @@ DryRun = Annotated[
 
 
 def sweep(
+    context: typer.Context,
     file: File,
     num_trials: NumTrials = None,
     seeds: Seeds = None,
@@ -76,6 +79,7 @@ def sweep(
     dry_run: DryRun = False,
     address: Address = None,
     ship_code: ShipCode = False,
+    plugin: Plugin = None,
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
     study_url: StudyUrl = None,
@@ -98,6 +102,7 @@ def sweep(
     Exit status: 0 all trials ended well, 1 some failed, 2 something to correct, 3 Ray itself
     died (the same command goes on), 130 interrupted.
     """
+    use_plugins(context, plugin, file)
     space = load(find_file(file, "search space")).with_sweep(
         num_trials=num_trials,
         seeds=parse_seeds(seeds),

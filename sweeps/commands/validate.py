@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from hcl.config import ConfigError, TrialConfig, flatten
-from sweeps.commands.options import DataRoot, say
+from hcl.config import ConfigError, TrialConfig, flatten, plugins
+from sweeps.commands.options import DataRoot, Plugin, say, use_plugins
 from sweeps.reproduction.table_file import load_table
 from sweeps.space.bundled import FOLDERS, find_file
 from sweeps.space.search_space import load
@@ -26,7 +26,12 @@ Device = Annotated[str, typer.Option(help="Where --estimate times steps: cpu, cu
 
 
 def validate(
-    files: Files, estimate: Estimate = False, device: Device = "cpu", data_root: DataRoot = None
+    context: typer.Context,
+    files: Files,
+    estimate: Estimate = False,
+    device: Device = "cpu",
+    plugin: Plugin = None,
+    data_root: DataRoot = None,
 ) -> None:
     """Check search spaces, tables and trials, and show every mistake of each.
 
@@ -39,23 +44,30 @@ def validate(
     \b
     Exit status: 0 all are valid, 2 some are not.
     """
+    use_plugins(context, plugin)
     found = [path for file in files for path in _yaml_files(file)]
     wrong = 0
     for path in found:
-        try:
-            about = _about(path, data_root)
-        except ConfigError as error:
-            wrong += 1
-            say(f"{path}: {len(error.errors)} to correct")
-            for message in error.errors:
-                say(f"  {message.removeprefix(f'{path}: ')}")
-        else:
-            say(f"{path}: ok, {about}")
-            if estimate:
+        with plugins.importable(path.absolute().parent):
+            is_valid = _is_valid(path, data_root)
+            wrong += not is_valid
+            if estimate and is_valid:
                 _show_estimate(path, device, data_root)
     if wrong:
         say(f"{wrong} of {len(found)} files are not valid", stderr=True)
         raise typer.Exit(2)
+
+
+def _is_valid(path: Path, data_root: str | None) -> bool:
+    """Say what a file holds, or what is to correct in it."""
+    try:
+        say(f"{path}: ok, {_about(path, data_root)}")
+    except ConfigError as error:
+        say(f"{path}: {len(error.errors)} to correct")
+        for message in error.errors:
+            say(f"  {message.removeprefix(f'{path}: ')}")
+        return False
+    return True
 
 
 def _yaml_files(path: Path) -> list[Path]:

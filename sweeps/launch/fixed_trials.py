@@ -14,6 +14,7 @@ from typing import Any
 from ray import tune
 from rich.console import Console
 
+from hcl.config.trial import imported_paths
 from hcl.results import NUMERICS_VERSION, Result, TaskReport
 from hcl.storage.shared_classifier import TAKES, classifier_digest
 from sweeps.cluster.connection import cluster
@@ -134,7 +135,10 @@ def _schedule(
     interrupt: Interrupt,
 ) -> None:
     count = len(plan.groups)
-    num_tasks = max(group[0].seed.config.benchmark.num_tasks for group in plan.groups)
+    configs = [group[0].seed.config for group in plan.groups]
+    num_tasks = max(config.benchmark.num_tasks for config in configs)
+    paths = {path for config in configs for path in imported_paths(config.to_dict())}
+    code = folder.keep_code(sorted(paths))
     counts = Counts(count, num_tasks, mode="")
     progress = ProgressCallback(counts, console, settings.max_failures)
 
@@ -144,7 +148,7 @@ def _schedule(
 
     with cluster(address, settings, on_lost) as num_at_a_time:
         interrupt.listen()
-        trainable, numbers = ray_function(run_group, plan), list(range(count))
+        trainable, numbers = ray_function(run_group, plan, code), list(range(count))
         while numbers and not interrupt.requested:
             run_trials(
                 trainable,

@@ -113,7 +113,9 @@ def _run_trials(
 
     with cluster(request.address, settings, on_lost) as num_at_a_time:
         interrupt.listen()
-        trainable, stopped = ray_function(run_suggestion, plan), _on_stop(request, parent_run_id)
+        code = request.folder.keep_code(request.space.imported_paths())
+        trainable = ray_function(run_suggestion, plan, code)
+        stopped = _on_stop(request, parent_run_id)
         while (count := search.remaining()) and not interrupt.requested:
             run_trials(
                 trainable,

@@ -4,6 +4,7 @@ STORAGE/mlflow.db  artifacts/       all sweeps' MLflow runs, unless a server has
 STORAGE/sweeps/NAME/
     search_space.yaml  sweep.json   as launched
     study.db                        the Optuna study
+    code/a1b2c3d4e5f6/              users' own methods etc. that trials import, by its digest
     trials/0007/seed_1/             journal.jsonl, checkpoints/, result.json
 """
 
@@ -13,7 +14,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from hcl.config import ConfigError
+from hcl.config import ConfigError, plugins
 from hcl.storage.files import LockHeldError, locked, write_atomically
 from sweeps.records.journal import FILE_NAME
 
@@ -76,6 +77,27 @@ class SweepFolder:
     def seed_folder(self, trial: int | str, seed: int) -> Path:
         """Folder with the records of one seed of a trial (a number, or a single run's name)."""
         return self.path / "trials" / trial_label(trial) / f"seed_{seed}"
+
+    def keep_code(self, paths: Iterable[str]) -> Path | None:
+        """Write the code that import paths name, so that trials on every node import this copy.
+
+        A user may go on working on the original meanwhile.
+
+        Returns:
+            The folder to import it from; None where nothing is to be kept.
+        """
+        files = plugins.to_keep(paths)
+        if not files:
+            return None
+        place = self.path / "code" / plugins.digest(paths)
+        for name, content in files.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(place / name, content)
+        return place
+
+    def kept_code(self) -> list[Path]:
+        """List the folders that `keep_code` wrote."""
+        return sorted(self.path.glob("code/*"))
 
     def journals(self) -> list[Path]:
         """List the folders of all seeds that have begun."""

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from hcl.config import BenchmarkConfig, ConfigError
 from hcl.metrics import running_average_accuracy
 from sweeps.output import plots
-from sweeps.output.metric_names import SCENARIOS, UNITS, heading, is_fraction, label
+from sweeps.output.metric_names import SCENARIOS, UNITS, heading, is_fraction
 from sweeps.output.statistics import paired_table
 from sweeps.output.table import Entry, Table
-from sweeps.reports.runs import choose_runs, complete_runs, estimate
+from sweeps.reports.runs import choose_runs, complete_runs, estimate, method_label
 from sweeps.tracking import Store, accuracy_matrices, runs_frame
 from sweeps.tracking.entries import text
 
@@ -100,7 +100,7 @@ def _add_scenario(compared: Compared, runs: pd.DataFrame, scenario: str, metric:
     sweeps = {m: set(g["tags.sweep"]) for m, g in scored.groupby("method/name")}
     for key, group in scored.groupby(keys):
         benchmark, num_tasks, method, sweep, order = cast(tuple[str, float, str, str, str], key)
-        column = label(method, scenario)
+        column = method_label(group, scenario)
         if len(sweeps[method]) > 1:
             column = f"{column} ({sweep})"
         chosen, _ = choose_runs(group, f"val/{scenario}/{metric}")

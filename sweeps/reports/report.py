@@ -10,7 +10,7 @@ from typing import cast
 import pandas as pd
 
 from hcl.config import ConfigError
-from sweeps.output.metric_names import SCENARIOS, UNITS, heading, label, labels
+from sweeps.output.metric_names import SCENARIOS, UNITS, heading, labels
 from sweeps.output.table import Entry, Estimate, Table, numbers_csv
 from sweeps.reports.pareto import pareto_table
 from sweeps.reports.runs import (
@@ -20,6 +20,7 @@ from sweeps.reports.runs import (
     configurations,
     estimate,
     left_out,
+    method_label,
 )
 from sweeps.tracking import Store, runs_frame, sweep_settings
 
@@ -135,11 +136,11 @@ def method_table(frame: pd.DataFrame, metric: str = "average_accuracy") -> Table
         scored = runs.dropna(subset=[name])
         keys = [scored["benchmark/name"], scored["num_tasks"], scored["method/name"]]
         for key, group in scored.groupby(keys):
-            benchmark, num_tasks, method = cast(tuple[str, float, str], key)
+            benchmark, num_tasks, _ = cast(tuple[str, float, str], key)
             chosen, reason = choose_runs(group, selector)
             reasons.append(reason)
             row = rows.setdefault((benchmark, int(num_tasks), scenario), {})
-            row[label(method, scenario)] = estimate(chosen, name)
+            row[method_label(group, scenario)] = estimate(chosen, name)
     notes = [UNITS]
     if "validation" in reasons:
         notes.append("of several configurations the one that is best on validation data is shown")

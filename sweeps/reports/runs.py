@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from sweeps.output.metric_names import SCENARIOS, heading, is_fraction
+from sweeps.output.metric_names import SCENARIOS, heading, is_fraction, label
 from sweeps.output.table import Entry, Estimate
 
 _PARAM_GROUPS = ("benchmark/", "target/", "method/", "train/")
@@ -85,6 +85,14 @@ def choose_runs(runs: pd.DataFrame, selector: str) -> tuple[pd.DataFrame, str]:
     return runs[runs["config"] == best], "validation"
 
 
+def method_label(group: pd.DataFrame, scenario: str) -> str:
+    """Name the method of a group of runs as tables do: a user's own as its runs recorded it."""
+    recorded = group.get(f"tags.label_{scenario}", pd.Series(dtype=object)).dropna()
+    return (
+        str(recorded.iloc[-1]) if len(recorded) else label(group["method/name"].iloc[0], scenario)
+    )
+
+
 def estimate(group: pd.DataFrame, name: str) -> Estimate | None:
     """Estimate a metric over the runs of a group, accuracies in percent."""
     scale = 100 if is_fraction(name) else 1
@@ -140,5 +148,5 @@ def _is_complete(frame: pd.DataFrame) -> pd.Series:
 def _params(runs: pd.DataFrame) -> list[str]:
     """Columns that can set configurations apart: every param but the seed."""
     names = [str(name) for name in runs.columns]
-    alone = ("scenario", "eval_scenarios")
+    alone = ("scenario", "eval_scenarios", "code")
     return [name for name in names if name.startswith(_PARAM_GROUPS) or name in alone]

@@ -134,6 +134,8 @@ def _section(name: str, title: str, group_name: str, group: Group) -> Section:
     prefix = {TOP: "", "sweep": "sweep."}.get(group_name, f"{group_name}/")
     found = []
     for field in dataclasses.fields(kind):
+        if field.name == group.selector and len(group.choices) == 1:
+            continue  # the section is this choice's own
         values = describe_type(hints[field.name])
         if field.name == group.selector:
             values = group.listed or ", ".join(group.choices)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hcl.config import ConfigError, TrialConfig
+from hcl.config import ConfigError, TrialConfig, plugins
+from hcl.config.trial import IMPORTED, imported_paths
 from sweeps.space.checks import check_sections, check_sweep
 from sweeps.space.conditions import Conditions, conditions_to_dict
-from sweeps.space.parameters import Parameter, parameter_to_dict, to_plain
+from sweeps.space.parameters import ChoiceParameter, Parameter, parameter_to_dict, to_plain
 from sweeps.space.sections import read_sections
 from sweeps.space.settings import SweepSettings, parse_settings
 from sweeps.space.yaml_file import load_yaml
@@ -86,6 +87,15 @@ class SearchSpace:
         names = map(str, weights.corners().values())
         return [replace(example, target=replace(example.target, weights=name)) for name in names]
 
+    def imported_paths(self) -> list[str]:
+        """List the import paths of users' own methods, networks etc. that trials may name."""
+        paths = imported_paths(self.constants)
+        for key in IMPORTED:
+            parameter = self.parameters.get(key)
+            if isinstance(parameter, ChoiceParameter):
+                paths += [v for v in parameter.values if plugins.is_import_path(v)]
+        return paths
+
     def corners(self, end: int) -> list[dict[str, Any]]:
         """List trials with every range at its first end (0) or its last (-1).
 
@@ -108,7 +118,9 @@ class SearchSpace:
         )  # seeds trained at a time change the speed alone
         for name in ("seeds", "objective", "mode"):
             parts[f"sweep.{name}"] = sweep[name]
-        return {name: _digest(part) for name, part in parts.items()}
+        digests = {name: _digest(part) for name, part in parts.items()}
+        paths = self.imported_paths()
+        return digests | ({f"code of {', '.join(paths)}": plugins.digest(paths)} if paths else {})
 
     def to_dict(self) -> dict[str, Any]:
         """Write the space in the form of the file; `parse` of that gives an equal space."""

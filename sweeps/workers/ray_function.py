@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
 from ray import tune
 
+from hcl.config import plugins
 from sweeps.workers.warm_imports import importing
 
 Plan = TypeVar("Plan")
@@ -14,7 +16,7 @@ Report = Callable[[dict[str, Any]], None]
 
 
 def ray_function(
-    train: Callable[[Plan, dict[str, Any], Report], None], plan: Plan
+    train: Callable[[Plan, dict[str, Any], Report], None], plan: Plan, code: Path | None
 ) -> Callable[[dict[str, Any]], None]:
     """Make the trainable that calls `train(plan, choice, tune.report)` for each trial.
 
@@ -24,18 +26,21 @@ def ray_function(
     Args:
         train: function at the top of a module.
         plan: what all trials share.
+        code: folder that workers import users' own code from, on storage that all nodes share.
     """
     stored = ray.put((train, plan))
 
     def trainable(choice: dict[str, Any]) -> None:
-        fetched_train, fetched_plan = _fetch(stored)
+        fetched_train, fetched_plan = _fetch(stored, code)
         fetched_train(fetched_plan, choice, tune.report)
 
     return trainable
 
 
 @cache
-def _fetch(stored: ray.ObjectRef) -> Any:
+def _fetch(stored: ray.ObjectRef, code: Path | None) -> Any:
     """Fetch once per process: Ray reuses it for further trials."""
+    if code is not None:
+        plugins.use(code)
     with importing():
         return ray.get(stored)

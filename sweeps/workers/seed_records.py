@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from hcl import TrainingDiverged
-from hcl.config import ConfigError, TrialConfig
+from hcl.config import ConfigError, TrialConfig, plugins
 from hcl.results import NUMERICS_VERSION, Result, TaskReport
 from hcl.storage import checkpoint
 from hcl.training.evaluate import name_scores
@@ -160,6 +160,9 @@ def start_fields(seed: Seed, context: RunContext) -> dict[str, Any]:
         "config_digest": config.digest(),
         "numerics_version": NUMERICS_VERSION,
     }
+    labels = {}
+    if plugins.is_import_path(config.method_name):  # tables are made where nobody can import it
+        labels = {f"label_{name}": config.method.label(name) for name in config.eval_scenarios}
     return {
         "run_key": f"{context.sweep}/{trial_label(seed.trial)}/seed_{config.seed}",
         "sweep": context.sweep,
@@ -167,7 +170,7 @@ def start_fields(seed: Seed, context: RunContext) -> dict[str, Any]:
         "seed": config.seed,
         "phase": context.phase,
         "params": config.to_dict(),
-        "tags": {**context.tags, **ids},
+        "tags": {**context.tags, **ids, **labels},
     }
 
 

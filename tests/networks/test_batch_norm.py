@@ -14,7 +14,7 @@ from hcl.benchmarks import load
 from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError, TrialConfig
 from hcl.config.methods import METHOD_CONFIGS
-from hcl.methods import METHODS, Method, Setup
+from hcl.methods import METHODS, Method, Setup, make_method
 from hcl.methods.finetune import Finetune
 from hcl.methods.hnet import Hnet
 from hcl.methods.replay import Replay
@@ -41,7 +41,7 @@ def build(config: TrialConfig) -> tuple[Method, Benchmark]:
     benchmark = load(config.benchmark)
     layout = make_layout(config, len(benchmark.tasks), benchmark.classes_per_task)
     torch.manual_seed(0)
-    return METHODS[config.method_name](Setup(config, layout, benchmark.input_shape)), benchmark
+    return make_method(Setup(config, layout, benchmark.input_shape)), benchmark
 
 
 def copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

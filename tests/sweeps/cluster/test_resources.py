@@ -150,7 +150,7 @@ def test_the_probe_is_short_and_covers_both_ends() -> None:
 
 def test_auto_becomes_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
     found = GpuNode(peak=2 * GIB, total=24 * GIB, cpus_per_gpu=16, name="A10G")
-    monkeypatch.setattr(gpu_probe, "probe_here", lambda configs, data_root: found)
+    monkeypatch.setattr(gpu_probe, "probe_here", lambda configs, data_root, code: found)
     lines: list[str] = []
     resolved = resolve_gpus(space(gpus_per_trial="auto"), None, None, lines.append)
     assert resolved.sweep.gpus_per_trial == 0.1428  # 7 of them: (2 * 1.15 + 0.75) * 7 = 21.35
