@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "elu": F.elu}
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam's, as torch and the authors have them
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,11 @@ SETTINGS = {
 
 
 class PlainHnet:
-    """A learner in the middle of a sequence: `num_past` tasks are over, the next one begins."""
+    """A learner in the middle of a sequence: `num_past` tasks are over, the next one begins.
+
+    Embeddings of past tasks are drawn at random here, which is enough to measure or compare a
+    step. With `num_past` 0, `step` and then `start_task` for each further task learn a sequence.
+    """
 
     def __init__(self, sizes: Sizes, num_past: int, seed: int = 0) -> None:
         torch.manual_seed(seed)
@@ -129,19 +134,20 @@ class PlainHnet:
             state = self.optimizer.state.get(parameter) or {}
             assert parameter.grad is not None
             grad = parameter.grad
-            first = state.get("exp_avg", torch.zeros_like(grad)) * 0.9 + 0.1 * grad
-            second = state.get("exp_avg_sq", torch.zeros_like(grad)) * 0.999 + 0.001 * grad**2
+            first = BETA1 * state.get("exp_avg", 0.0) + (1 - BETA1) * grad
+            second = BETA2 * state.get("exp_avg_sq", 0.0) + (1 - BETA2) * grad**2
             count = float(state.get("step", 0)) + 1
-            root = (second / (1 - 0.999**count)).sqrt() + 1e-8
-            steps.append(-self.sizes.lr * first / (1 - 0.9**count) / root)
+            root = (second / (1 - BETA2**count)).sqrt() + EPSILON
+            steps.append(-self.sizes.lr * first / (1 - BETA1**count) / root)
         return steps
 
     def regularizer(self, d: list[Tensor]) -> Tensor:
         """Compute the mean over past tasks of || h(e_t, theta*) - h(e_t, theta + d) ||^2."""
         moved = [p + step for p, step in zip(self.theta, d, strict=True)]
+        past = self.embeddings[: len(self.targets)]  # all but the current one
         terms = [
             (self.generate(embedding, moved) - target).pow(2).sum()
-            for embedding, target in zip(self.embeddings, self.targets, strict=False)
+            for embedding, target in zip(past, self.targets, strict=True)
         ]
         return torch.stack(terms).mean()
 

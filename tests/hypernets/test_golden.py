@@ -16,6 +16,7 @@ from hcl.benchmarks.arrays import TaskData, TaskSplits
 from hcl.config import TrialConfig
 from hcl.hypernets.candidate_adam import candidate
 from hcl.hypernets.hypernet import output_layer
+from hcl.hypernets.plain import PlainHnet, Sizes
 from hcl.methods import Setup
 from hcl.methods.hnet import Hnet
 from hcl.scenario import OutputLayout
@@ -103,6 +104,27 @@ def test_six_training_steps(method: Hnet) -> None:
     torch.testing.assert_close(torch.stack(penalties), reference, rtol=1e-3, atol=0)
     for mine, final in zip(state(method), values("final"), strict=True):
         torch.testing.assert_close(mine.detach(), final, rtol=0, atol=1e-5)
+
+
+def test_the_plain_hnet_is_the_authors() -> None:
+    """The file to read first, without the rest of the library."""
+    sizes = Sizes(20, (16, 12), 4, 4, 5, 3, 97, (9, 11), "elu", 0.1, 1e-3)
+    plain = PlainHnet(sizes, num_past=3)
+    *embeddings, last = golden("init_task_embeddings")
+    names = ["chunk_embeddings", *(f"theta_{i}" for i in range(6))]
+    plain.theta = [golden(f"init_{name}").requires_grad_() for name in names]
+    plain.embeddings = embeddings
+    plain.start_task()
+    with torch.no_grad():
+        plain.embeddings[3].copy_(last)
+    found = [plain.step(x, y) for x, y in zip(golden("x"), golden("y"), strict=True)]
+    losses, penalties = (torch.stack(list(terms)) for terms in zip(*found, strict=True))
+    torch.testing.assert_close(losses, golden("task_losses"), rtol=1e-6, atol=0)
+    torch.testing.assert_close(penalties, golden("beta_times_regularizer"), rtol=1e-3, atol=0)
+    for mine, name in zip(plain.theta, names, strict=True):
+        torch.testing.assert_close(mine.detach(), golden(f"final_{name}"), rtol=0, atol=1e-5)
+    final = golden("final_task_embeddings")[3]
+    torch.testing.assert_close(plain.embeddings[3].detach(), final, rtol=0, atol=1e-5)
 
 
 def test_sixth_step_in_detail(method: Hnet) -> None:
