@@ -39,25 +39,36 @@ def clean() -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def hcl(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Hcl:
-    """Install the wheel into a new environment; run its `hcl` in an empty folder.
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the wheel into a new environment.
 
     The environment sees this one's libraries, but not its `hcl`: a folder that a .pth file names
     is searched, without the .pth files in it (the editable installation is one).
     """
-    home = tmp_path_factory.mktemp("home")
-    python = home / "env" / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home / "env"], check=True)
-    (packages,) = (home / "env").glob("lib/python*/site-packages")
-    (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"))
-    pip = [sys.executable, "-m", "pip", "--python", python]
-    install = [*pip, "install", "--quiet", "--no-deps", "--no-index", wheel]
-    subprocess.run(install, check=True, env=clean())
-    empty = home / "empty"
-    empty.mkdir()
+    home = tmp_path_factory.mktemp("env")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    (packages_of(home) / "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    pip(home, "install", "--no-deps", "--no-index", str(wheel))
+    return home
+
+
+def pip(environment: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", "pip", "--python", environment / "bin" / "python"]
+    subprocess.run([*command, "--quiet", *arguments], check=True, env=clean())
+
+
+def packages_of(environment: Path) -> Path:
+    (packages,) = environment.glob("lib/python*/site-packages")
+    return packages
+
+
+@pytest.fixture(scope="module")
+def hcl(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Hcl:
+    """Run the installed `hcl` in an empty folder."""
+    empty = tmp_path_factory.mktemp("empty")
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [python.with_name("hcl"), *arguments]
+        command = [environment / "bin" / "hcl", *arguments]
         return subprocess.run(command, cwd=empty, env=clean(), capture_output=True, text=True)
 
     return call
@@ -106,3 +117,10 @@ def test_the_demo_and_what_is_left_after_it(hcl: Hcl, tmp_path: Path) -> None:
     assert info["git_commit"] == commit
     (result, *_) = (tmp_path / "storage/sweeps/demo-sweep").rglob("result.json")
     assert json.loads(result.read_text())["versions"]["hcl"] == "0.1.0"
+
+
+def test_uninstalling_leaves_nothing(environment: Path, hcl: Hcl) -> None:
+    assert hcl("settings", "method/beta").returncode == 0
+    pip(environment, "uninstall", "--yes", "hcl-sweeps")
+    assert [path.name for path in packages_of(environment).iterdir()] == ["libraries.pth"]
+    assert not (environment / "bin" / "hcl").exists()
