@@ -2,11 +2,12 @@
 
 import shutil
 import textwrap
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sweeps.commands.options import say
+from sweeps.commands.options import Plugin, say, use_plugins
 from sweeps.space.reference import find_section, markdown, sections, text
 
 Name = Annotated[
@@ -20,7 +21,9 @@ Name = Annotated[
 Markdown = Annotated[bool, typer.Option("--markdown", help="All of them as one Markdown page.")]
 
 
-def settings(name: Name = "", page: Markdown = False) -> None:
+def settings(
+    context: typer.Context, name: Name = "", page: Markdown = False, plugin: Plugin = None
+) -> None:
     """Show the settings of a trial or a sweep: values, defaults and meanings.
 
     \b
@@ -28,10 +31,12 @@ def settings(name: Name = "", page: Markdown = False) -> None:
       hcl settings
       hcl settings hnet
       hcl settings train/lr
+      hcl settings my_methods:MyMethod
 
     \b
     Exit status: 0 shown, 2 there is no such setting.
     """
+    use_plugins(context, plugin, Path("what lies here"))
     if page:
         say(markdown())
         return

@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any, Literal
 
 from hcl.config import ConfigError
-from hcl.config.schema import TOP, Group, suggest
+from hcl.config.schema import TOP, Choice, Group, suggest
 from hcl.config.trial import GROUPS
 from sweeps.space.settings import SweepSettings
 
@@ -78,9 +78,14 @@ def sections() -> tuple[Section, ...]:
 def find_section(name: str) -> Section:
     """Find a section by its name: a group, a method, or one setting, `method/beta`.
 
+    A user's own method is named by its import path, `package.module:Name`.
+
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name, or it cannot be imported.
     """
+    methods = GROUPS["method"]
+    if methods.find_own and (own := methods.find_own(name)):
+        return _choice("method", methods, name, own)
     known = {section.name: section for section in sections()}
     if name in known:
         return known[name]
@@ -123,8 +128,12 @@ def _parts(name: str, group: Group) -> Iterator[Section]:
     about = f"`{name}/{group.selector}` is one of {', '.join(group.choices)}."
     yield Section(name, title, f"{about} Each has settings of its own.", ())
     for choice, found in group.choices.items():
-        alone = dataclasses.replace(group, choices={choice: found}, default=choice)
-        yield _section(choice, f"{getattr(found[0], 'LABEL', '')}: `{choice}`", name, alone)
+        yield _choice(name, group, choice, found)
+
+
+def _choice(name: str, group: Group, choice: str, found: Choice) -> Section:
+    alone = dataclasses.replace(group, choices={choice: found}, default=choice)
+    return _section(choice, f"{getattr(found[0], 'LABEL', '')}: `{choice}`", name, alone)
 
 
 def _section(name: str, title: str, group_name: str, group: Group) -> Section:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from own_code import METHOD, PARTS
 
-from hcl.config import ConfigError, TrialConfig, known_keys
+from hcl.config import ConfigError, TrialConfig, known_keys, plugins
 from hcl.config.methods import METHOD_CONFIGS
 from hcl.config.schema import setting
 from sweeps.space import reference
@@ -79,6 +80,16 @@ def test_meanings_are_the_comments_at_the_fields() -> None:
         ("method/sizes", "list of whole numbers", "[1, 2]", "Behind the last line."),
         ("method/flag", "true or false", "false", "Sentence with a full stop."),
     ]
+
+
+def test_a_users_own_method_is_described(tmp_path: Path) -> None:
+    for name, content in {"methods.py": METHOD, **PARTS}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    with plugins.importable(tmp_path):
+        part = find_section("methods:Shrinking")
+    assert part.title == "Shrinking: `methods:Shrinking`"
+    assert [one.name for one in part.settings] == ["method/strength", "method/when"]
 
 
 def test_an_unknown_name_gets_a_suggestion() -> None:
