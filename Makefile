@@ -23,7 +23,7 @@ demo: $(READY)  ## sweep hypernetworks on the bundled digits, compare them with 
 	$(BIN)/hcl demo
 
 test: $(READY)  ## the fast tests
-	$(BIN)/python -m pytest -m "not slow and not mnist"
+	$(BIN)/python -m pytest -m "not slow and not mnist and not browser"
 
 bench: $(READY)  ## time training steps against the plain algorithm; make bench ONLY=p10:9 for one row
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))

@@ -9,6 +9,7 @@ from sweeps.commands.options import (
     STORAGE,
     Storage,
     TrackingUri,
+    command_line,
     find_store,
     parse_names,
     say,
@@ -41,9 +42,9 @@ def compare(
       hcl compare --methods hnet,si,online_ewc
     """
     from sweeps.output import plots
-    from sweeps.output.html_page import html_page
     from sweeps.reports import compare as comparing
     from sweeps.reports.importance import describe_study
+    from sweeps.reports.page import comparison_page
 
     names = sweeps or []
     store = find_store(SweepFolder(storage, names[0] if names else "any"), tracking_uri)
@@ -64,7 +65,10 @@ def compare(
     write_atomically(folder / "compare.tex", "\n".join(table.latex() for table in tables))
     write_atomically(folder / "compare.csv", tables[0].csv())
     title = f"Comparison of {', '.join(names) or 'all sweeps'}"
-    write_atomically(folder / "compare.html", html_page(title, tables, pictures))
+    head = {"kind": "comparison", "command": command_line()}
+    folders = [SweepFolder(storage, name) for name in names]
+    page = comparison_page(title, tables, pictures, folders, head)
+    write_atomically(folder / "compare.html", page)
     for table in tables:
         say(table.terminal(width=140))
     say(f"tables and curves in {folder}")

@@ -95,14 +95,14 @@ def _compare(configs: list[TrialConfig], folder: SweepFolder, console: "Console"
     """Train what the comparison needs; return whether all of it has a result."""
     from sweeps.launch.fixed_trials import train_fixed
     from sweeps.launch.request import make_context, store_of
-    from sweeps.tracking import prepare
+    from sweeps.reports.summary import parent_run
     from sweeps.workers.seed_records import single_seed
 
     store, settings = store_of(folder, None), SweepSettings()
-    prepare(store)
-    context = make_context(store, settings, "confirm")
     trainings = [single_seed(config, folder) for config in configs]
-    return all(train_fixed(folder, trainings, context, settings, console))
+    with parent_run(folder, store, "hcl demo") as parent_run_id:
+        context = make_context(store, settings, "confirm", parent_run_id=parent_run_id)
+        return all(train_fixed(folder, trainings, context, settings, console))
 
 
 def _configs(best: TrialConfig, seeds: list[int]) -> list[TrialConfig]:
@@ -119,15 +119,16 @@ def _configs(best: TrialConfig, seeds: list[int]) -> list[TrialConfig]:
 
 
 def _show(sweep: SweepFolder, comparison: SweepFolder) -> None:
-    from sweeps.launch.request import store_of
-    from sweeps.reports.report import method_table, report
-    from sweeps.tracking import runs_frame
+    from sweeps.records.entries import journal_rows, recorded_settings, rows_frame
+    from sweeps.reports.sweep_tables import method_table, written_tables
 
-    say("\n" + report(sweep.name, store_of(sweep, None), "terminal"))
-    say(method_table(runs_frame(store_of(comparison, None), comparison.name)).terminal())
+    frame = rows_frame(journal_rows(sweep))
+    say("\n" + written_tables(sweep.name, frame, recorded_settings(sweep), "terminal"))
+    say(method_table(rows_frame(journal_rows(comparison))).terminal())
+    pages = "\n".join(f"  {folder.page}" for folder in (sweep, comparison))
     say(
         "HNET: best of the sweep (split), beta 0.01 (permuted); baselines at the settings in"
         " sweeps/commands/demo.py."
-        f"\nCompare runs and their accuracy matrices in a browser: {sys.argv[0]} ui --storage"
-        f" {sweep.storage}"
+        f"\nMatrices, curves and every run, a page each:\n{pages}"
+        f"\nThe runs in MLflow: {sys.argv[0]} ui --storage {sweep.storage}"
     )

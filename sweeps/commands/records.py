@@ -5,9 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +25,10 @@ from sweeps.commands.options import (
 )
 from sweeps.records.folder import SweepFolder
 
+if TYPE_CHECKING:
+    from sweeps.tracking.views import Links
+
+SHOWN = 10  # sweeps whose links are printed
 PATIENCE = 10.0  # seconds for MLflow's server to end in order
 
 
@@ -30,19 +37,60 @@ def report(
     form: Annotated[
         str, typer.Option("--format", help="markdown, latex, csv or terminal.")
     ] = "terminal",
+    html: Annotated[
+        bool,
+        typer.Option("--html", help="Write the page: matrices, curves, search, runs."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(show_default="report.html in the sweep's folder", help="File of the page."),
+    ] = None,
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Tables of a sweep: its best configurations, and the methods as mean ± SEM over seeds.
 
+    With --html one page instead, which opens without a server or a network: accuracy matrices of
+    all runs, the difference of any two, curves, the search, each number's run and command.
+
     \b
     Examples:
       hcl report split_digits-hnet
+      hcl report split_digits-hnet --html --out digits.html
       hcl report split_digits-hnet --format latex > table.tex
     """
+    if html or out is not None:
+        return _write_page(SweepFolder(storage, sweep), out, tracking_uri)
+    folder = SweepFolder(storage, sweep)
+    if tracking_uri is None and folder.journals():
+        return say(_read_journals(folder, form))
     from sweeps.reports.report import report as tables
 
-    say(tables(sweep, find_store(SweepFolder(storage, sweep), tracking_uri), form))
+    return say(tables(sweep, find_store(folder, tracking_uri), form))
+
+
+def _read_journals(folder: SweepFolder, form: str) -> str:
+    """Write the tables from the sweep's own records: MLflow has the same, seconds later."""
+    from sweeps.records.entries import journal_rows, recorded_settings, rows_frame
+    from sweeps.reports.sweep_tables import written_tables
+
+    frame = rows_frame(journal_rows(folder))
+    return written_tables(folder.name, frame, recorded_settings(folder), form)
+
+
+def _write_page(folder: SweepFolder, out: Path | None, tracking_uri: str | None) -> None:
+    if not folder.journals():
+        raise ConfigError(
+            f"there are no records of a sweep {folder.name!r} in {folder.storage}; the page is"
+            " made of them: give the --storage that it was run with"
+        )
+    from sweeps.reports.summary import write_page
+
+    path = None if out is None else out.expanduser().absolute()
+    try:
+        say(f"page: {write_page(folder, find_store(folder, tracking_uri), path)}")
+    except OSError as error:
+        raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from None
 
 
 def export(
@@ -113,43 +161,63 @@ def sync(
 
 
 def ui(
+    sweep: Annotated[
+        str | None, typer.Argument(show_default="every sweep", help="Name of the sweep.")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port on this machine.", min=1, max=65535)] = 5000,
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Open the MLflow UI on the recorded runs, for this machine alone (127.0.0.1).
 
-    Select runs of a sweep and press Compare; their accuracy matrices stand side by side under
-    the picture accuracy_matrix.
+    A link for each sweep opens its runs, best first; of one sweep, another link shows the accuracy
+    matrices of its best runs. `hcl report SWEEP --html` has all matrices, and needs no server.
 
     \b
     Examples:
       hcl ui
+      hcl ui split_digits-hnet
       hcl ui --port 5001 --storage /shared/hcl
     """
-    from sweeps.tracking import Store, local_store
     from sweeps.tracking.database import check_store
+    from sweeps.tracking.views import links
 
-    folder = SweepFolder(storage, "any").storage
-    store = Store(tracking_uri, None, "any") if tracking_uri else local_store(folder, "any")
-    if store.tracking_uri.startswith("http"):
+    folder = SweepFolder(storage, sweep or "any")
+    store = find_store(folder, tracking_uri)
+    if store.is_http:
         say(f"the runs are on a server of their own: {store.shown_uri}")
+        _show_links(links(store, store.shown_uri.rstrip("/"), sweep), sweep)
         return
-    if tracking_uri is None and not (folder / "mlflow.db").exists():
-        raise ConfigError(f"no run has been recorded in {folder}; give its --storage, or sweep")
+    if store.sqlite_file is not None and not store.sqlite_file.exists():
+        raise ConfigError(f"no run has been recorded in {storage}; give its --storage, or sweep")
     check_store(store)
     _check_port(port)
-    say(f"MLflow UI: http://127.0.0.1:{port}    (Ctrl-C ends it)")
+    uri = f"http://127.0.0.1:{port}"
+    found = links(store, uri, sweep)
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-    command += ["--port", str(port), "--workers", "1"]
-    command += ["--default-artifact-root", str(folder / "artifacts")]
+    command += ["--port", str(port), "--workers", "1", "--uvicorn-opts", "--log-level warning"]
+    command += ["--default-artifact-root", str(folder.storage / "artifacts")]
     environment = {
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": store.tracking_uri,  # not an argument: it may hold a password
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    raise typer.Exit(_serve(command, environment))
+
+    def ready() -> None:
+        say(f"MLflow UI: {uri}    (Ctrl-C ends it)")
+        _show_links(found, sweep)
+
+    raise typer.Exit(_serve(command, environment, port, ready))
+
+
+def _show_links(found: "list[Links]", sweep: str | None) -> None:
+    for one in found[:SHOWN]:
+        say(f"{one.name}: {one.ranking}")
+        if sweep is not None:
+            say(f"{one.name}, accuracy matrices: {one.matrices}")
+    if len(found) > SHOWN:
+        say(f"and {len(found) - SHOWN} older ones; hcl ui NAME shows one")
 
 
 def _check_port(port: int) -> None:
@@ -160,14 +228,44 @@ def _check_port(port: int) -> None:
         raise ConfigError(f"--port {port}: {error.strerror}; choose another --port") from None
 
 
-def _serve(command: list[str], environment: dict[str, str]) -> int:
-    """Run the server until it ends or a signal ends it, with all of its processes."""
+def _serve(
+    command: list[str], environment: dict[str, str], port: int, ready: Callable[[], None]
+) -> int:
+    """Run the server until it ends or a signal ends it, with all of its processes.
+
+    Args:
+        command: starts it.
+        environment: its environment.
+        port: where it listens.
+        ready: called once it answers.
+    """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
+    with tempfile.TemporaryFile("w+") as log:
+        status = _wait(command, environment, log, lambda: _answers(port), ready)
+        if status:
+            log.seek(0)
+            say(log.read().rstrip(), stderr=True)
+    return status
+
+
+def _wait(
+    command: list[str],
+    environment: dict[str, str],
+    log: IO[str],
+    answers: Callable[[], bool],
+    ready: Callable[[], None],
+) -> int:
     # In a group of its own, which can be ended as a whole: workers outlive their parent.
-    process = subprocess.Popen(command, env=environment, process_group=0)
+    process = subprocess.Popen(
+        command, env=environment, process_group=0, stdout=subprocess.DEVNULL, stderr=log
+    )
     try:
+        while process.poll() is None and not answers():
+            time.sleep(0.2)
+        if process.poll() is None:
+            ready()
         return process.wait()
     except KeyboardInterrupt:
         os.killpg(process.pid, signal.SIGTERM)
@@ -177,3 +275,10 @@ def _serve(command: list[str], environment: dict[str, str]) -> int:
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    return False

@@ -14,6 +14,7 @@ from sweeps.commands.options import (
     ShipCode,
     Storage,
     TrackingUri,
+    command_line,
     console,
     find_store,
     parse_names,
@@ -133,7 +134,7 @@ def reproduce(
     folder = SweepFolder(storage, folder_name(spec))
     store, sources = find_store(folder, tracking_uri), tuple(parse_names(runs_from))
     request = TableRequest(spec, chosen, folder, store, sources, any_version or any_code,
-                           data_root, address, settings, num_replicas)  # fmt: skip
+                           data_root, address, settings, num_replicas, command_line())  # fmt: skip
     if dry_run:
         _show_plan(request, ship_code)
     else:

@@ -17,6 +17,7 @@ from sweeps.commands.options import (
     Plugin,
     Storage,
     TrackingUri,
+    command_line,
     parse_seeds,
     say,
     use_plugins,
@@ -85,7 +86,7 @@ def run(
     _check_device(device)
     with importing():
         from sweeps.launch.request import make_context, store_of
-        from sweeps.tracking import prepare
+        from sweeps.reports.summary import parent_run
         from sweeps.workers.seed_batch import group_seeds
         from sweeps.workers.seed_records import single_seed
 
@@ -97,11 +98,11 @@ def run(
         said = ", ".join(str(seed.config.seed) for seed in waiting) or "none"
         say(f"{configs[0].method_name} on {configs[0].benchmark.name}; seeds to train: {said}")
         return
-    prepare(store)
-    shared = make_context(store, SweepSettings(), "single", data_root)
-    shared = replace(shared, device=device, threads=None)  # the machine is this training's
     folder.keep_code(imported_paths(configs[0].to_dict()))
-    ended_well = [_train(group, shared) for group in group_seeds(trainings)]
+    with parent_run(folder, store, command_line()) as parent_run_id:
+        shared = make_context(store, SweepSettings(), "single", data_root, parent_run_id)
+        shared = replace(shared, device=device, threads=None)  # the machine is this training's
+        ended_well = [_train(group, shared) for group in group_seeds(trainings)]
     if not all(ended_well):
         raise typer.Exit(1)
 
@@ -154,7 +155,7 @@ def _note_interrupt(group: list["Seed"], context: "RunContext") -> None:
         records = readable_records(seed.folder)
         if records and records[-1]["kind"] not in ENDS:
             Journal(seed.folder).append("failed", reason="interrupted", status="KILLED")
-            deliver(context.store, seed.folder, None)
+            deliver(context.store, seed.folder, context.parent_run_id)
 
 
 def _read(path: Path) -> dict[str, Any]:

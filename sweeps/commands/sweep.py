@@ -152,7 +152,10 @@ def show_outcome(folder: SweepFolder, space: SearchSpace, outcome: "Outcome") ->
             f"MLflow did not take {outcome.undelivered} runs yet; nothing is lost:"
             f" hcl sync {folder.name}{storage}"
         )
-    say(f"compare the runs: hcl ui{storage}    tables: hcl report {folder.name}{storage}")
+    if folder.page.exists():
+        say(f"matrices, curves, all runs: {folder.page}")
+    name = f"{folder.name}{storage}"
+    say(f"compare the runs: hcl ui {name}    tables: hcl report {name}")
     for number, reason in outcome.failed.items():
         say(f"trial {number} failed: {reason}")
     ended = f"{outcome.num_trials} of {space.sweep.num_trials} trials ended"

@@ -5,6 +5,7 @@ to report, beside the value that selected.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,11 @@ from sweeps.output.table import Entry, Estimate, Table
 from sweeps.records.database_url import with_driver
 from sweeps.records.folder import SweepFolder
 from sweeps.records.redact import HIDDEN, redact_url
+from sweeps.reports.summary import summarise
 from sweeps.space.search_space import SearchSpace, load
 from sweeps.study.storage import open_storage
 from sweeps.tracking import prepare
+from sweeps.tracking.sweep_run import close_sweep
 from sweeps.workers.seed_records import Seed, read_result, single_seed
 
 
@@ -154,6 +157,10 @@ def confirm(
     context = make_context(store, request.settings, "confirm", request.data_root, parent)
     trainings = _trainings(request, chosen, seeds)
     results = train_fixed(folder, trainings, context, request.settings, console, request.address)
+    if parent is not None:
+        summarise(folder, store)
+        with suppress(ConfigError):  # during an outage; `hcl sync` sends it later
+            close_sweep(folder, store, parent)
     rows = []
     for rank, one in enumerate(chosen, start=1):
         mine = [r for r in results[(rank - 1) * len(seeds) : rank * len(seeds)] if r]

@@ -11,6 +11,7 @@ from sweeps.launch.request import SweepRequest
 from sweeps.output.plots import pareto_front, png
 from sweeps.records.disk_full import causes, is_full, no_space, release
 from sweeps.records.trial_ends import note_death, note_stop
+from sweeps.reports.summary import summarise
 from sweeps.study.searcher import OptunaSearch
 from sweeps.tracking import deliver_all
 from sweeps.tracking.learners.logged import keep_learners
@@ -50,9 +51,9 @@ def finish(
     kept = _kept_seeds(request, ends)
     folder.write_info(
         status=outcome.status,
-        metrics=_metrics(request, ends),
         learners=[f"{path.parent.name}/{path.name}" for path in kept],
     )
+    summarise(folder, request.store, _metrics(request, ends))
     if not interrupted:
         keep_learners(request.store, kept)
     with suppress(ConfigError):  # during an outage; `hcl sync` closes it later

@@ -35,13 +35,15 @@ from hcl.measure.needs import compression_ratio
 from sweeps.launch.request import SweepRequest
 from sweeps.records.database_url import with_driver
 from sweeps.records.disk_full import release, reserve
+from sweeps.records.entries import space_params
 from sweeps.records.folder import SweepFolder, git_tags
 from sweeps.records.redact import redact_url
 from sweeps.records.trial_ends import explain, readable_records, seed_folders
 from sweeps.study.searcher import OptunaSearch
 from sweeps.study.storage import open_storage, requeue
 from sweeps.study.study import open_study
-from sweeps.tracking import end_sweep, prepare, space_params, start_sweep
+from sweeps.tracking import end_sweep, prepare, start_sweep
+from sweeps.tracking.views import space_columns
 from sweeps.workers.seed_records import TOO_LARGE
 
 
@@ -97,7 +99,8 @@ def record_start(request: SweepRequest) -> str:
     git, document, command = git_tags(), space.to_dict(), request.command
     tags = {**git, "description": space.description, "command": command}
     folder.write_space(document)
-    parent_run_id = start_sweep(store, folder.name, space_params(document), tags)
+    columns = space_columns(document)
+    parent_run_id = start_sweep(store, folder.name, space_params(document), tags, columns)
     try:
         _write_info(request, git, command, parent_run_id)
     except OSError:

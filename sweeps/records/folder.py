@@ -74,6 +74,11 @@ class SweepFolder:
         """The search space as launched, command-line changes included."""
         return self.path / "search_space.yaml"
 
+    @property
+    def page(self) -> Path:
+        """The page of its results, written when it ends."""
+        return self.path / "report.html"
+
     def seed_folder(self, trial: int | str, seed: int) -> Path:
         """Folder with the records of one seed of a trial (a number, or a single run's name)."""
         return self.path / "trials" / trial_label(trial) / f"seed_{seed}"

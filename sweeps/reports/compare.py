@@ -13,9 +13,9 @@ from sweeps.output import plots
 from sweeps.output.metric_names import SCENARIOS, UNITS, heading, is_fraction
 from sweeps.output.statistics import paired_table
 from sweeps.output.table import Entry, Table
+from sweeps.records.entries import text
 from sweeps.reports.runs import choose_runs, complete_runs, estimate, method_label
 from sweeps.tracking import Store, accuracy_matrices, runs_frame
-from sweeps.tracking.entries import text
 
 # Settings that decide which tasks a seed has; runs of other tasks stand in another row.
 ORDER = ("class_order", "order_seed", "first_task_permuted")

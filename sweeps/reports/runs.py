@@ -52,7 +52,7 @@ def configuration_columns(
     Returns:
         Heading -> one entry per configuration.
     """
-    varied = _varied_params(runs)
+    varied = varied_params(runs)
     columns: dict[str, list[Entry]] = {
         "trial": [_trials(group) for group in groups],
         "configuration": [_describe_params(group[varied].iloc[0]) for group in groups],
@@ -130,7 +130,7 @@ def _plain(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _varied_params(runs: pd.DataFrame) -> list[str]:
+def varied_params(runs: pd.DataFrame) -> list[str]:
     """Params that differ between configurations."""
     return [name for name in _params(runs) if runs[name].nunique() > 1]
 

@@ -24,6 +24,7 @@ class TableRequest:
         address: a Ray cluster's; None = this machine.
         settings: resources and retries of a training.
         num_replicas: seeds trained at a time, as a batch, by methods that can.
+        command: how a person asked for it.
     """
 
     spec: TableSpec
@@ -36,6 +37,7 @@ class TableRequest:
     address: str | None = None
     settings: SweepSettings = field(default_factory=SweepSettings)
     num_replicas: int = 1
+    command: str = ""
 
     @property
     def output(self) -> Path:

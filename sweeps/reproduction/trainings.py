@@ -10,6 +10,7 @@ from sweeps.launch import preflight
 from sweeps.launch.fixed_trials import train_fixed
 from sweeps.launch.preflight import check_machine, check_records
 from sweeps.launch.request import make_context
+from sweeps.reports.summary import parent_run
 from sweeps.reproduction.request import TableRequest
 from sweeps.reproduction.results import TableResults, cell_label, read_results
 from sweeps.tracking import prepare
@@ -65,9 +66,10 @@ def train_missing(request: TableRequest, console: Console) -> int:
     prepare(request.store)
     if not seeds:
         return 0
-    trained = train_fixed(
-        request.folder, seeds, _context(request), request.settings, console, request.address
-    )
+    folder, settings = request.folder, request.settings
+    with parent_run(folder, request.store, request.command) as parent_run_id:
+        context = _context(request, parent_run_id)
+        trained = train_fixed(folder, seeds, context, settings, console, request.address)
     return sum(result is None for result in trained)
 
 
@@ -90,12 +92,12 @@ def check_data(request: TableRequest, configs: Sequence[TrialConfig]) -> dict[st
     return {digest: known.digest for digest, known in facts.items()}
 
 
-def _context(request: TableRequest) -> RunContext:
+def _context(request: TableRequest, parent_run_id: str) -> RunContext:
     settings = request.settings
     if settings.gpus_per_trial == "auto":
         raise ConfigError(
             "--gpus-per-trial auto: give a number, for a table's cells differ in what they need"
         )
-    context = make_context(request.store, settings, "table", request.data_root)
+    context = make_context(request.store, settings, "table", request.data_root, parent_run_id)
     table = {"table": request.spec.name, "budget": request.spec.budget}
     return replace(context, tags={**context.tags, **table})

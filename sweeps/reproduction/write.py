@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from hcl.storage.files import write_atomically
 from sweeps.output import plots
-from sweeps.output.html_page import html_page
 from sweeps.output.table import Table, numbers_csv
 from sweeps.records.redact import redact_command
+from sweeps.reports.page import comparison_page
 from sweeps.reproduction.figures import figures
 from sweeps.reproduction.request import TableRequest
 from sweeps.reproduction.results import TableResults
@@ -36,7 +36,9 @@ def write_all(request: TableRequest, results: TableResults, origin: Origin) -> l
     write_atomically(folder / f"{name}.tex", "\n".join(table.latex() for table in tables))
     write_atomically(folder / f"{name}.csv", tables[1].csv())
     write_atomically(folder / f"{name}-numbers.csv", numbers_csv(tables))
-    write_atomically(folder / f"{name}.html", html_page(title(request.spec), tables, pictures))
+    head = {"kind": "table", "command": origin.command, "commit": origin.commit}
+    page = comparison_page(title(request.spec), tables, pictures, [request.folder], head)
+    write_atomically(folder / f"{name}.html", page)
     for key, figure in drawn.items():
         (folder / f"{key}.png").write_bytes(pictures[key])
         _write_svg(figure, folder / f"{key}.svg")

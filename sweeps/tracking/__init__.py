@@ -9,7 +9,7 @@ from sweeps.tracking.database import prepare
 from sweeps.tracking.delivery import deliver, deliver_all
 from sweeps.tracking.read_runs import accuracy_matrices, runs_frame, sweep_settings
 from sweeps.tracking.store import Store, is_made, local_store
-from sweeps.tracking.sweep_run import close_runs, end_sweep, space_params, start_sweep
+from sweeps.tracking.sweep_run import close_runs, end_sweep, start_sweep
 
 __all__ = [
     "Store",
@@ -22,7 +22,6 @@ __all__ = [
     "local_store",
     "prepare",
     "runs_frame",
-    "space_params",
     "start_sweep",
     "sweep_settings",
 ]

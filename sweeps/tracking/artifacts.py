@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from sweeps.output.plots import Matrix, accuracy_heat_map, accuracy_thumbnail, image
-from sweeps.tracking.entries import milliseconds, run_params, run_title
+from sweeps.records.entries import milliseconds, run_name, run_params
 
 DPI = 160
 PICTURE_KEY = "accuracy_matrix"  # one key for all runs: the UI puts their pictures side by side
@@ -39,7 +39,7 @@ class RunArtifacts:
             folder = Path(name)
             (folder / "accuracy.json").write_text(json.dumps(accuracy, indent=2))
             (folder / "accuracy.md").write_text(accuracy_markdown(accuracy))
-            picture = accuracy_picture(accuracy, run_title(self.start))
+            picture = accuracy_picture(accuracy, run_name(self.start))
             picture.save(folder / f"{PICTURE_KEY}.png")
             self.client.log_artifacts(self.run_id, name)
         scenario = run_params(self.start).get("scenario", "")

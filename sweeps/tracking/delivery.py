@@ -20,19 +20,20 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from hcl.storage.files import LockHeldError, locked
-from sweeps.records.journal import Journal, JournalError
-from sweeps.tracking.artifacts import RunArtifacts
-from sweeps.tracking.database import connect
-from sweeps.tracking.entries import (
+from sweeps.records.entries import (
     delivered_tag,
     metric_points,
     milliseconds,
     num_delivered,
+    run_name,
     run_params,
     run_status,
     run_tags,
     text,
 )
+from sweeps.records.journal import Journal, JournalError
+from sweeps.tracking.artifacts import RunArtifacts
+from sweeps.tracking.database import connect
 from sweeps.tracking.outages import OUTAGES, describe_outage
 from sweeps.tracking.read_runs import all_runs
 from sweeps.tracking.store import Store
@@ -128,8 +129,9 @@ def _find_or_create_run(
     tags = {"run_key": run_key, "kind": "trial"}
     if parent_run_id is not None:
         tags["mlflow.parentRunId"] = parent_run_id
-    name = run_key.partition("/")[2] or run_key
-    return client.create_run(found.experiment_id, milliseconds(start), tags, run_name=name)
+    return client.create_run(
+        found.experiment_id, milliseconds(start), tags, run_name=run_name(start)
+    )
 
 
 class _Delivery:

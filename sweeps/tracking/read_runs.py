@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from mlflow.entities import Run
 
+from sweeps.records.entries import rows_frame
 from sweeps.tracking.database import connect
 from sweeps.tracking.outages import outages_as_config_error
 from sweeps.tracking.store import Store
@@ -29,18 +30,8 @@ def runs_frame(store: Store, sweep: str | None = None) -> pd.DataFrame:
     """
     query = "tags.kind = 'trial'" + (f" and tags.sweep = '{sweep}'" if sweep is not None else "")
     with outages_as_config_error(store):
-        frame = pd.DataFrame([_row(run) for run in all_runs(store, query)])
-    for column in ("run_id", "status", "tasks_learned", "num_tasks"):
-        if column not in frame:
-            frame[column] = pd.Series(dtype=float)
-    frame["tasks_learned"] = frame["tasks_learned"].fillna(0)
-    for column in frame.columns:
-        # A tag or a digest may look like a number and be a name, of a commit for example.
-        is_name = column.startswith("tags.") or column == "data_digest"
-        if not is_name or column in ("tags.seed", "tags.trial"):
-            frame[column] = _as_numbers(frame[column])
-    order = [c for c in ("tags.sweep", "tags.trial", "tags.seed") if c in frame]
-    return frame.sort_values(order, ignore_index=True) if order else frame
+        rows = [_row(run) for run in all_runs(store, query)]
+    return rows_frame(rows)
 
 
 def sweep_settings(store: Store, sweep: str) -> dict[str, str]:
@@ -94,11 +85,3 @@ def _data_digest(run: Run) -> str | None:
     """Name the data of a finished run; MLflow holds it as the digest of the run's dataset."""
     inputs = run.inputs.dataset_inputs if run.inputs else []
     return inputs[0].dataset.digest if inputs else None
-
-
-def _as_numbers(column: pd.Series) -> pd.Series:
-    """Convert the column if every value is a number, else leave it."""
-    try:
-        return pd.to_numeric(column)
-    except (ValueError, TypeError):
-        return column

@@ -1,30 +1,42 @@
-"""A sweep's own MLflow run: the parent of its trials' runs."""
+"""A sweep's own MLflow run: the parent of its trials' runs, opened and closed."""
 
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Param, RunTag
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Param, RunTag
 
+from sweeps.records.entries import text
 from sweeps.records.folder import SweepFolder
 from sweeps.tracking.database import connect
-from sweeps.tracking.entries import text
 from sweeps.tracking.outages import outages_as_config_error
 from sweeps.tracking.read_runs import all_runs
 from sweeps.tracking.store import Store
+from sweeps.tracking.views import Columns, view_tags
 
 FRONT = "pareto_front.png"
+NOTE = "mlflow.note.content"
 
 
-def space_params(space: dict[str, Any]) -> dict[str, Any]:
-    """Return the constants and settings of a search space file, as params of the sweep's run."""
-    return {**space["trial"], **{f"sweep/{key}": value for key, value in space["sweep"].items()}}
-
-
-def start_sweep(store: Store, name: str, params: dict[str, Any], tags: dict[str, Any]) -> str:
+def start_sweep(
+    store: Store,
+    name: str,
+    params: dict[str, Any],
+    tags: dict[str, Any],
+    columns: Columns | None = None,
+) -> str:
     """Find the sweep's run by its name, or create it; it is RUNNING afterwards.
 
     MLflow never changes a param: where a resumed sweep has a new value (more trials), the param
-    keeps the first and a tag of the same name holds the new one.
+    keeps the first and a tag of the same name holds the new one. The experiment gets its saved
+    views, unless a person has saved others in their place.
+
+    Args:
+        store: made ready by `prepare`.
+        name: of the sweep, or of whatever else its trials belong to.
+        params: settings that all trials share.
+        tags: tags of the run; `command` and `description` make its note, too.
+        columns: what the views show of the trials' runs.
 
     Returns:
         The run's id, the parent of its trials.
@@ -56,7 +68,22 @@ def start_sweep(store: Store, name: str, params: dict[str, Any], tags: dict[str,
             params=[Param(key, value) for key, value in added.items()],
             tags=[RunTag(key, value) for key, value in all_tags.items()],
         )
+        views = view_tags(columns or Columns(), run.info.start_time)
+        _tag_experiment(client, experiment, views | {NOTE: first_note(tags)})
     return run.info.run_id
+
+
+def _tag_experiment(client: MlflowClient, experiment: Experiment, tags: dict[str, str]) -> None:
+    for key, value in tags.items():
+        if key not in experiment.tags:
+            client.set_experiment_tag(experiment.experiment_id, key, value)
+
+
+def first_note(tags: dict[str, Any]) -> str:
+    """Write the note of a sweep that has no results yet: its question and its command."""
+    described, command = (text(tags.get(key)) for key in ("description", "command"))
+    parts = [described, f"```\n{command}\n```" if command else ""]
+    return "\n\n".join(filter(None, parts))
 
 
 def end_sweep(
@@ -65,20 +92,33 @@ def end_sweep(
     status: str,
     metrics: dict[str, float],
     artifacts: list[Path],
+    note: str = "",
 ) -> None:
     """Write the sweep's outcome to its run and close it as FINISHED, FAILED or KILLED.
+
+    Args:
+        store: where the run is.
+        parent_run_id: its id.
+        status: "FINISHED", "FAILED" or "KILLED".
+        metrics: the first ones are shown first.
+        artifacts: files.
+        note: Markdown that the UI shows on the run and on its experiment.
 
     Raises:
         ConfigError: the store is not reachable; one sentence.
     """
     with outages_as_config_error(store):
         client = connect(store)
-        known = client.get_run(parent_run_id).data.metrics
+        run = client.get_run(parent_run_id)
+        known = run.data.metrics
         for key, value in metrics.items():
             if known.get(key) != value:
                 client.log_metric(parent_run_id, key, value)
         for path in artifacts:
             client.log_artifact(parent_run_id, str(path))
+        if note:
+            client.set_tag(parent_run_id, NOTE, note)
+            client.set_experiment_tag(run.info.experiment_id, NOTE, note)
         client.set_terminated(parent_run_id, status)
 
 
@@ -106,6 +146,8 @@ def close_runs(store: Store, sweep: str, status: str = "KILLED") -> int:
 def close_sweep(folder: SweepFolder, store: Store, parent_run_id: str) -> None:
     """Record in MLflow how a sweep ended that nobody is running, by what its folder says.
 
+    Trainings without a search may share the folder with others that go on: these stay open.
+
     Raises:
         ConfigError: the store is not reachable.
     """
@@ -113,6 +155,9 @@ def close_sweep(folder: SweepFolder, store: Store, parent_run_id: str) -> None:
     status = info.get("status", "FINISHED")
     if status == "RUNNING":  # its driver was killed
         status = "KILLED"
-    artifacts = [path for path in (folder.space_file, folder.path / FRONT) if path.exists()]
-    close_runs(store, folder.name)
-    end_sweep(store, parent_run_id, status, info.get("metrics", {}), artifacts)
+    files = (folder.space_file, folder.path / FRONT, folder.page)
+    artifacts = [path for path in files if path.exists()]
+    metrics, note = info.get("metrics", {}), info.get("note", "")
+    if folder.space_file.exists():
+        close_runs(store, folder.name)
+    end_sweep(store, parent_run_id, status, metrics, artifacts, note)

@@ -11,7 +11,8 @@ from hcl.config import ConfigError
 from hcl.methods import METHODS
 from sweeps.output.metric_names import label, labels
 from sweeps.output.table import Estimate, Table
-from sweeps.reports.report import FORMS, best_configurations, method_table, report
+from sweeps.reports.report import report
+from sweeps.reports.sweep_tables import FORMS, best_configurations, method_table
 from sweeps.tracking import deliver, end_sweep, local_store, prepare, start_sweep
 
 OBJECTIVE = "val/task/average_accuracy"

@@ -30,7 +30,7 @@ def test_a_whole_journal_becomes_a_whole_run(store: Store, tmp_path: Path) -> No
     run = the_run(store)
     assert run.info.status == "FINISHED"
     assert (run.info.start_time, run.info.end_time) == (CLOCK * 1000, (CLOCK + 4) * 1000)
-    assert run.info.run_name == "0000/seed_1"
+    assert run.info.run_name == "HNET · split_digits · trial 0 · seed 1"
     assert run.data.params == {
         "benchmark/name": "split_digits",
         "benchmark/num_tasks": "3",

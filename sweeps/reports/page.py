@@ -1,0 +1,225 @@
+"""The page of one sweep, or of several: its runs and matrices as data, its tables, its answer."""
+
+import os
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweeps.output.html_page import Head, html_page, pack
+from sweeps.output.metric_names import heading, is_fraction
+from sweeps.output.table import Table
+from sweeps.records.entries import (
+    MAX_TASKS_AS_SERIES,
+    method_of,
+    read_journals,
+    recorded_settings,
+    rows_frame,
+    run_row,
+)
+from sweeps.records.entries import read_matrices as matrices_of
+from sweeps.records.folder import SweepFolder
+from sweeps.reports.runs import complete_runs, estimate, varied_params
+from sweeps.reports.sweep_tables import best_runs, objectives_of, sweep_tables
+from sweeps.space.yaml_file import load_yaml
+
+HEADLINES = ("average_accuracy", "learning_accuracy", "forgetting", "backward_transfer", "mse",
+             "compression_ratio", "wall_seconds")  # fmt: skip
+STEPS = {True: 10_000, False: 1_000_000}  # of an accuracy, of another measure
+STATES = {"end": "done", "failed": "failed", "stopped": "stopped early"}
+
+Journals = Sequence[list[dict[str, Any]]]
+
+
+def sweep_page(folder: SweepFolder, urls: Mapping[str, str]) -> str:
+    """Write the page of a sweep from its journals.
+
+    Args:
+        folder: the sweep's.
+        urls: run_key -> address of the run in the MLflow UI; may be empty.
+    """
+    settings, frame = recorded_settings(folder), rows_frame(list(map(run_row, _journals(folder))))
+    tables = sweep_tables(frame, settings)
+    return html_page(_head(folder, settings, frame), tables, {}, page_data([folder], urls))
+
+
+def _journals(folder: SweepFolder) -> Journals:
+    return list(read_journals(folder).values())
+
+
+def page_data(folders: Sequence[SweepFolder], urls: Mapping[str, str]) -> dict[str, Any]:
+    """Collect what the page's script shows: runs, searched settings, objectives, matrices."""
+    found = [(f, path, records) for f in folders for path, records in read_journals(f).items()]
+    frame = rows_frame([run_row(records) for _, _, records in found])
+    settings = recorded_settings(folders[0])
+    names, modes = objectives_of(frame, settings)
+    varied = varied_params(frame)
+    matrices = [matrices_of(records) for _, _, records in found]
+    runs = [_run(f, path, records, varied, urls) for f, path, records in found]
+    ids = {config: index for index, config in enumerate(dict.fromkeys(r["config"] for r in runs))}
+    for run in runs:
+        run["config"] = ids[run["config"]]
+    fraction = not any(key.endswith("/mse") for run in runs for key in run["metrics"])
+    return {
+        "objectives": names,
+        "modes": modes,
+        "searched": _searched(folders, varied),
+        "fraction": fraction,
+        "scale": STEPS[fraction],
+        "runs": runs,
+        "matrices": pack(_differences(matrices, runs, STEPS[fraction])),
+    }
+
+
+def _run(
+    folder: SweepFolder,
+    path: Path,
+    records: list[dict[str, Any]],
+    varied: Sequence[str],
+    urls: Mapping[str, str],
+) -> dict[str, Any]:
+    start, last, row = records[0], records[-1], run_row(records)
+    params, tags = start["params"], start.get("tags") or {}
+    place = path.relative_to(folder.storage.parent)
+    headline = {
+        key: value for key, value in row.items()
+        if isinstance(value, float) and key.rpartition("/")[2] in HEADLINES
+    }  # fmt: skip
+    return {
+        "id": start["run_key"],
+        "sweep": start["sweep"],
+        "trial": start["trial"],
+        "seed": start["seed"],
+        "method": method_of(start),
+        "benchmark": str(params.get("benchmark/name", "")),
+        "scenario": str(params.get("scenario", "task")),
+        "phase": start["phase"],
+        "status": STATES.get(last["kind"], "not finished"),
+        "reason": last.get("reason", ""),
+        "config": str(tags.get("config_id") or path.parent.name),
+        "params": {k: _plain(params[k]) for k in varied if params.get(k) is not None},
+        "metrics": headline,
+        "commit": str(tags.get("git_commit") or "")[:7] + ("+" if tags.get("git_dirty") else ""),
+        "command": f"hcl run {shlex.quote(os.fspath(place / 'result.json'))} --name again",
+        "url": urls.get(start["run_key"]),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    return str(list(value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _searched(folders: Sequence[SweepFolder], varied: Sequence[str]) -> list[dict[str, Any]]:
+    """List the searched settings that differ, in the file's order, and whether each is in logs."""
+    searched: dict[str, dict[str, bool]] = {}
+    for folder in folders:
+        space = load_yaml(folder.space_file) if folder.space_file.exists() else {}
+        for key, parameter in (space.get("search") or {}).items():
+            found = parameter if isinstance(parameter, dict) else {}
+            is_choice = found.get("type") == "choice"
+            searched[key] = {"log": bool(found.get("log")), "choice": is_choice}
+    keys = [*searched, *(key for key in varied if key not in searched)]
+    plain = {"log": False, "choice": False}
+    return [{"key": key, **searched.get(key, plain)} for key in keys if key in varied]
+
+
+def _differences(
+    matrices: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]], scale: int
+) -> dict[str, list[list[int | None] | None]]:
+    """Write each matrix as one list of steps from row to row, which compresses well.
+
+    Of long sequences only the test matrix in the scenario of the training is written.
+    """
+    longest = max((len(rows) for each in matrices for rows in each.values()), default=0)
+    names = list(dict.fromkeys(name for each in matrices for name in each))
+    if longest > MAX_TASKS_AS_SERIES:
+        names = [name for name in names if name in {f"test/{run['scenario']}" for run in runs}]
+    names.sort(key=lambda name: not name.startswith("test/"))
+    return {name: [_steps(each.get(name), scale) for each in matrices] for name in names}
+
+
+def _steps(rows: Sequence[Sequence[float | None]] | None, scale: int) -> list[int | None] | None:
+    if not rows:
+        return None
+    steps: list[int | None] = []
+    before: list[int | None] = []
+    for row in rows:
+        now = [None if value is None else round(scale * value) for value in row]
+        for i, value in enumerate(now):
+            known = before[i] if i < len(before) else None
+            steps.append(None if value is None else value - (known or 0))
+        before = now
+    return steps
+
+
+def _head(folder: SweepFolder, settings: dict[str, str], frame: pd.DataFrame) -> Head:
+    info, runs = folder.read_info(), complete_runs(frame)
+    commit = settings.get("git_commit", "")[:12]
+    if settings.get("git_dirty") == "True":
+        commit += ", with changes that were not committed"
+    seeds = frame["seed"].nunique() if "seed" in frame else 0
+    return Head(
+        title=folder.name,
+        kind="sweep" if folder.space_file.exists() else "trainings",
+        lead=settings.get("description", ""),
+        answer=_answer(best_runs(frame, settings), settings),
+        facts={
+            "runs": f"{len(runs)} finished of {len(frame)}, {seeds} seeds",
+            "method": _names(frame, "method/name"),
+            "benchmark": _names(frame, "benchmark/name"),
+            "scenario": _names(frame, "scenario"),
+            "commit": commit,
+            "started": str(info.get("created", "")),
+            "written": time.strftime("%F %T%z"),
+        },
+        command=settings.get("command", ""),
+    )
+
+
+def _names(frame: pd.DataFrame, column: str) -> str:
+    return ", ".join(dict.fromkeys(map(str, frame[column].dropna()))) if column in frame else ""
+
+
+def _answer(best: pd.DataFrame, settings: dict[str, str]) -> tuple[str, str] | None:
+    """Word the main result: test accuracy of the configuration that validation data chose."""
+    if best.empty:
+        return None
+    name = f"test/{best['scenario'].iloc[0]}/average_accuracy"
+    found = estimate(best, name) if name in best else None
+    if found is None:
+        return None
+    unit = " %" if is_fraction(name) else ""
+    error = "" if found.sem is None else f" ± {found.sem:.2f}"
+    trial = best["tags.trial"].iloc[0] if "tags.trial" in best else ""
+    chosen = settings.get("sweep/objective") or settings.get("objective")
+    by = f", chosen by {heading(chosen).removesuffix(' (%)')}" if chosen else ""
+    seeds = f"{found.n} seed{'s' if found.n > 1 else ''}"
+    who = f"best of the sweep, trial {trial}{by}" if chosen else "the only configuration"
+    return f"{found.mean:.2f}{error}{unit}", f"average test accuracy, {seeds}: {who}"
+
+
+def comparison_page(
+    title: str,
+    tables: Sequence[Table],
+    pictures: Mapping[str, bytes],
+    folders: Sequence[SweepFolder],
+    head: Mapping[str, str],
+) -> str:
+    """Write the page of several sweeps, or of a table: its tables, figures and recorded runs.
+
+    Args:
+        title: of the page.
+        tables: in the order of the page.
+        pictures: name -> content of a PNG file.
+        folders: sweeps whose journals are here; may be empty.
+        head: `kind`, `command` and facts.
+    """
+    recorded = [folder for folder in folders if folder.journals()]
+    facts = {key: value for key, value in head.items() if key not in ("kind", "command")}
+    top = Head(title, head.get("kind", ""), facts=facts, command=head.get("command", ""))
+    return html_page(top, tables, pictures, page_data(recorded, {}) if recorded else None)
