@@ -33,11 +33,21 @@ def main() -> None:
     """Run a soak, write bench/soak.json, print what was found."""
     args = _arguments()
     only = args.only.split(",") if args.only else None
-    plan = Plan(args.minutes, args.every, args.seed, args.trials, args.iterations, only)
+    plan = Plan(
+        args.minutes, args.every, args.seed, args.trials, args.iterations, args.silent, only
+    )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # so that it cleans up
     with _surroundings(args.keep) as (folder, server, postgres):
         found = Soak(plan, folder, server, postgres).run()
-    names = ("minutes", "every", "seed", "trials", "iterations", *(["only"] if only else []))
+    names = (
+        "minutes",
+        "every",
+        "seed",
+        "trials",
+        "iterations",
+        "silent",
+        *(["only"] if only else []),
+    )
     options = " ".join(f"--{name} {getattr(args, name)}" for name in names)
     about = {
         "command": f"python -m bench.soak {options}",
@@ -57,6 +67,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", help=f"comma-separated faults out of {','.join(FAULTS)}")
     parser.add_argument("--trials", type=int, default=12, help="of each sweep")
     parser.add_argument("--iterations", type=int, default=300, help="steps of each of 5 tasks")
+    parser.add_argument(
+        "--silent",
+        type=float,
+        default=90,
+        help="seconds without progress after which a driver hangs; more on a busy machine",
+    )
     parser.add_argument("--keep", type=Path, help="empty folder that keeps logs and sweeps")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()

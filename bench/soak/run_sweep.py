@@ -11,7 +11,6 @@ from bench.soak.faults import FAULTS, Scene
 from bench.soak.record import Record
 
 TICK = 0.5  # seconds between two looks
-SILENT = 90.0  # seconds without progress after which a driver counts as hanging
 BARREN = 8  # starts in a row without progress after which a sweep is given up
 PAUSE = 2.0  # seconds until a person has typed the command again
 KILLED = -9
@@ -59,13 +58,21 @@ class SweepUnderFaults:
         trials: of the sweep.
         record: of the whole soak.
         deadline: monotonic time at which the sweep is given up.
+        silent: seconds without progress after which a driver counts as hanging.
     """
 
     def __init__(
-        self, scene: Scene, schedule: Schedule, trials: int, record: Record, deadline: float
+        self,
+        scene: Scene,
+        schedule: Schedule,
+        trials: int,
+        record: Record,
+        deadline: float,
+        silent: float,
     ) -> None:
         self.scene, self.driver, self.schedule = scene, scene.driver, schedule
         self.trials, self.record, self.deadline = trials, record, deadline
+        self.silent = silent
         self._barren = 0
         self._killed: dict[str, int] = {}  # "driver", "raylet" or "hang" -> the driver's process
 
@@ -135,8 +142,8 @@ class SweepUnderFaults:
             mb, descriptors = processes.resident_mb(driver.pid), processes.descriptors(driver.pid)
             if mb and descriptors:
                 self.record.samples.append(Sample(self.record.seconds, mb, descriptors))
-        if driver.status is None and now - self._moved > SILENT:
-            self.record.violation(f"the driver made no progress for {SILENT:.0f} s", driver)
+        if driver.status is None and now - self._moved > self.silent:
+            self.record.violation(f"the driver made no progress for {self.silent:.0f} s", driver)
             self._killed["hang"] = driver.pid
             processes.kill(self.scene.sweep_processes())
 

@@ -17,6 +17,7 @@ from bench.soak.run_sweep import Schedule, SweepUnderFaults
 from sweeps.records.folder import SweepFolder
 
 UNDISTURBED = "undisturbed"
+UNDER_LOAD = 1200.0  # seconds that the undisturbed sweep may take
 FINISH = 300.0  # seconds that the last sweep may take once the faults have ended
 LINGER = 60.0  # seconds after which nothing of an ended sweep may be left
 
@@ -31,6 +32,7 @@ class Plan:
         seed: of the faults.
         trials: of each sweep.
         iterations: training steps of each of a trial's five tasks.
+        silent: seconds without progress after which a driver counts as hanging.
         only: kinds of faults; None = all.
     """
 
@@ -39,6 +41,7 @@ class Plan:
     seed: int
     trials: int
     iterations: int
+    silent: float
     only: list[str] | None = None
 
 
@@ -90,7 +93,7 @@ class Soak:
     def _undisturbed(self) -> tuple[Left, float]:
         driver = self._driver(UNDISTURBED, None)
         driver.start()
-        seconds = wait_for_end(driver, 600)
+        seconds = wait_for_end(driver, UNDER_LOAD)
         whole = read_left(driver.folder, self.server.uri, None)
         assert len(whole.results) == len(whole.runs) == self.plan.trials, "it is not whole"
         self.record.say(f"undisturbed: {self.plan.trials} trials in {seconds:.0f} s")
@@ -107,7 +110,8 @@ class Soak:
         scene = Scene(driver, self.server, postgres, random.Random(f"{self.plan.seed} {index}"))
         began = time.monotonic()
         deadline = schedule.until + FINISH
-        SweepUnderFaults(scene, schedule, self.plan.trials, self.record, deadline).run()
+        plan, record = self.plan, self.record
+        SweepUnderFaults(scene, schedule, plan.trials, record, deadline, plan.silent).run()
         seconds = time.monotonic() - began
         scene.repair(all_now=True)
         found = self._compare(driver, whole)

@@ -53,7 +53,8 @@ def confirm(
       hcl confirm split_digits-hnet --top 3 --seeds 101..110
 
     \b
-    Exit status: 0 all trained, 1 some failed, 2 something to correct, 130 interrupted.
+    Exit status: 0 all trained, 1 some failed, 2 something to correct, 3 Ray itself died (the same
+    command goes on), 130 interrupted.
     """
     fresh = parse_seeds(seeds) or []
     with importing():

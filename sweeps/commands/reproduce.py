@@ -117,7 +117,8 @@ def reproduce(
       hcl reproduce table1 --budget smoke --seeds 2
 
     \b
-    Exit status: 0 complete, 1 cells are missing, 2 something to correct, 130 interrupted.
+    Exit status: 0 complete, 1 cells are missing, 2 something to correct, 3 Ray itself died (the
+    same command goes on), 130 interrupted.
     """
     if show_list or not table:
         _show_names()

@@ -92,6 +92,23 @@ def test_on_a_terminal_it_draws_a_bar_and_gives_the_terminal_back() -> None:
     assert "\x1b[?25h" in out.getvalue()  # the cursor is shown again
 
 
+def test_a_trial_that_ray_gives_up_early_is_run_again_within_its_retries() -> None:
+    out = StringIO()
+    callback = ProgressCallback(counts(), Console(file=out, width=200), max_failures=1)
+    for times in (1, 2):  # both events of one death come in one step
+        callback.on_trial_recover(0, [], trial(3))
+        assert callback.gave_up_early(3) is (times == 1)
+        callback.on_trial_error(0, [], trial(3))
+        callback.on_step_end(0, [])
+        assert callback.take_early() == ([3] if times == 1 else [])
+        assert callback.counts.failed == times - 1
+    assert out.getvalue().count("trial 3 failed") == 1
+    callback.on_trial_recover(0, [], trial(4))
+    callback.on_step_end(0, [])
+    callback.on_trial_error(0, [], trial(4))  # a step later it is another death
+    assert callback.take_early() == [] and callback.counts.failed == 2
+
+
 def test_ray_can_pickle_it() -> None:
     assert isinstance(
         pickle.loads(pickle.dumps(ProgressCallback(counts(), Console()))), ProgressCallback

@@ -76,6 +76,23 @@ def test_points_come_first_and_once_per_study(tmp_path: Path) -> None:
     assert len(trials(tmp_path)) == 4
 
 
+def test_a_trial_that_is_put_back_is_the_next_one(tmp_path: Path) -> None:
+    used = search(tmp_path, space(num_trials=2))
+    first = ask(used, "a")
+    used.on_trial_result("a", row(0.9, 1))
+    used.put_back("a")
+    used.on_trial_complete("a", error=True)  # Ray says so of every trial that it gives up
+    assert used.remaining() == 2 and trials(tmp_path)[0].state == TrialState.WAITING
+    assert ask(used, "b") == first
+    used.on_trial_result("b", row(0.9, 1))  # the study has it, and takes it once
+    used.on_trial_complete("b", row(0.8, 5, values=[0.8]))
+    assert ask(used, "c")["number"] == 1
+    assert used.suggest("d") == Searcher.FINISHED
+    (ended, _) = trials(tmp_path)
+    assert (ended.state, ended.value) == (TrialState.COMPLETE, 0.8)
+    assert sorted(ended.intermediate_values) == [1, 5] and "reason" not in ended.user_attrs
+
+
 def test_points_that_a_kill_left_out_are_queued_at_the_next_start(tmp_path: Path) -> None:
     bare = space().to_dict()
     study = open_study(parse(bare, "small"), "small", url(tmp_path))

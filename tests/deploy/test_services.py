@@ -25,7 +25,7 @@ from postgres import PASSWORD, Postgres, programs, running_postgres
 from hcl.config import ConfigError
 from sweeps.tracking import Store, deliver, prepare, runs_frame, start_sweep
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 SPACE = """
 trial:
   benchmark: {name: split_digits, num_tasks: 2, val_fraction: 0.2}
@@ -193,7 +193,8 @@ def sweep(services: Services, folder: Path, *options: str) -> subprocess.Complet
     (folder / "tiny.yaml").write_text(SPACE)
     command = [sys.executable, "-m", "sweeps.cli", "sweep", str(folder / "tiny.yaml")]
     command += ["--storage", str(folder / "storage"), "--tracking-uri", services.uri]
-    study = {"HCL_STUDY_URL": services.postgres.url("optuna")}
+    # As most people write it, without the driver.
+    study = {"HCL_STUDY_URL": services.postgres.url("optuna").replace("+psycopg2", "")}
     return subprocess.run(
         [*command, *options], capture_output=True, text=True, cwd=ROOT, env=os.environ | study
     )
