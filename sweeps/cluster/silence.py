@@ -125,7 +125,7 @@ class SilenceCallback(Callback):
         if now < self._next:
             return
         self._next = now + EVERY
-        running = {trial.config["number"]: trial for trial in trials if trial.status == "RUNNING"}
+        running = {trial.config["number"]: trial for trial in trials if _has_process(trial)}
         self._heard = {number: self._heard.get(number) or _Heard(now) for number in running}
         for number, heard in self._heard.items():
             files = [_modified(folder) for folder in self._folders(number)]
@@ -135,7 +135,8 @@ class SilenceCallback(Callback):
             elif heard.asked is not None:
                 self._hear_answer(number, heard, now)
             elif now - heard.at > max(LEAST, TIMES * self._longest, heard.patience):
-                heard.asked = (now, self._ask(running[number]))
+                with suppress(RayError):  # the head does not answer: Watchdog sees to that
+                    heard.asked = (now, self._ask(running[number]))
 
     def _note(self, heard: _Heard, now: float) -> None:
         if not heard.asked and not heard.patience:  # a hang is no measure of what is usual
@@ -158,6 +159,10 @@ class SilenceCallback(Callback):
     def __getstate__(self) -> dict[str, Any]:
         # Ray pickles its callbacks to disk; tasks and a display cannot go with them.
         return {}
+
+
+def _has_process(trial: Any) -> bool:
+    return trial.status == "RUNNING" and trial.temporary_state.ray_actor is not None
 
 
 def _modified(folder: Path) -> float:

@@ -10,6 +10,11 @@ from sweeps.cluster.silence import EVERY, LEAST, MAY_BE_SLOW, TIMES, SilenceCall
 from sweeps.workers.process_state import ProcessState
 
 
+def running(number: int) -> SimpleNamespace:
+    process = SimpleNamespace(ray_actor="an actor")
+    return SimpleNamespace(config={"number": number}, status="RUNNING", temporary_state=process)
+
+
 class Watch:
     """A callback over trials 0 and 1, a clock, and what it asked and said."""
 
@@ -17,7 +22,7 @@ class Watch:
         self.now, self.folder, self.answer = 0.0, folder, answer
         self.said: list[str] = []
         self.asked: list[int] = []
-        self.trials = [SimpleNamespace(config={"number": n}, status="RUNNING") for n in (0, 1)]
+        self.trials = [running(number) for number in (0, 1)]
         self.callback = SilenceCallback(
             self.said.append, lambda n: [folder / str(n)], self.ask, lambda: self.now
         )
