@@ -45,6 +45,7 @@ class Watchdog:
         self._over = threading.Event()
         self._answered = time.monotonic()
         self._ports = _ports()
+        self._dead_before = _dead_children()
 
     def __enter__(self) -> "Watchdog":
         for target in (self._look, self._ask):
@@ -63,6 +64,8 @@ class Watchdog:
     def _look(self) -> None:
         refused = dict.fromkeys(self._ports, 0)
         while not self._over.wait(EVERY):
+            if name := _died_since(self._dead_before):  # without waiting for three refusals
+                return self._lost(f"{name} died")
             for name, address in self._ports.items():
                 refused[name] = 0 if _is_open(address) else refused[name] + 1
             dead = [name for name, times in refused.items() if times >= REFUSED]
@@ -84,13 +87,13 @@ def watched_start(on_lost: OnLost) -> Iterator[None]:
 
     An error of `ray.init` is a loss as well.
     """
-    over = threading.Event()
+    over, dead_before = threading.Event(), _dead_children()
 
     def look() -> None:
         while not over.wait(1.0):
-            for _, program, is_alive in _children(os.getpid()):
-                if program in PROGRAMS and not is_alive and not over.is_set():
-                    return on_lost(f"{PROGRAMS[program]} died while Ray started")
+            name = _died_since(dead_before)
+            if name and not over.is_set():
+                return on_lost(f"{name} died while Ray started")
         return None
 
     threading.Thread(target=look, name="hcl-watched-start", daemon=True).start()
@@ -102,6 +105,21 @@ def watched_start(on_lost: OnLost) -> Iterator[None]:
         raise
     finally:
         over.set()
+
+
+def _died_since(before: set[int]) -> str:
+    """Name a process of Ray that this process has started and that has died; empty if none has.
+
+    Args:
+        before: processes that were dead already, of an earlier Ray.
+    """
+    dead = _dead_children() - before
+    programs = {program for pid, program, _ in _children(os.getpid()) if pid in dead}
+    return next((name for program, name in PROGRAMS.items() if program in programs), "")
+
+
+def _dead_children() -> set[int]:
+    return {pid for pid, _, is_alive in _children(os.getpid()) if not is_alive}
 
 
 def end_process(what: str, close: Callable[[], object] = lambda: None) -> None:
