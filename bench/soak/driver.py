@@ -25,7 +25,7 @@ search:
 sweep: {{num_trials: {trials}, sampler: random, max_concurrent_trials: 2, checkpoint_every: 50}}
 """
 PATH = re.compile(r"/[^\s,;:'\"()]+")
-BLOCKS = re.compile(r"^trial \d+ failed: |\b(remove|delete|set aside)\b")
+BLOCKS = re.compile(r"^trial \d+ failed: |\b(remove|delete) (it|them)\b")
 SYNC = "nothing is lost: hcl sync"
 
 

@@ -114,6 +114,7 @@ def test_a_file_is_set_aside_where_a_message_says_that_it_blocks(tmp_path: Path)
     driver = Driver(tmp_path / "soak.yaml", folder, "http://127.0.0.1:9", None, tmp_path, starts=1)
     said = f"trial 3 failed: seed 1: {journal}, line 2 is not JSON; see {tmp_path}/soak.yaml\n"
     said += f"{other.parent} cannot be delivered: {other}, line 2 is not JSON\n"
+    said += f"{other}, line 2 is damaged: no JSON; it was set aside, its records were made again\n"
     (tmp_path / "soak00-01.log").write_text(said)
     assert driver.set_aside_what_is_named() == ["0003/seed_1/journal.jsonl"]
     assert not journal.exists() and other.exists()
