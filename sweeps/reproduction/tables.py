@@ -182,7 +182,11 @@ def _legend_of_protocols(spec: TableSpec, results: TableResults) -> list[str]:
     for result in results.cells.values():
         label = spec.columns[result.cell.column]
         columns.setdefault(protocol(result.cell), {})[label] = None
-    return [f"{name}: {', '.join(labels)}" for name, labels in columns.items() if name]
+    return [
+        f"protocol of {', '.join(labels)}: {settings}"
+        for settings, labels in columns.items()
+        if settings
+    ]
 
 
 def protocol(cell: Cell) -> str:

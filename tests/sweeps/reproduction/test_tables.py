@@ -277,7 +277,7 @@ def test_seeds_with_tasks_of_their_own_are_compared_with_such_seeds_alone(storag
     )
     grid, every, tests = write_all(request, found, Origin("hcl", "abc"))
     assert " # 50.00" in str(grid.rows[0][1]) and " # " not in str(grid.rows[0][2])
-    assert "class_order shuffled, order_seed trial: SI (drawn)" in grid.notes
+    assert "protocol of SI (drawn): class_order shuffled, order_seed trial" in grid.notes
     kinds = {row[1]: (row[6], row[7]) for row in every.rows}
     assert kinds["SI"] == ("other tasks", "")
     assert kinds["SI (drawn)"][0] in ("below", "above", "matches")
