@@ -26,6 +26,7 @@ from sweeps.tracking import Store, deliver, local_store, prepare, runs_frame
 from sweeps.tracking.database import connect
 from sweeps.tracking.learners.find import find_learner
 from sweeps.tracking.learners.logged import keep_learners
+from sweeps.tracking.sync import sync_sweep
 from sweeps.workers.context import RunContext
 from sweeps.workers.seed import train_seed
 
@@ -104,6 +105,19 @@ def test_the_kept_learners_and_no_others(folder: SweepFolder, store: Store) -> N
     assert models(store).keys() == {first, second}
 
 
+def test_a_model_that_was_never_finished_is_removed(folder: SweepFolder, store: Store) -> None:
+    client, first = connect(store), run_ids(store)[0]
+    assert keep_learners(store, [])
+    experiment = client.get_run(first).info.experiment_id
+    left = client.create_logged_model(experiment, "learner", first, model_type="learner")
+    users = client.create_logged_model(experiment, "mine")
+    assert keep_learners(store, seeds(folder, 1))
+    assert left.model_id not in models(store).values()
+    assert client.get_logged_model(users.model_id).name == "mine"
+    client.delete_logged_model(users.model_id)
+    assert list(models(store)) == [first]
+
+
 def test_a_learner_is_found_by_folder_name_and_id(folder: SweepFolder, store: Store) -> None:
     assert keep_learners(store, seeds(folder, 1))
     first, second = run_ids(store)
@@ -135,6 +149,14 @@ def test_an_outage_is_a_warning(
     assert "MLflow did not take the learners of tiny: there is no MLflow database" in caplog.text
 
 
+def test_sync_delivers_them(folder: SweepFolder, store: Store) -> None:
+    folder.write_space({"description": "", "trial": {}, "sweep": {}})
+    folder.write_info(learners=["0000/seed_2"], status="FINISHED")
+    assert keep_learners(store, [])
+    assert sync_sweep(folder, store) == (2, 0)
+    assert list(models(store)) == run_ids(store)[1:]
+
+
 def test_mlflow_loads_and_asks_the_model(folder: SweepFolder, store: Store) -> None:
     assert keep_learners(store, seeds(folder, 1))
     model = connect(store).get_logged_model(models(store)[run_ids(store)[0]])
@@ -147,6 +169,7 @@ def test_mlflow_loads_and_asks_the_model(folder: SweepFolder, store: Store) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_mlflow_serves_the_model(folder: SweepFolder, store: Store, tmp_path: Path) -> None:
     assert keep_learners(store, seeds(folder, 1))
     with socket.socket() as probe:
@@ -170,7 +193,7 @@ def test_mlflow_serves_the_model(folder: SweepFolder, store: Store, tmp_path: Pa
             return False
 
     try:
-        until(is_up, 110)
+        until(is_up, 300)
         body = json.dumps({"inputs": X.tolist(), "params": {"task": 1}}).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{url}/invocations", body, headers)
@@ -185,6 +208,7 @@ def test_mlflow_serves_the_model(folder: SweepFolder, store: Store, tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_server_holds_learners(folder: SweepFolder, tmp_path: Path) -> None:
     server = Server(tmp_path)
     server.start()
