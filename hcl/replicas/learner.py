@@ -74,7 +74,8 @@ def run_replicas(
         found: list[Result | TrainingDiverged] = []
         for one in running:
             versions = {"replicas": str(len(running))}
-            result = one.failure or result_of(one.trial)
+            with one.alone() as trial:  # its learner goes on from its own random state
+                result = one.failure or result_of(trial)
             if isinstance(result, Result):
                 result = replace(result, versions={**result.versions, **versions})
             found.append(result)

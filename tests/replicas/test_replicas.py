@@ -239,3 +239,9 @@ def test_groups_are_of_one_configuration_and_not_too_large() -> None:
         trial("si"),
     ]
     assert group_replicas(configs) == [[0, 1], [2, 3], [4], [5, 6], [7]]
+
+
+def test_a_learner_goes_on_from_its_own_random_state() -> None:
+    configs = seeds(1, 2)
+    for mine, config in zip(together(configs), configs, strict=True):
+        assert torch.equal(mine.learner.random["cpu"], go(config).learner.random["cpu"])
