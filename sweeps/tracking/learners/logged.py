@@ -96,16 +96,17 @@ def _delete(client: MlflowClient, model: LoggedModel) -> None:
 
 def _log(client: MlflowClient, run: Run, folder: Path) -> bool:
     """Log the learner of a seed as a model of its run; a warning where it cannot be read."""
-    try:
-        learner = load(folder)
-    except ConfigError as error:
-        log.warning("no learner of %s is logged: %s", folder, error)
-        return False
-    made = client.create_logged_model(run.info.experiment_id, NAME, run.info.run_id,
-                                      model_type=NAME)  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         path = Path(name)
-        learner.save(path / FILE_NAME)
+        try:
+            learner = load(folder)
+            learner.save(path / FILE_NAME)
+        except ConfigError as error:
+            log.warning("no learner of %s is logged: %s", folder, error)
+            return False
+        made = client.create_logged_model(
+            run.info.experiment_id, NAME, run.info.run_id, model_type=NAME
+        )
         description = Model(model_id=made.model_id, run_id=run.info.run_id)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it asks for an example of inputs
