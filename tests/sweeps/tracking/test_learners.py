@@ -69,10 +69,10 @@ def models(store: Store) -> dict[str, str]:
     client = connect(store)
     experiment = client.get_experiment_by_name(store.experiment)
     assert experiment is not None
-    found = {m.source_run_id: m.model_id for m in client.search_logged_models(
-        [experiment.experiment_id])}  # fmt: skip
+    all_models = client.search_logged_models([experiment.experiment_id])
+    found = {str(m.source_run_id): m.model_id for m in all_models if m.source_run_id}
     for run_id, model_id in found.items():
-        outputs = client.get_run(str(run_id)).outputs
+        outputs = client.get_run(run_id).outputs
         assert outputs and model_id in [output.model_id for output in outputs.model_outputs]
     return found
 
