@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import own_code
 import pytest
 import torch
 from safetensors import safe_open
@@ -11,7 +12,7 @@ from tiny import VARIANTS, assert_same, go, variant
 
 import hcl
 from hcl.benchmarks import load
-from hcl.config import ConfigError
+from hcl.config import ConfigError, TrialConfig, plugins
 from hcl.learners import Learner
 from hcl.training.learner import Runtime, run
 
@@ -108,3 +109,20 @@ def test_without_safetensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(ConfigError, match="need the library safetensors"):
         learner.save(tmp_path / "a.safetensors")
+
+
+def test_a_users_own_method_and_network(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    names = {"method/name": "mine:Shrinking", "target/network": "nets:small"}
+    tiny = {"benchmark/name": "split_digits", "benchmark/num_tasks": 2, "train/iterations": 3}
+    with plugins.importable(own_code.write(tmp_path)):
+        learner = go(TrialConfig.from_dict({**names, **tiny})).learner
+        learner.save(file)
+        assert_same(answers(hcl.load(file)), answers(learner))
+        assert [type(layer).__name__ for layer in learner.module(1)] == [
+            "Linear",
+            "Tanh",
+            "Linear",
+        ]
+    with pytest.raises(ConfigError, match="there is no module mine"):
+        hcl.load(file)
