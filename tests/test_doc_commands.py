@@ -1,6 +1,7 @@
 """Commands in the pages: all parse, what they name exists, and a test runs each kind of them."""
 
 import importlib.util
+import os
 import re
 import shlex
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
 from sweeps.cli import app
 from sweeps.reproduction.table_file import load_table
@@ -118,6 +120,17 @@ def test_commands_parse_and_name_what_is_there(page: Path) -> None:
 def test_the_tests_that_run_them_exist(named: str) -> None:
     file, _, test = named.partition("::")
     assert f"def {test or 'test_'}" in (ROOT / "tests" / file).read_text()
+
+
+def test_the_workflow_runs_the_gate() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    steps = workflow["jobs"]["gate"]["steps"]
+    assert [step["run"] for step in steps if "run" in step] == [".ci/run"]
+    gate = ROOT / ".ci" / "run"
+    assert os.access(gate, os.X_OK)
+    assert set(re.findall(r"^make (\w+)", gate.read_text(), re.MULTILINE)) == {
+        "check", "test", "docs", "demo", "wheel",
+    }  # fmt: skip
 
 
 @pytest.mark.slow
