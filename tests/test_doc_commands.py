@@ -125,7 +125,7 @@ def test_the_tests_that_run_them_exist(named: str) -> None:
 def test_the_workflow_runs_the_gate() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
     steps = workflow["jobs"]["gate"]["steps"]
-    assert [step["run"] for step in steps if "run" in step] == [".ci/run"]
+    assert [step["run"] for step in steps if "run" in step][-1] == ".ci/run"
     gate = ROOT / ".ci" / "run"
     assert os.access(gate, os.X_OK)
     assert set(re.findall(r"^make (\w+)", gate.read_text(), re.MULTILINE)) == {
