@@ -8,13 +8,19 @@ Three scenarios after van de Ven & Tolias (2019), arXiv 1904.07734:
   head and class must both be right.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from hcl.config import TrialConfig
 from hcl.config.methods import ScenarioName
+
+NO_CHANCE = -1e9  # logit of an output that is none: finite, so that 0 times it is 0
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class OutputLayout:
 
     scenario: ScenarioName
     num_tasks: int
-    classes_per_task: int
+    classes_per_task: int | tuple[int, ...]  # of every task, or of each
     label_smoothing: float = 0.0
 
     score = "accuracy"  # what `sum_score` sums up
@@ -35,12 +41,23 @@ class OutputLayout:
     @property
     def num_outputs(self) -> int:
         """Number of the target's output units: one shared head (domain) or one head per task."""
-        return self.classes_per_task * (1 if self.scenario == "domain" else self.num_tasks)
+        return max(self.sizes) if self.scenario == "domain" else sum(self.sizes)
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of classes of each task."""
+        size = self.classes_per_task
+        return (size,) * self.num_tasks if isinstance(size, int) else size
+
+    @cached_property
+    def _starts(self) -> tuple[int, ...]:
+        return (0, *accumulate(self.sizes))
 
     def head(self, task_id: int) -> slice:
-        """Return the output units of one task."""
-        start = 0 if self.scenario == "domain" else task_id * self.classes_per_task
-        return slice(start, start + self.classes_per_task)
+        """Return the output units of one task; the shared head has room for the largest."""
+        if self.scenario == "domain":
+            return slice(0, max(self.sizes))
+        return slice(self._starts[task_id], self._starts[task_id + 1])
 
     def seen(self, num_learned: int) -> slice:
         """Return the output units of the first `num_learned` tasks."""
@@ -69,11 +86,22 @@ class OutputLayout:
     def mixed_cross_entropy(self, logits: Tensor, targets: Tensor, num_learned: int) -> Tensor:
         """Loss of a batch drawn from several tasks; each sample keeps its own task's rule."""
         if self.scenario == "task":
-            heads = logits.unflatten(1, (self.num_tasks, self.classes_per_task))
-            rows = targets // self.classes_per_task
-            own = heads.gather(1, rows[:, None, None].expand(-1, 1, self.classes_per_task))
-            return self._loss(own[:, 0], targets % self.classes_per_task)
+            return self._own_cross_entropy(logits, targets, num_learned)
         return self._loss(logits[:, self.seen(num_learned)], targets)
+
+    def _own_cross_entropy(self, logits: Tensor, targets: Tensor, num_learned: int) -> Tensor:
+        """Loss of each sample over its own task's head."""
+        size = self.sizes[0]
+        if set(self.sizes) == {size}:
+            rows = (targets // size)[:, None, None].expand(-1, 1, size)
+            return self._loss(self.stack_heads(logits).gather(1, rows)[:, 0], targets % size)
+        total = logits.new_zeros(())
+        for head in map(self.head, range(num_learned)):
+            own = (targets >= head.start) & (targets < head.stop)
+            if own.any():
+                loss = self._loss(logits[own][:, head], targets[own] - head.start)
+                total = total + loss * own.sum()
+        return total / len(targets)
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
@@ -127,11 +155,30 @@ class OutputLayout:
         )
 
     def _own_heads(self, logits: Tensor, num_past: int, owners: Tensor | None) -> Tensor:
-        heads = logits.unflatten(1, (self.num_tasks, self.classes_per_task))
+        heads = self.stack_heads(logits)
         if owners is None:
             return heads[:, :num_past].flatten(0, 1)
-        rows = owners[:, None, None].expand(-1, 1, self.classes_per_task)
+        rows = owners[:, None, None].expand(-1, 1, heads.shape[2])
         return heads.gather(1, rows)[:, 0]
+
+    def stack_heads(self, logits: Tensor) -> Tensor:
+        """Put the tasks' outputs side by side: (B, num_outputs) -> (B, num_tasks, C).
+
+        C is the largest task's number of classes; a smaller one's further outputs have no chance.
+        """
+        most = max(self.sizes)
+        if min(self.sizes) == most:
+            return logits.unflatten(1, (self.num_tasks, most))
+        return torch.stack([self.own_head(logits, i) for i in range(self.num_tasks)], 1)
+
+    def own_head(self, logits: Tensor, task_id: int) -> Tensor:
+        """Take a task's outputs, with further ones up to the largest task's: (B, C)."""
+        return self.fill_up(logits[:, self.head(task_id)])
+
+    def fill_up(self, own: Tensor) -> Tensor:
+        """Add outputs without a chance to a task's own, up to the largest task's: (B, C)."""
+        lacking = max(self.sizes) - own.shape[1]
+        return F.pad(own, (0, lacking), value=NO_CHANCE) if lacking else own
 
 
 @dataclass(frozen=True)
@@ -142,10 +189,10 @@ class RegressionLayout(OutputLayout):
 
     @property
     def num_outputs(self) -> int:
-        return self.classes_per_task
+        return self.sizes[0]
 
     def head(self, task_id: int) -> slice:
-        return slice(0, self.classes_per_task)
+        return slice(0, self.sizes[0])
 
     def targets(self, y: Tensor, task_id: int) -> Tensor:
         return y
@@ -169,7 +216,11 @@ class RegressionLayout(OutputLayout):
         return (logits - y).square().sum()
 
 
-def make_layout(config: TrialConfig, num_tasks: int, classes_per_task: int) -> OutputLayout:
+def make_layout(
+    config: TrialConfig, num_tasks: int, classes_per_task: int | Sequence[int]
+) -> OutputLayout:
     """Make the layout of a trial's benchmark and scenario."""
+    if not isinstance(classes_per_task, int):
+        classes_per_task = tuple(classes_per_task)
     kind = RegressionLayout if config.benchmark.info.is_regression else OutputLayout
     return kind(config.scenario, num_tasks, classes_per_task, config.train.label_smoothing)

@@ -11,6 +11,8 @@ from hcl.benchmarks import load
 from hcl.config import BenchmarkConfig
 from hcl.config.methods import ScenarioName
 from hcl.inference import entropy
+from hcl.inference.networks_of_tasks import place_in_heads
+from hcl.replay.distillation import distillation_loss, hard_loss
 from hcl.scenario import OutputLayout
 from hcl.training.batches import Batches, MixedBatches
 
@@ -178,3 +180,61 @@ def test_mixed_batches_draw_from_all_tasks(scenario: ScenarioName) -> None:
         for image, label in zip(images, made.targets(labels, task.task_id), strict=True):
             known[tuple(image.tolist())] = int(label)
     assert all(known[tuple(a.tolist())] == int(b) for a, b in zip(x, y, strict=True))
+
+
+SIZES = (4, 2, 3)
+
+
+@pytest.mark.parametrize("scenario", ["task", "domain", "class"])
+def test_tasks_with_different_numbers_of_classes(scenario: ScenarioName) -> None:
+    layout = OutputLayout(scenario, 3, SIZES)
+    torch.manual_seed(0)
+    heads = [slice(0, 4)] * 3 if scenario == "domain" else [slice(0, 4), slice(4, 6), slice(6, 9)]
+    assert [layout.head(i) for i in range(3)] == heads
+    assert layout.num_outputs == (4 if scenario == "domain" else 9)
+    logits = torch.randn(9, layout.num_outputs, requires_grad=True)
+    owners = torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 2])
+    labels = torch.tensor([0, 1, 2, 3, 0, 1, 0, 1, 2])
+    targets = torch.cat([layout.targets(labels[i : i + 1], int(owners[i])) for i in range(9)])
+    each = []
+    for i in range(9):  # one sample at a time, each by its own task's rule
+        active = heads[owners[i]] if scenario == "task" else slice(0, layout.num_outputs)
+        each.append(F.cross_entropy(logits[i, active], targets[i] - active.start))
+    expected = torch.stack(each).mean()
+    loss = layout.mixed_cross_entropy(logits, targets, 3)
+    assert torch.allclose(loss, expected)
+    mine, theirs = (torch.autograd.grad(part, logits)[0] for part in (loss, expected))
+    assert torch.allclose(mine, theirs, atol=1e-7)
+    picked = layout.predicted(logits, 1, 3, "task" if scenario == "task" else scenario)
+    assert picked.min() >= 0 and picked.max() < layout.num_outputs
+
+
+def test_replayed_heads_of_different_sizes() -> None:
+    layout = OutputLayout("task", 3, SIZES)
+    torch.manual_seed(1)
+    new, old = torch.randn(5, 9, requires_grad=True), torch.randn(5, 9)
+    for owners in (torch.tensor([0, 1, 1, 0, 1]), None):
+        views = layout.replay_views(new, old, 2, owners)
+        loss = distillation_loss(*views)
+        rows = [(i, int(o)) for i, o in enumerate(owners)] if owners is not None else [
+            (i, task) for i in range(5) for task in range(2)
+        ]  # fmt: skip
+        each = [
+            distillation_loss(new[i : i + 1, layout.head(t)], old[i : i + 1, layout.head(t)])
+            for i, t in rows
+        ]
+        assert torch.allclose(loss, torch.stack(each).mean())
+        assert torch.autograd.grad(loss, new)[0].isfinite().all()
+        assert torch.equal(hard_loss(*views).isfinite(), torch.tensor(True))
+
+
+def test_answers_of_single_heads_are_put_into_place() -> None:
+    layout = OutputLayout("class", 3, SIZES)
+    answers = torch.arange(12.0).view(3, 4)
+    placed = place_in_heads(answers, torch.tensor([1, 2, 0]), layout)
+    inf = -torch.inf
+    assert placed.tolist() == [
+        [inf] * 4 + [0, 1] + [inf] * 3,
+        [inf] * 6 + [4, 5, 6],
+        [8, 9, 10, 11] + [inf] * 5,
+    ]

@@ -9,7 +9,8 @@ from hcl.benchmarks.arrays import Benchmark
 from hcl.benchmarks.regression import curves
 from hcl.benchmarks.sequences import permuted, split
 from hcl.benchmarks.sources import SOURCES, Part, read_parts
-from hcl.config import BenchmarkConfig, ConfigError
+from hcl.config import BenchmarkConfig, ConfigError, plugins
+from hcl.config.plugins import is_import_path
 from hcl.storage.files import resolve_root
 
 __all__ = ["SEQUENCES", "SOURCES", "load"]
@@ -42,6 +43,19 @@ def load(
     """
     if errors := config.check():
         raise ConfigError(errors)
+    if is_import_path(config.sequence):
+        return _own_sequence(config, resolve_root(data_root)).to(device)
     parts = read_parts(config, resolve_root(data_root))
     order_seed = config.choose_order_seed(trial_seed)
     return SEQUENCES[config.info.sequence](config, parts, order_seed).to(device)
+
+
+def _own_sequence(config: BenchmarkConfig, root: Path) -> Benchmark:
+    """Let a user's own function make the tasks: (BenchmarkConfig, data root) -> Benchmark."""
+    made = plugins.load(config.sequence)(config, root)
+    if not isinstance(made, Benchmark) or len(made.tasks) != config.num_tasks:
+        raise ConfigError(
+            f"benchmark/sequence: {config.sequence} must make an hcl.benchmarks.arrays.Benchmark"
+            f" of {config.num_tasks} tasks (benchmark/num_tasks) but made {made!r:.60}"
+        )
+    return made

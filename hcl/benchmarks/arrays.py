@@ -28,7 +28,7 @@ IMAGENET = PixelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 class TaskData:
     """One split of one task. Tasks share storage wherever their pixels are the same."""
 
-    x: Tensor  # uint8 (N, *input_shape)
+    x: Tensor  # uint8, or float32 features (N, *input_shape)
     y: Tensor  # int64 (N,), label within the task: 0 .. classes_per_task - 1
     permutation: Tensor | None = None  # int64 (D,), new pixel order; None = as it is
 
@@ -36,7 +36,10 @@ class TaskData:
         return len(self.y)
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the samples at `index` (int64, same device): x float32 in [0, 1] and y."""
+        """Return the samples at `index` (int64, same device): x float32 and y.
+
+        Pixels are in [0, 1]; features are as the data have them.
+        """
         x = self.x.index_select(0, index)
         if self.permutation is not None:
             # gather, because index_select along the last dimension is several times slower here
@@ -44,8 +47,9 @@ class TaskData:
         # A CPU convolves images faster when the channels of a pixel lie together in memory.
         together = x.ndim == 4 and x.device.type == "cpu"
         order = torch.channels_last if together else torch.preserve_format
-        x = x.to(torch.float32, memory_format=order).div_(255)
-        return x, self.y.index_select(0, index)
+        is_image = x.dtype == torch.uint8
+        x = x.to(torch.float32, memory_format=order)
+        return x.div_(255) if is_image else x, self.y.index_select(0, index)
 
     def _map(self, move: Callable[[Tensor], Tensor]) -> "TaskData":
         permutation = None if self.permutation is None else move(self.permutation)
@@ -70,7 +74,7 @@ class Benchmark:
     name: str
     tasks: tuple[TaskSplits, ...]
     input_shape: tuple[int, ...]  # as a network sees one sample
-    classes_per_task: int
+    classes_per_task: int | tuple[int, ...]  # of every task, or of each
     # 16 hex: raw arrays, settings and what was drawn from them; not the device. What follows the
     # trial's seed (`order_seed: trial`) is left out: all seeds of a configuration have one digest.
     digest: str

@@ -25,7 +25,7 @@ def read_npz(path: Path, image_shape: tuple[int, ...], num_classes: int) -> RawA
     Raises:
         DataError: the file cannot be read, or its arrays are not what KEYS should hold.
     """
-    arrays = _read_archive(path)
+    arrays = read_archive(path)
     missing = [key for key in KEYS if key not in arrays]
     if missing:
         raise DataError(
@@ -39,7 +39,12 @@ def read_npz(path: Path, image_shape: tuple[int, ...], num_classes: int) -> RawA
     return frozen(arrays)
 
 
-def _read_archive(path: Path) -> RawArrays:
+def read_archive(path: Path) -> RawArrays:
+    """Read KEYS, as far as they are there, without any check of what they hold.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     try:
         with path.open("rb") as file:  # opened here: np.load leaves a damaged file open
             archive = np.load(file, allow_pickle=False)

@@ -7,6 +7,7 @@ same tasks; but class orders and permutations from (benchmark/order_seed, purpos
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -38,8 +39,7 @@ def split(config: BenchmarkConfig, parts: list[Part], order_seed: int) -> Benchm
         order = class_order(config, num_classes, order_seed)
         if config.class_order == "shuffled":
             drawn.append(order)
-        for first in range(0, len(order), config.classes_per_task):
-            classes = order[first : first + config.classes_per_task]
+        for classes in _shares(order, config):
             label = np.zeros(max(num_classes, y_train.max() + 1), dtype=y_train.dtype)
             label[classes] = range(len(classes))
             test = np.flatnonzero(np.isin(y_test, classes))
@@ -56,6 +56,13 @@ def split(config: BenchmarkConfig, parts: list[Part], order_seed: int) -> Benchm
     return _benchmark(config, tasks, digests, drawn)
 
 
+def _shares(order: np.ndarray, config: BenchmarkConfig) -> list[np.ndarray]:
+    """Share the classes out: the next ones for each task."""
+    size = config.classes_per_task
+    ends = range(size, len(order), size) if isinstance(size, int) else np.cumsum(size)[:-1]
+    return np.split(order, list(ends))
+
+
 def class_order(config: BenchmarkConfig, num_classes: int, order_seed: int) -> np.ndarray:
     """List the classes of all tasks, in order: int64 (num_tasks * classes_per_task,).
 
@@ -69,7 +76,7 @@ def class_order(config: BenchmarkConfig, num_classes: int, order_seed: int) -> n
     if isinstance(config.class_order, tuple):
         return np.array(config.class_order)
     shuffled = _generator(order_seed, "class_order").permutation(num_classes)
-    return shuffled[: config.num_tasks * config.classes_per_task]
+    return shuffled[: sum(config.sizes)]
 
 
 def permuted(config: BenchmarkConfig, parts: list[Part], order_seed: int) -> Benchmark:
@@ -77,15 +84,17 @@ def permuted(config: BenchmarkConfig, parts: list[Part], order_seed: int) -> Ben
 
     With `first_task_permuted` task 0 has a random order too.
     """
-    ((arrays, raw_digest, _),) = parts
+    ((arrays, raw_digest, num_classes),) = parts
     x_train = _inputs(arrays["x_train"], config.padding)
     x_test = _inputs(arrays["x_test"], config.padding)
+    if x_train.ndim != 2:
+        raise DataError("benchmark/sequence: permuted takes grey images or features, not channels")
     everything = np.arange(len(x_train))
     train_index, val_index = _train_and_val(everything, len(x_train), config)
     train = _select(x_train, arrays["y_train"], train_index)
     val = _select(x_train, arrays["y_train"], val_index)
     test = _select(x_test, arrays["y_test"], np.arange(len(x_test)))
-    tasks, drawn, labels = [], [val_index], tuple(range(config.classes_per_task))
+    tasks, drawn, labels = [], [val_index], tuple(range(num_classes))
     if not config.first_task_permuted:
         tasks.append(TaskSplits(0, train, val, test, labels))
     for task_id in range(len(tasks), config.num_tasks):
@@ -94,7 +103,8 @@ def permuted(config: BenchmarkConfig, parts: list[Part], order_seed: int) -> Ben
         views = [TaskData(d.x, d.y, permutation) for d in (train, val, test)]
         tasks.append(TaskSplits(task_id, views[0], views[1], views[2], labels))
         drawn.append(order)
-    return _benchmark(config, tasks, raw_digest, drawn)
+    made = _benchmark(config, tasks, raw_digest, drawn)
+    return replace(made, classes_per_task=num_classes)
 
 
 def _benchmark(
@@ -145,8 +155,13 @@ def _generator(seed: int, *purpose: str | int) -> np.random.RandomState:
 
 
 def _inputs(x: np.ndarray, padding: int) -> np.ndarray:
-    """Make grey images vectors, (N, H·W); put the channels of others first, (N, C, H, W)."""
+    """Make grey images vectors, (N, H·W); put the channels of others first, (N, C, H, W).
+
+    Features (N, D) stay as they are.
+    """
     border = ((padding, padding), (padding, padding))
+    if x.ndim == 2:
+        return x
     if x.ndim == 3:
         return np.pad(x, ((0, 0), *border)).reshape(len(x), -1)
     padded = np.pad(x, ((0, 0), *border, (0, 0))) if padding else x

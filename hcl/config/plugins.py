@@ -24,12 +24,15 @@ _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _OURS = ("hcl", "sweeps")
 _STANDARD_LIBRARY = Path(ast.__file__).parent
 _folders: list[Path] = []  # that were made importable
+_file_folders: list[Path] = []  # where files of data are looked for beside those
 _code: dict[str, dict[Path, Files]] = {}  # module -> folder -> its files there
 
 
 def is_import_path(name: object) -> bool:
-    """Tell whether a name has the form `package.module:Name`."""
-    return isinstance(name, str) and _PATH.fullmatch(name) is not None
+    """Tell whether a name has the form `package.module:Name`; `torchvision:NAME` is a data set."""
+    if not isinstance(name, str) or name.startswith("torchvision:"):
+        return False
+    return _PATH.fullmatch(name) is not None
 
 
 @contextmanager
@@ -59,6 +62,16 @@ def use(folder: Path) -> None:
         _folders.append(folder)
         sys.path.append(str(folder))
         importlib.invalidate_caches()
+
+
+def look_in(folders: Iterable[Path]) -> None:
+    """Look for files of data in these folders too, for the rest of this process."""
+    _file_folders.extend(folder for folder in folders if folder not in _file_folders)
+
+
+def file_folders() -> list[Path]:
+    """List the folders where users' files of data are looked for."""
+    return list(dict.fromkeys([*_folders, *_file_folders, Path.cwd()]))
 
 
 def _forget(folder: Path) -> None:

@@ -103,7 +103,7 @@ def check_images(
     benchmark: BenchmarkConfig, target: TargetConfig, train: TrainConfig
 ) -> list[str]:
     """Refuse what needs images where inputs are vectors."""
-    if benchmark.info.has_images:
+    if benchmark.info.has_images or benchmark.is_own:  # own data are looked at when read
         return []
     others = ", ".join(name for name, info in BENCHMARKS.items() if info.has_images)
     errors = []

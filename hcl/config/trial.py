@@ -30,7 +30,8 @@ GROUPS = {
     "method": methods.GROUP,
     TOP: rules.GROUP,
 }
-IMPORTED = ("method/name", "target/network")  # settings whose value may be an import path
+# Settings whose value may be an import path.
+IMPORTED = ("method/name", "target/network", "benchmark/data", "benchmark/sequence")
 
 
 @dataclass(frozen=True)

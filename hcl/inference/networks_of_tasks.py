@@ -133,14 +133,15 @@ class NetworksOfTasks:
     def _infer_exactly(self, x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         tasks = range(len(weights))
         logits = self._target.run_many(weights, x, [self._statistics(i) for i in tasks])
-        heads = torch.stack([logits[i][:, self._layout.head(i)] for i in tasks])
+        heads = torch.stack([self._layout.own_head(logits[i], i) for i in tasks])
         task_ids = lowest_entropy(heads)
         return task_ids, pick(heads, task_ids)
 
     def _own_head(self, x: Tensor, weights: Tensor, task_id: int, rows: Tensor) -> Tensor:
         """Run some of the inputs, int64 (n,), through a task's network: (n, classes)."""
         head, buffers = self._layout.head(task_id), self._statistics(task_id)
-        return self._target.run_part(weights[task_id], x.index_select(0, rows), buffers, head)
+        own = self._target.run_part(weights[task_id], x.index_select(0, rows), buffers, head)
+        return self._layout.fill_up(own)
 
     def _rough_logits(
         self, x: Tensor, weights: Tensor, exact: screening.Exact
@@ -159,6 +160,7 @@ class NetworksOfTasks:
         """Return whether `infer` looks at 8-bit networks first: where that is faster."""
         return (
             self._target.layer_sizes is not None
+            and len(set(self._layout.sizes)) == 1
             and (x.device.type, x.dtype) == ("cpu", torch.float32)
             and len(x) >= screening.MIN_INPUTS
             and num_tasks >= screening.MIN_TASKS
@@ -216,4 +218,6 @@ def place_in_heads(answers: Tensor, task_ids: Tensor, layout: OutputLayout) -> T
     shape = (len(answers), layout.num_tasks, answers.shape[1])
     logits = answers.new_full(shape, -torch.inf)
     logits[torch.arange(len(answers), device=answers.device), task_ids] = answers
-    return logits.flatten(1)
+    if len(set(layout.sizes)) == 1:
+        return logits.flatten(1)
+    return torch.cat([logits[:, i, :size] for i, size in enumerate(layout.sizes)], dim=1)

@@ -148,7 +148,7 @@ class Learner:
         """Return each output unit's label and task, int64 (num_outputs,) both."""
         if self.method.layout.scenario == "domain":
             is_same = len(set(self.labels)) == 1
-            shared = self.labels[0] if is_same else tuple(range(len(self.labels[0])))
+            shared = self.labels[0] if is_same else tuple(range(max(map(len, self.labels))))
             return torch.tensor(shared), torch.zeros(len(shared), dtype=torch.int64)
         flat = [(label, i) for i, labels in enumerate(self.labels) for label in labels]
         label, owner = torch.tensor(flat).T

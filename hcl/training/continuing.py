@@ -146,7 +146,7 @@ def _task_of_arrays(learner: Learner, x: Arrays, y: Arrays) -> TaskSplits:
             f" {len(inputs)} inputs"
         )
     if learner.method.layout.score == "accuracy":
-        targets, labels = _numbered(targets, learner.method.layout.classes_per_task)
+        targets, labels = _numbered(targets, learner.method.layout.sizes[len(learner.tasks)])
     kind = TaskData
     if inputs.dtype != torch.uint8:
         kind, inputs = Points, inputs.float()

@@ -12,6 +12,7 @@ import torch
 from hcl import benchmarks, seeding
 from hcl.benchmarks.arrays import Benchmark
 from hcl.config import ConfigError, TrialConfig, as_trial
+from hcl.config.target import takes_vectors
 from hcl.learners.learner import Labels, Learner, facts
 from hcl.methods import Method, Setup, make_method
 from hcl.networks import given_weights
@@ -188,8 +189,28 @@ def load_benchmark(
     """
     config, runtime = as_trial(config), runtime or Runtime()
     benchmark = benchmarks.load(config.benchmark, runtime.data_root, runtime.device, config.seed)
+    _check_inputs(config, benchmark)
     if not config.target.weights:
         return benchmark
     path = given_weights.find(config.target.weights, runtime.data_root)
     both = hashlib.sha256(f"{benchmark.digest} {given_weights.digest(path)}".encode())
     return replace(benchmark, digest=both.hexdigest()[:16])
+
+
+def _check_inputs(config: TrialConfig, benchmark: Benchmark) -> None:
+    """Refuse what needs images where a user's own data have none.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    if len(benchmark.input_shape) == 3:
+        return
+    if not takes_vectors(config.target.network):
+        raise ConfigError(
+            f"target/network: {config.target.network} takes images (N, H, W, C) and"
+            f" {benchmark.name} has samples of shape {benchmark.input_shape}; use mlp"
+        )
+    for key, value in (("train/augment", config.train.augment),
+                       ("benchmark/normalise", config.benchmark.normalise != "none")):  # fmt: skip
+        if value:
+            raise ConfigError(f"{key}: {benchmark.name} has no images with channels; leave it out")

@@ -1,9 +1,10 @@
 """Checks before a sweep's first trial: what a user can mend, found without leaving anything."""
 
+import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -54,6 +55,7 @@ def check_start(request: SweepRequest, study_url: str) -> tuple[int, ...]:
     space = request.space
     is_one_network = not {key for key in space.parameters if key.startswith("target/")} - {WEIGHTS}
     facts = list(check_data(space.examples_of_data(), request.data_root, is_one_network).values())
+    check_same_data(request.folder, facts)
     check_machine(request.settings, request.address)
     check_records(request.folder, request.store, study_url)
     request.folder.check_free()
@@ -90,6 +92,25 @@ def check_data(
             loaded[data] = DataFacts(benchmark.digest, benchmark.input_shape)
         found[config.digest(without_seed=True)] = loaded[data]
     return found
+
+
+def check_same_data(folder: SweepFolder, facts: Sequence[DataFacts]) -> None:
+    """Refuse data that changed since the sweep began; one of its results tells.
+
+    Raises:
+        ConfigError: names both digests.
+    """
+    for path in sorted(folder.path.glob("trials/*/*/result.json"))[:1]:
+        try:
+            then = json.loads(path.read_text())["data_digest"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # whoever reads the result says that it is damaged
+        now = [found.digest for found in facts]
+        if then not in now:
+            raise ConfigError(
+                f"the data of sweep {folder.name!r} changed since it began: their digest was"
+                f" {then} and is {now[0]}; restore them, or use another --name"
+            )
 
 
 def check_records(folder: SweepFolder, store: Store, study_url: str | None = None) -> None:

@@ -64,6 +64,11 @@ def check_sweep(
         errors.append(
             f"sweep.{key}: {config.method_name} has no hypernetwork to compress with; leave it out"
         )
+    if bounds and not config.benchmark.classes_per_task:
+        errors.append(
+            "sweep.max_compression_ratio: how many classes the data have, and thus the ratio, is"
+            " known in training alone; leave it out"
+        )
     if not isinstance(sweep.objective, str) or not isinstance(sweep.mode, str):
         _check_several_objectives(sweep, errors)
     elif sweep.early_stopping != "none":

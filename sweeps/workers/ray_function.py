@@ -29,10 +29,11 @@ def ray_function(
         plan: what all trials share.
         code: folder that workers import users' own code from, on storage that all nodes share.
     """
-    packed = cloudpickle.dumps((train, plan))
+    packed, folders = cloudpickle.dumps((train, plan)), plugins.file_folders()
 
     def trainable(choice: dict[str, Any]) -> None:
         its_train, its_plan = _unpack(packed, code)
+        plugins.look_in(folders)
         its_train(its_plan, choice, tune.report)
 
     return trainable

@@ -1,62 +1,12 @@
-"""Settings of a task sequence, and what is known of each benchmark without its data."""
+"""Settings of a task sequence."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hcl.config.schema import Group, setting, suggest
+from hcl.config.benchmark.info import BENCHMARKS, BenchmarkInfo
+from hcl.config.schema import setting, suggest
 
 MAX_PADDING = 32  # beyond this the zeros outnumber MNIST's pixels ten to one
-
-
-@dataclass(frozen=True)
-class BenchmarkInfo:
-    """A benchmark: a sequence of tasks made from data sets, its defaults and its limits.
-
-    Attributes:
-        sequence: how tasks are made, a key of `hcl.benchmarks.SEQUENCES`.
-        sources: the data sets, keys of `hcl.benchmarks.SOURCES`; none where the tasks are drawn.
-        num_tasks: default of the setting.
-        classes_per_task: default of the setting; a regression's number of outputs.
-        padding: default of the setting.
-        num_classes: classes of the data set, shared out among the tasks; None where every task
-            has the same `classes_per_task`, which then cannot be changed.
-        most_tasks: the longest sequence there is; None where `num_classes` or nothing limits it.
-        has_images: whether inputs are images (channels, height, width); else they are vectors.
-        is_regression: whether targets are numbers, scored by their squared error.
-    """
-
-    sequence: str
-    sources: tuple[str, ...]
-    num_tasks: int
-    classes_per_task: int
-    padding: int = 0
-    num_classes: int | None = None
-    most_tasks: int | None = None
-    has_images: bool = False
-    is_regression: bool = False
-
-    @property
-    def defaults(self) -> dict[str, Any]:
-        """The benchmark's own settings where a file does not give them."""
-        names = ("num_tasks", "classes_per_task", "padding")
-        return {name: getattr(self, name) for name in names}
-
-
-# Defaults as in the authors' code (github chrhenning/hypercl, mnist/train_args_default.py).
-BENCHMARKS: dict[str, BenchmarkInfo] = {
-    "split_mnist": BenchmarkInfo("split", ("mnist",), 5, 2, num_classes=10),
-    "permuted_mnist": BenchmarkInfo("permuted", ("mnist",), 10, 10, padding=2),
-    "split_digits": BenchmarkInfo("split", ("digits",), 5, 2, num_classes=10),
-    "permuted_digits": BenchmarkInfo("permuted", ("digits",), 5, 10),
-    "toy_regression": BenchmarkInfo("curves", (), 3, 1, most_tasks=3, is_regression=True),
-    "cifar_6": BenchmarkInfo(
-        "split", ("cifar10", "cifar100"), 6, 10, most_tasks=6, has_images=True
-    ),
-    "split_cifar10": BenchmarkInfo("split", ("cifar10",), 5, 2, num_classes=10, has_images=True),
-    "split_cifar100": BenchmarkInfo(
-        "split", ("cifar100",), 10, 10, num_classes=100, has_images=True
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -65,7 +15,9 @@ class BenchmarkConfig:
 
     name: str = "split_mnist"  # data sets and sequence of tasks
     num_tasks: int = setting(5, ge=1)  # tasks in the sequence
-    classes_per_task: int = setting(2, ge=1)  # classes of each task; 1 in a regression
+    # Classes of each task, or a list with every task's; 0 = all that the data have (permuted own
+    # data); 1 in a regression.
+    classes_per_task: int | tuple[int, ...] = setting(2, ge=0)
     padding: int = setting(0, ge=0)  # zero pixels added on each side
     # Part of each task's training data that is kept for validation; 0 = the paper's protocol.
     val_fraction: float = setting(0.0, ge=0, lt=1)
@@ -83,11 +35,27 @@ class BenchmarkConfig:
     normalise: Literal["none", "imagenet", "dataset"] = setting("none", added_later=True)
     # Permute the first task's pixels too (van de Ven & Tolias), or leave them as they are.
     first_task_permuted: bool = setting(False, added_later=True)
+    # How tasks are made, in place of a name: split, permuted, or an import path.
+    sequence: str = setting("", added_later=True)
+    # What they are made of: a data set such as mnist, a path ending in .npz, torchvision:NAME, or
+    # an import path.
+    data: str = setting("", added_later=True)
 
     @property
     def info(self) -> BenchmarkInfo:
         """The benchmark's description, known without its data."""
-        return BENCHMARKS[self.name]
+        return BENCHMARKS.get(self.name) or BenchmarkInfo(self.sequence, (self.data,), 5, 2)
+
+    @property
+    def is_own(self) -> bool:
+        """True if its data, or how tasks are made of them, are a user's own."""
+        return bool(self.sequence)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of classes of each task."""
+        size = self.classes_per_task
+        return (size,) * self.num_tasks if isinstance(size, int) else size
 
     def choose_order_seed(self, trial_seed: int) -> int:
         """Return the seed that class orders and permutations are drawn from, in one trial."""
@@ -97,6 +65,8 @@ class BenchmarkConfig:
 
     def check(self) -> list[str]:
         """Every limit of the benchmark that these settings break, one sentence each."""
+        if self.is_own:
+            return self._check_own()
         if self.name not in BENCHMARKS:
             return [
                 f"benchmark/name: unknown benchmark {self.name!r}{suggest(self.name, BENCHMARKS)}"
@@ -150,18 +120,55 @@ class BenchmarkConfig:
                 f"benchmark/class_order: the classes of a task of {self.name} cannot be chosen but"
                 f" got {order if isinstance(order, str) else list(order)}; leave it out"
             ]
-        needed = self.num_tasks * self.classes_per_task
         if isinstance(order, str):
             return []
-        if len(set(order)) != needed or len(order) != needed:
-            return [
-                f"benchmark/class_order: must list {needed} different classes, for"
-                f" {self.num_tasks} tasks of {self.classes_per_task}, but got {list(order)}"
-            ]
+        if problems := self._check_listed(order):
+            return problems
         if max(order) >= self.info.num_classes:
             return [
                 f"benchmark/class_order: {self.name} has the classes 0 to"
                 f" {self.info.num_classes - 1} but got {max(order)}"
+            ]
+        return []
+
+    def _check_listed(self, order: tuple[int, ...]) -> list[str]:
+        """Refuse a list that does not give every task its classes."""
+        needed = sum(self.sizes)
+        if len(set(order)) == len(order) == needed:
+            return []
+        return [
+            f"benchmark/class_order: must list {needed} different classes, for"
+            f" {self.num_tasks} tasks of {_shown(self.classes_per_task)}, but got {list(order)}"
+        ]
+
+    def _check_own(self) -> list[str]:
+        """Refuse what no data could make right; the data themselves are checked when read."""
+        errors = []
+        if self.padding > MAX_PADDING:
+            errors.append(
+                f"benchmark/padding: must be at most {MAX_PADDING} pixels but got {self.padding}"
+            )
+        if self.sequence == "split":
+            errors += self._check_sizes()
+            if not errors and not isinstance(self.class_order, str):
+                errors += self._check_listed(self.class_order)
+        elif self.classes_per_task and self.sequence == "permuted":
+            errors.append(
+                "benchmark/classes_per_task: every permuted task has all classes of the data but"
+                f" got {_shown(self.classes_per_task)}; leave it out"
+            )
+        return errors
+
+    def _check_sizes(self) -> list[str]:
+        """Refuse tasks of one class, and a list that is not one size for each task."""
+        if len(self.sizes) != self.num_tasks:
+            return [
+                f"benchmark/classes_per_task: must list one number for each of the"
+                f" {self.num_tasks} tasks but got {_shown(self.classes_per_task)}"
+            ]
+        if min(self.sizes) < 2:
+            return [
+                f"benchmark/classes_per_task: must be >= 2 but got {_shown(self.classes_per_task)}"
             ]
         return []
 
@@ -173,35 +180,27 @@ class BenchmarkConfig:
         has = f"{fixed} output" if self.info.is_regression else f"{fixed} classes"
         return [
             f"benchmark/classes_per_task: every task of {self.name} has {has} but got"
-            f" {self.classes_per_task}; leave it out or set it to {fixed}"
+            f" {_shown(self.classes_per_task)}; leave it out or set it to {fixed}"
         ]
 
     def _check_shared_classes(self) -> list[str]:
         """Refuse tasks of one class, and more classes than the data set has."""
-        there = self.info.num_classes or 0
-        if self.classes_per_task < 2:
-            return [f"benchmark/classes_per_task: must be >= 2 but got {self.classes_per_task}"]
-        if self.classes_per_task > there:
+        if problems := self._check_sizes():
+            return problems
+        there, most, needed = self.info.num_classes or 0, max(self.sizes), sum(self.sizes)
+        if most > there:
             return [
-                f"benchmark/classes_per_task: {self.name} has {there} classes but got"
-                f" {self.classes_per_task}; set it to {there} or less"
+                f"benchmark/classes_per_task: {self.name} has {there} classes but got {most}; set"
+                f" it to {there} or less"
             ]
-        needed = self.num_tasks * self.classes_per_task
         if needed > there:
             return [
                 f"benchmark/num_tasks: {self.name} has {there} classes but {self.num_tasks}"
-                f" tasks of {self.classes_per_task} classes need {needed}; set it to"
-                f" {there // self.classes_per_task} or less, or use fewer classes per task"
+                f" tasks of {_shown(self.classes_per_task)} classes need {needed}; set it to"
+                f" {there // most} or less, or use fewer classes per task"
             ]
         return []
 
 
-GROUP = Group(
-    choices={
-        name: (BenchmarkConfig, {"name": name, **info.defaults})
-        for name, info in BENCHMARKS.items()
-    },
-    default=BenchmarkConfig.name,
-    selector="name",
-    noun="benchmark",
-)
+def _shown(value: Any) -> str:
+    return str(list(value) if isinstance(value, tuple) else value)

@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from hcl.benchmarks import cifar, digits, files, mnist
 from hcl.benchmarks.files import RawArrays
+from hcl.benchmarks.sources import own_data
 from hcl.config import BenchmarkConfig
+from hcl.storage.files import DataError
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,16 @@ def classes_needed(config: BenchmarkConfig) -> dict[str, int]:
     A sequence goes through a data set as long as it has enough classes for one more task, and then
     on to the next data set. A class order may take any class of the one data set that it is for.
     """
+    if config.is_own:
+        return {config.data: 0}
     if config.class_order != "fixed":
         (name,) = config.info.sources
         chosen = config.class_order
         return {name: SOURCES[name].num_classes if isinstance(chosen, str) else max(chosen) + 1}
-    left = config.num_tasks * config.classes_per_task
-    needed = {}
+    left, size, needed = sum(config.sizes), config.classes_per_task, {}
     for name in config.info.sources:
         there = SOURCES[name].num_classes
-        taken = min(left, there - there % config.classes_per_task)
+        taken = min(left, there - there % size if isinstance(size, int) else there)
         if taken:
             needed[name] = taken
         left -= taken
@@ -85,7 +88,24 @@ def read_parts(config: BenchmarkConfig, root: Path) -> list[Part]:
     Raises:
         DataError: data are damaged, or missing and cannot be downloaded.
     """
+    if config.is_own and config.data not in SOURCES:
+        return [_own_part(config, root)]
     return [Part(*_read(name, root, n), n) for name, n in classes_needed(config).items()]
+
+
+def _own_part(config: BenchmarkConfig, root: Path) -> Part:
+    """Read a user's own data; a split takes the classes that its tasks need."""
+    arrays, digest, there = own_data.read(config.data, root)
+    if config.sequence != "split":
+        return Part(arrays, digest, there)
+    needed, order = sum(config.sizes), config.class_order
+    if needed > there or (isinstance(order, tuple) and max(order) >= there):
+        what = f"classes 0 to {there - 1}" if isinstance(order, tuple) else f"{there} classes"
+        raise DataError(
+            f"benchmark/data: {config.data} has {what} but {config.num_tasks} tasks need"
+            f" {needed if isinstance(order, str) else max(order)}; use fewer tasks or classes"
+        )
+    return Part(arrays, digest, needed if order == "fixed" else there)
 
 
 @lru_cache(maxsize=2)  # several trials in one process read and hash the raw data once
