@@ -165,8 +165,12 @@ def _picture(named: tuple[str, bytes]) -> str:
 
 def _table(table: Table) -> str:
     used = [i for i in range(len(table.columns)) if any(row[i] for row in table.rows)]
-    head = "".join(f'<th scope="col">{html.escape(table.columns[i])}</th>' for i in used)
-    body = "".join(_row([row[i] for i in used]) for row in table.rows)
+    measured = {i for i in used if any(isinstance(row[i], Estimate) for row in table.rows)}
+    head = "".join(
+        f'<th scope="col"{" class=number" * (i in measured)}>{html.escape(table.columns[i])}</th>'
+        for i in used
+    )
+    body = "".join(_row([(row[i], i in measured) for i in used]) for row in table.rows)
     title = html.escape(table.title)
     return (
         f'<section><h2>{title}</h2><div class="scroll" tabindex="0" role="region"'
@@ -180,15 +184,15 @@ def _notes(notes: Iterable[str]) -> str:
     return f'<ul class="notes">{lines}</ul>' if lines else ""
 
 
-def _row(entries: Sequence[Entry]) -> str:
-    first, *others = entries
-    cells = "".join(map(_entry, others))
+def _row(entries: Sequence[tuple[Entry, bool]]) -> str:
+    (first, _), *others = entries
+    cells = "".join(_entry(entry, is_measured) for entry, is_measured in others)
     return f'<tr><th scope="row">{html.escape(_shown(first))}</th>{cells}</tr>'
 
 
-def _entry(entry: Entry) -> str:
+def _entry(entry: Entry, is_measured: bool) -> str:
     text = _shown(entry)
-    is_number = isinstance(entry, Estimate) or "±" in text
+    is_number = is_measured or "±" in text
     kind = "number" if is_number else text if text in VERDICTS else ""
     return f'<td class="{kind}">{html.escape(text)}</td>'
 

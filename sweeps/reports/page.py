@@ -43,6 +43,8 @@ def sweep_page(folder: SweepFolder, urls: Mapping[str, str]) -> str:
     """
     settings, frame = recorded_settings(folder), rows_frame(list(map(run_row, _journals(folder))))
     tables = sweep_tables(frame, settings)
+    if not folder.space_file.exists():  # nothing was searched: methods stand beside each other
+        tables.reverse()
     return html_page(_head(folder, settings, frame), tables, {}, page_data([folder], urls))
 
 
@@ -169,7 +171,7 @@ def _head(folder: SweepFolder, settings: dict[str, str], frame: pd.DataFrame) ->
         lead=settings.get("description", ""),
         answer=_answer(best_runs(frame, settings), settings),
         facts={
-            "runs": f"{len(runs)} finished of {len(frame)}, {seeds} seeds",
+            "runs": f"{len(runs)} finished of {len(frame)}, {seeds} seed{'s' * (seeds != 1)}",
             "method": _names(frame, "method/name"),
             "benchmark": _names(frame, "benchmark/name"),
             "scenario": _names(frame, "scenario"),

@@ -137,7 +137,7 @@ def _table(columns: Columns) -> dict[str, Any]:
     method = [f"params.`{name}`" for name in ("method/name", "scenario")]
     params = [f"params.`{name}`" for name in columns.params]
     name = "attributes.`Run Name`"
-    widths = {name: 330, **dict.fromkeys(method, 100), **dict.fromkeys(metrics, 180)}
+    widths = {name: 390, **dict.fromkeys(method, 100), **dict.fromkeys(metrics, 180)}
     return {
         "searchFilter": "tags.kind = 'trial'",
         "orderByKey": metrics[0],
@@ -167,7 +167,7 @@ def _table(columns: Columns) -> dict[str, Any]:
 
 def _section(uuid: str, name: str) -> dict[str, Any]:
     states = {"display": True, "isReordered": False, "deleted": False, "isGenerated": False}
-    return {"uuid": uuid, "name": name, "columns": 1, "cardHeight": 620} | states
+    return {"uuid": uuid, "name": name, "columns": 1, "cardHeight": 760} | states
 
 
 def _pictures() -> dict[str, Any]:

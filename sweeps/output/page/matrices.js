@@ -53,10 +53,10 @@ function describeCell(rows, t, i, spread) {
 }
 
 // Answer to the pointer and to the arrow keys, cell by cell.
-function inspect(face, rows, head, describe) {
+function inspect(face, rows, describe, name, more) {
   const tasks = rows.length;
   let [t, i] = [tasks - 1, 0];
-  const show = (x, y) => showTip(`${head}\n${describe(t, i)}`, x, y);
+  const show = (x, y) => showTip([name, describe(t, i), more].filter(Boolean).join("\n"), x, y);
   face.addEventListener("pointermove", (event) => {
     const box = face.getBoundingClientRect();
     t = Math.min(tasks - 1, Math.floor(((event.clientY - box.top) / box.height) * tasks));
@@ -124,8 +124,8 @@ function tile(subject, colourOf, choose) {
     "aria-label": `${subject.name}, ${what} ${cellText(value)}. Arrow keys read the cells; press to compare`,
     onclick: () => choose(subject.key),
   }, canvas);
-  const head = `${subject.name}\n${paramsOf(subject.run)}`.trim();
-  inspect(face, subject.rows, head, (t, i) => describeCell(subject.rows, t, i, subject.spread));
+  inspect(face, subject.rows, (t, i) => describeCell(subject.rows, t, i, subject.spread),
+    subject.name, paramsOf(subject.run));
   const caption = make("figcaption", {}, make("b", {}, cellText(value)), ` ${subject.name}`,
     subject.note ? make("span", { class: "soft" }, ` · ${subject.note}`) : null);
   return make("figure", { class: "tile", "data-config": subject.run.config }, face, caption);

@@ -82,5 +82,5 @@ def test_nothing_is_fetched() -> None:
 def test_tables_can_be_read_aloud() -> None:
     table = Table("Best", ("rank", "empty", "test"), (("1", None, Estimate(97.0, 0.1, 3)),))
     page = html_page(Head("x"), [table], {})
-    assert '<th scope="col">test</th>' in page and '<th scope="row">1</th>' in page
+    assert '<th scope="col" class=number>test</th>' in page and '<th scope="row">1</th>' in page
     assert '<td class="number">97.00 ± 0.10 (3)</td>' in page and ">empty<" not in page
