@@ -13,7 +13,7 @@ from recorded_sweep import NAME, SPACE, TRIALS
 
 from sweeps.records.folder import SweepFolder
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 HEADINGS = """names => [...new Set([...document.querySelectorAll("[role=columnheader]")]
   .map((heading) => [heading.getBoundingClientRect().x, heading.innerText.trim()])
   .filter(([, name]) => names.includes(name)).sort(([a], [b]) => a - b)

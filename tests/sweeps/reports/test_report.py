@@ -1,5 +1,8 @@
 """Tables of runs: which runs are averaged, which values select, which are only shown."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from hcl.config import ConfigError
 from hcl.methods import METHODS
 from sweeps.output.metric_names import label, labels
 from sweeps.output.table import Estimate, Table
+from sweeps.records.folder import SweepFolder
 from sweeps.reports.report import report
 from sweeps.reports.sweep_tables import FORMS, best_configurations, method_table
 from sweeps.tracking import deliver, end_sweep, local_store, prepare, start_sweep
@@ -205,3 +209,19 @@ def test_report_of_a_real_store(tmp_path: Path) -> None:
         report("dmo", store)
     with pytest.raises(ConfigError, match="--format 'pdf': use one of markdown"):
         report("demo", store, "pdf")
+
+
+@pytest.mark.timeout(60)
+def test_the_command_reads_the_journals_and_imports_no_mlflow(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path, "demo")
+    for seed in (1, 2):
+        made = write_journal(tmp_path, f"demo/0000/seed_{seed}", offset=0.001 * seed)
+        shutil.move(made, folder.seed_folder(0, seed))
+    code = (
+        "import sys; from sweeps.cli import answer; status = answer();"
+        "assert not {'mlflow', 'torch', 'ray'} & set(sys.modules); sys.exit(status)"
+    )
+    command = [sys.executable, "-c", code, "report", "demo", "--storage", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "97.15 ± 0.05 (2)" in done.stdout
