@@ -29,7 +29,9 @@ ratio build the method on torch's meta device, where tensors have shapes but no 
 `num_stored`, `num_target_weights`, `num_trained` and `kept_bytes`. So `__init__` must not look at
 values.
 
-Adding a method:
+A user's own method is named by its import path and needs none of this: docs/own.md.
+
+Adding a method here:
 
 1. A file here with a subclass of `Method`, and a line in `METHODS` (`hcl/methods/__init__.py`).
 2. Its settings, a frozen dataclass with its `LABEL`, and a line in `METHOD_CONFIGS`
