@@ -57,7 +57,7 @@ def project(tmp_path: Path) -> Path:
 def test_only_source_files_of_the_packages_travel(project: Path) -> None:
     files = code_files(project)
     assert {path.parts[0] for path in files} == {"hcl", "sweeps"}
-    assert {path.suffix for path in files} == {".py", ".cpp"}
+    assert {path.suffix for path in files} == {".py", ".cpp", ".typed"}
     assert not {"data", ".venv", "mlruns", "runs", "__pycache__"} & {
         part for path in files for part in path.parts
     }
@@ -75,7 +75,8 @@ def test_too_much_is_refused_with_the_largest_files(project: Path) -> None:
     with pytest.raises(ConfigError) as caught, shipped(project):
         pass
     (message,) = caught.value.errors
-    assert message.startswith("--ship-code: the code has 10.")
+    size = sum((project / path).stat().st_size for path in code_files()) / 2**20 + 10
+    assert message.startswith(f"--ship-code: the code has {size:.1f} MiB, more than 10.0 MiB;")
     assert "hcl/table_4.py 4.0 MiB, hcl/table_3.py 3.0 MiB, hcl/table_2.py 2.0 MiB" in message
 
 

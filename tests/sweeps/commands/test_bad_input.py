@@ -1,10 +1,11 @@
 """Mistakes of a user: one clear sentence, status 2, nothing started, nothing left."""
 
+import json
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import bad_commands
@@ -79,11 +80,43 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     assert bad.children() == []
 
 
+Run = Callable[[Path, list[str]], tuple[int, bytes, bytes]]
+
+
+@pytest.fixture(scope="module")
+def forked() -> Iterator[Run]:
+    """Run commands in processes of their own that need not import everything again."""
+    environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "tests" / "sweeps" / "forked_commands.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment | {"PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdin is not None and process.stdout is not None
+
+    def run(folder: Path, words: list[str]) -> tuple[int, bytes, bytes]:
+        print(
+            json.dumps([str(folder), str(folder / "home"), words]), file=process.stdin, flush=True
+        )
+        status = int(process.stdout.readline())
+        out, err = (folder.with_name(f"{folder.name}.{name}") for name in ("out", "err"))
+        return status, out.read_bytes(), err.read_bytes()
+
+    yield run
+    assert process.communicate()[1] == "", "the imports say something"
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)  # the first one imports everything
 @pytest.mark.parametrize("name", CASES)
-def test_a_process_writes_that_sentence_and_nothing_else(name: str, tmp_path: Path) -> None:
-    check_process(name, tmp_path)
+def test_a_process_writes_that_sentence_and_nothing_else(
+    name: str, tmp_path: Path, forked: Run
+) -> None:
+    case = prepare(name, tmp_path)
+    check_bytes(name, case, *forked(tmp_path, shlex.split(case.command)))
 
 
 @pytest.mark.parametrize("name", ["hcl, no MNIST", "no MNIST", "no such CPU", "MLflow is down"])
@@ -93,8 +126,6 @@ def test_a_process_that_has_imported_all_ends_quietly(name: str, tmp_path: Path)
 
 def check_process(name: str, folder: Path) -> None:
     """All bytes of a process of its own, up to its very end."""
-    if name == "no cluster here" and find_gcs_addresses():
-        pytest.skip("a Ray cluster runs on this machine")
     case = prepare(name, folder)
     words = shlex.split(case.command)
     module = words[2:] if words[:3] == ["python", "-m", "hcl"] else ["sweeps.cli", *words]
@@ -103,10 +134,17 @@ def check_process(name: str, folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *module], cwd=folder, capture_output=True, env=kept | environment
     )
-    assert done.returncode == 2
+    check_bytes(name, case, done.returncode, done.stdout, done.stderr)
+
+
+def check_bytes(name: str, case: bad.Case, status: int, out: bytes, err: bytes) -> None:
+    """The message is all that a process has written."""
+    if name == "no cluster here" and find_gcs_addresses():
+        pytest.skip("a Ray cluster runs on this machine")
+    assert status == 2, err
     # What `hcl validate` finds is its result.
-    assert done.stdout == b"" or case.command.startswith("validate")
-    text = (done.stdout + done.stderr).decode()
+    assert out == b"" or case.command.startswith("validate")
+    text = (out + err).decode()
     lines = text.splitlines()
     assert len(lines) == case.lines and text == "\n".join(lines) + "\n"
     assert case.message in text and PASSWORD not in text
