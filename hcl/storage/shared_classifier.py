@@ -33,7 +33,8 @@ def classifier_digest(config: TrialConfig) -> str | None:
     if not isinstance(method, HnetConfig) or method.generate != "all" or method.chunk_groups:
         return None
     flat = config.to_dict()
-    mine = {f"method/{field.name}" for field in fields(HnetConfig)}
+    # Both methods train the classifier alike: all of its settings count but the method's name.
+    mine = {f"method/{field.name}" for field in fields(HnetConfig)} - {"method/name"}
     kept = {
         key: value
         for key, value in flat.items()
