@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,17 +36,12 @@ def test_an_example_runs(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize("name", NEEDS_RAY)
-def test_a_sweep_runs(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    monkeypatch.setattr(sys, "argv", [name, str(tmp_path)])
-    runpy.run_path(str(FOLDER / name), run_name="__main__")
-    assert "an empty image is a" in capsys.readouterr().out
+def test_a_sweep_runs(name: str, tmp_path: Path) -> None:
+    command = [sys.executable, str(FOLDER / name), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "an empty image is a" in done.stdout
 
 
 @pytest.mark.timeout(120)
