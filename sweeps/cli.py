@@ -9,6 +9,7 @@ import typer
 from typer.exceptions import TyperException
 
 from hcl.config import ConfigError
+from sweeps.commands.check import check
 from sweeps.commands.compare import compare
 from sweeps.commands.confirm import confirm
 from sweeps.commands.data import app as data
@@ -36,7 +37,7 @@ app = typer.Typer(
 URLS = ("HCL_STUDY_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
 RECORDS = (report, export, ui, sync)
 COMMANDS = (  # in the order of --help: what a newcomer needs first
-    demo, files, settings, validate, sweep, confirm, run, reproduce, compare, *RECORDS,
+    demo, files, settings, check, validate, sweep, confirm, run, reproduce, compare, *RECORDS,
 )  # fmt: skip
 for command in COMMANDS:
     # The whole first sentence: click would cut it at 45 characters.

@@ -1,0 +1,79 @@
+"""`hcl check`: what is wrong with a method, in words."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from own_code import METHOD, write
+
+from hcl.config import plugins
+from hcl.measure.contract import Finding, check_method
+
+BROKEN = """
+import random
+
+from hcl.methods import Prediction
+
+
+class Forgets(Finetune):
+    Config = Config
+
+    def start_task(self, task):
+        super().start_task(task)
+        self.count = 0.0
+
+    def losses(self, x, y):
+        self.count += 1.0
+        return {name: loss * self.count for name, loss in super().losses(x, y).items()}
+
+
+class Random(Finetune):
+    Config = Config
+
+    def losses(self, x, y):
+        return {name: loss * random.random() for name, loss in super().losses(x, y).items()}
+
+
+class Endless(Finetune):
+    Config = Config
+
+    def losses(self, x, y):
+        return {name: loss / 0.0 for name, loss in super().losses(x, y).items()}
+
+
+class Narrow(Finetune):
+    Config = Config
+
+    def predict(self, x, task_id):
+        found = super().predict(x, task_id)
+        return Prediction(found.logits, found.logits.argmax(1).float())
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    write(tmp_path)
+    (tmp_path / "broken.py").write_text(METHOD + BROKEN)
+    with plugins.importable(tmp_path):
+        yield tmp_path
+
+
+@pytest.mark.parametrize("name", ["mine:Shrinking", "si"])
+def test_good_methods(folder: Path, name: str) -> None:
+    findings = list(check_method(name))
+    assert len(findings) == 12 and not any(finding.problem for finding in findings)
+
+
+@pytest.mark.parametrize(
+    ("name", "tried", "words"),
+    [
+        ("Forgets", "a training that was killed", "no attribute 'count' (broken.py, line "),
+        ("Random", "the same seed gives the same result", "draw random numbers from torch's"),
+        ("Endless", "two tasks are learned", "the task loss is nan at step 6 of task 0"),
+        ("Narrow", "predictions have the right shape", "task_ids are torch.float32 (5,), not"),
+    ],
+)
+def test_what_is_wrong_is_said(folder: Path, name: str, tried: str, words: str) -> None:
+    problems = [finding for finding in check_method(f"broken:{name}") if finding.problem]
+    assert all(isinstance(problem, Finding) for problem in problems)
+    assert any(tried in p.tried and words in p.problem for p in problems), problems
