@@ -166,23 +166,22 @@ def _is_installed(folder: Path) -> bool:
 
 def _read_code(module: str) -> dict[Path, Files]:
     """Read a module's file and all that it imports, once: what is imported does not change."""
-    if module in _code:
-        return _code[module]
-    file = getattr(sys.modules[module], "__file__", None)
-    found: dict[Path, Files] = {}
-    if file is not None:
-        depth = module.count(".") + (Path(file).stem == "__init__")
-        home = Path(file).parents[depth]
-        _follow(module, [home, *(folder for folder in _folders if folder != home)], found)
-    own = [files for folder, files in found.items() if not _is_installed(folder)]
+    if module not in _code:
+        file = getattr(sys.modules[module], "__file__", None)
+        found: dict[Path, Files] = {}
+        if file is not None:
+            depth = module.count(".") + (Path(file).stem == "__init__")
+            home = Path(file).parents[depth]
+            _follow(module, [home, *(folder for folder in _folders if folder != home)], found)
+        _code[module] = found  # also where it is refused below: `_forget` goes by it
+    own = [files for folder, files in _code[module].items() if not _is_installed(folder)]
     size = sum(len(content) for files in own for content in files.values())
     if size > LIMIT:
         raise ConfigError(
             f"{module}: its code and what that imports have {size / 2**20:.1f} MiB, more than"
             f" {LIMIT / 2**20:.0f} MiB; keep data in files of their own"
         )
-    _code[module] = found
-    return found
+    return _code[module]
 
 
 def _follow(start: str, places: list[Path], found: dict[Path, Files]) -> None:

@@ -149,6 +149,15 @@ def test_too_much_code(folder: Path) -> None:
         own()
 
 
+def test_refused_code_is_forgotten(tmp_path: Path) -> None:
+    """The next folder's module is not taken for the refused one's."""
+    with plugins.importable(write(tmp_path)):
+        (tmp_path / "parts/numbers.py").write_text("ONE = '" + "x" * plugins.LIMIT + "'\n")
+        with pytest.raises(ConfigError, match="more than 2 MiB"):
+            own()
+    assert not {"mine", "parts", "parts.numbers"} & set(sys.modules)
+
+
 def test_an_installed_package_needs_no_copy() -> None:
     paths = ["torchvision.ops:MLP"]
     assert plugins.to_keep(paths) == {} and len(plugins.digest(paths)) == 12
