@@ -146,7 +146,9 @@ def test_a_signal_to_ui_frees_its_port(storage: Path, number: signal.Signals) ->
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [*HCL, "ui", "--port", str(port), "--storage", str(storage)]
+    before = signal.signal(number, signal.SIG_DFL)  # tests under nohup would pass on SIG_IGN
     ui = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    signal.signal(number, before)
     until(lambda: not is_free(port), 120)
     ui.send_signal(number)
     assert ui.wait(timeout=30) == 0
