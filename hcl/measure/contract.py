@@ -1,4 +1,4 @@
-"""What every method must keep to, tried on two tiny tasks, with words for what is wrong."""
+"""Checks of what every method must keep to, on two tiny tasks, with words for what is wrong."""
 
 import tempfile
 import traceback

@@ -73,7 +73,7 @@ def describe(state: ProcessState, pid: int, node: str) -> str:
 
 @dataclass
 class _Heard:
-    """What was last heard of a trial.
+    """The last sign of life of a trial.
 
     Attributes:
         at: when, in seconds of the clock.

@@ -35,7 +35,7 @@ RANKED = "val/task/average_accuracy"
 
 @dataclass(frozen=True)
 class Columns:
-    """What the table of runs shows.
+    """Columns and order of the table of runs.
 
     Attributes:
         metrics: the first one orders the runs.

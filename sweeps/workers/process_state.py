@@ -1,4 +1,4 @@
-"""What a process of this node is doing, asked for by the driver when a trial is silent."""
+"""Looks at what a process of this node is doing; the driver asks when a trial is silent."""
 
 import os
 import time
@@ -23,7 +23,7 @@ class ProcessState(NamedTuple):
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it was stopped (SIGSTOP, a debugger) and waits for SIGCONT."""
+        """Tell whether it was stopped (SIGSTOP, a debugger) and waits for SIGCONT."""
         return self.letter in ("T", "t")
 
     @property

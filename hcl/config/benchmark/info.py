@@ -1,4 +1,4 @@
-"""What is known of each benchmark without its data."""
+"""Facts about each benchmark that need none of its data."""
 
 from dataclasses import dataclass
 from typing import Any
