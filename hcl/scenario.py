@@ -212,8 +212,8 @@ class RegressionLayout(OutputLayout):
     def sum_score(
         self, logits: Tensor, y: Tensor, task_id: int, num_learned: int, scenario: ScenarioName
     ) -> Tensor:
-        """Sum the squared errors on a batch."""
-        return (logits - y).square().sum()
+        """Sum the squared errors on a batch; a sample's is the mean over its outputs."""
+        return (logits - y).square().mean(dim=1).sum()
 
 
 def make_layout(

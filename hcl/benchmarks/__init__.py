@@ -1,26 +1,17 @@
 """Benchmarks: sequences of tasks over data sets, each named in `hcl.config.benchmark`."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from hcl.benchmarks.arrays import Benchmark
-from hcl.benchmarks.regression import curves
-from hcl.benchmarks.sequences import permuted, split
-from hcl.benchmarks.sources import SOURCES, Part, read_parts
+from hcl.benchmarks.sequences import SEQUENCES
+from hcl.benchmarks.sources import SOURCES, read_parts
 from hcl.config import BenchmarkConfig, ConfigError, plugins
 from hcl.config.plugins import is_import_path
 from hcl.storage.files import resolve_root
 
 __all__ = ["SEQUENCES", "SOURCES", "load"]
-
-# Each takes the settings, the data sets, and the seed of class orders and permutations.
-SEQUENCES: dict[str, Callable[[BenchmarkConfig, list[Part], int], Benchmark]] = {
-    "split": split,
-    "permuted": permuted,
-    "curves": curves,
-}
 
 
 def load(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hcl.config import BenchmarkConfig
 from hcl.config.schema import added_later_at_default
+from hcl.storage.files import DataError
 
 
 class PixelStatistics(NamedTuple):
@@ -29,7 +30,8 @@ class TaskData:
     """One split of one task. Tasks share storage wherever their pixels are the same."""
 
     x: Tensor  # uint8, or float32 features (N, *input_shape)
-    y: Tensor  # int64 (N,), label within the task: 0 .. classes_per_task - 1
+    # int64 (N,), label within the task: 0 .. classes_per_task - 1; float32 (N, outputs) of numbers
+    y: Tensor
     permutation: Tensor | None = None  # int64 (D,), new pixel order; None = as it is
 
     def __len__(self) -> int:
@@ -102,6 +104,11 @@ def choose_statistics(
         return None
     if config.normalise == "imagenet":
         return IMAGENET
+    if tasks[0].train.x.dtype != torch.uint8:
+        raise DataError(
+            "benchmark/normalise: dataset takes pixels (uint8), but these images are"
+            f" {tasks[0].train.x.dtype}; use none, and normalise them in your own code"
+        )
     counts = np.zeros((tasks[0].train.x.shape[1], 256))  # (channels, values of a pixel)
     for task in tasks:
         for channel, seen in zip(task.train.x.numpy().swapaxes(0, 1), counts, strict=True):

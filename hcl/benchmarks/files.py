@@ -15,7 +15,10 @@ import numpy as np
 from hcl.storage.files import DataError, first_line, locked
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
-# KEYS; images uint8 (N, H, W) or (N, H, W, C), labels int64 (N,).
+# What a user's own data may have too: a validation part, and the task of each sample.
+OWN_KEYS = (*KEYS, "x_val", "y_val", "t_train", "t_test", "t_val")
+# KEYS; images uint8 (N, H, W) or (N, H, W, C), labels int64 (N,). Own data have more forms
+# (`sources.own_data`).
 RawArrays = dict[str, np.ndarray]
 
 
@@ -39,8 +42,8 @@ def read_npz(path: Path, image_shape: tuple[int, ...], num_classes: int) -> RawA
     return frozen(arrays)
 
 
-def read_archive(path: Path) -> RawArrays:
-    """Read KEYS, as far as they are there, without any check of what they hold.
+def read_archive(path: Path, keys: tuple[str, ...] = KEYS) -> RawArrays:
+    """Read arrays, as far as they are there, without any check of what they hold.
 
     Raises:
         DataError: the file cannot be read.
@@ -50,8 +53,8 @@ def read_archive(path: Path) -> RawArrays:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it is a single array")
-            # Only KEYS are read: `classes` may hold text, and nothing here needs it.
-            return {key: archive[key] for key in KEYS if key in archive.files}
+            # No others are read: `classes` may hold text, and nothing here needs it.
+            return {key: archive[key] for key in keys if key in archive.files}
     except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"{path} cannot be read as an .npz of plain arrays ({first_line(error)}); delete it"
@@ -86,7 +89,7 @@ def frozen(arrays: RawArrays) -> RawArrays:
 def digest(arrays: RawArrays) -> str:
     """Hash shapes, pixels and labels: SHA-256, the same on every machine, for every file form."""
     total = hashlib.sha256()
-    for key in KEYS:
+    for key in (key for key in OWN_KEYS if key in arrays):
         array = arrays[key].astype(arrays[key].dtype.newbyteorder("<"), copy=False)
         total.update(f"{key}{array.shape}".encode())
         total.update(np.ascontiguousarray(array).data)

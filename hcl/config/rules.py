@@ -72,7 +72,7 @@ def check_method(method: MethodConfig, benchmark: BenchmarkConfig) -> list[str]:
 
 def check_validation(benchmark: BenchmarkConfig, train: TrainConfig) -> list[str]:
     """Refuse to watch validation data where there are none."""
-    if not train.plateau_patience or benchmark.val_fraction > 0:
+    if not train.plateau_patience or benchmark.val_fraction > 0 or benchmark.may_bring_validation:
         return []
     return [
         "train/plateau_patience: watches validation data, never test data as the paper's"

@@ -119,8 +119,11 @@ def as_trial(config: TrialConfig | Mapping[str, Any]) -> TrialConfig:
 
 def imported_paths(values: Mapping[str, Any]) -> list[str]:
     """List the import paths among flat settings."""
-    named = [values.get(key) for key in IMPORTED]
-    return [path for path in named if isinstance(path, str) and plugins.is_import_path(path)]
+    named: list[Any] = []
+    for key in IMPORTED:
+        value = values.get(key)
+        named += value if isinstance(value, list | tuple) else [value]
+    return [path for path in named if plugins.is_import_path(path)]
 
 
 def known_keys(method: str) -> list[str]:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from hcl import seeding
 from hcl.benchmarks.arrays import Benchmark, TaskData, TaskSplits
-from hcl.benchmarks.regression import Points
 from hcl.config import ConfigError
 from hcl.learners.inputs import Arrays, arrange_inputs, as_tensor
 from hcl.learners.learner import Labels, Learner
@@ -147,10 +146,9 @@ def _task_of_arrays(learner: Learner, x: Arrays, y: Arrays) -> TaskSplits:
         )
     if learner.method.layout.score == "accuracy":
         targets, labels = _numbered(targets, learner.method.layout.sizes[len(learner.tasks)])
-    kind = TaskData
     if inputs.dtype != torch.uint8:
-        kind, inputs = Points, inputs.float()
-    train, none = kind(inputs, targets), kind(inputs[:0], targets[:0])
+        inputs = inputs.float()
+    train, none = TaskData(inputs, targets), TaskData(inputs[:0], targets[:0])
     return TaskSplits(len(learner.tasks), train, none, none, labels)
 
 

@@ -190,6 +190,7 @@ def load_benchmark(
     config, runtime = as_trial(config), runtime or Runtime()
     benchmark = benchmarks.load(config.benchmark, runtime.data_root, runtime.device, config.seed)
     _check_inputs(config, benchmark)
+    _check_tasks(config, benchmark)
     if not config.target.weights:
         return benchmark
     path = given_weights.find(config.target.weights, runtime.data_root)
@@ -214,3 +215,29 @@ def _check_inputs(config: TrialConfig, benchmark: Benchmark) -> None:
                        ("benchmark/normalise", config.benchmark.normalise != "none")):  # fmt: skip
         if value:
             raise ConfigError(f"{key}: {benchmark.name} has no images with channels; leave it out")
+
+
+def _check_tasks(config: TrialConfig, benchmark: Benchmark) -> None:
+    """Refuse tasks of a user's own data that do not fit the trial.
+
+    Raises:
+        ConfigError: no validation data to watch, or classes whose shared output is not clear.
+    """
+    if config.train.plateau_patience and not len(benchmark.tasks[0].val):
+        raise ConfigError(
+            f"train/plateau_patience: watches validation data, which {benchmark.name} does not"
+            " have; set benchmark/val_fraction above 0, e.g. to 0.1"
+        )
+    if config.benchmark.sequence != "given" or config.scenario != "domain":
+        return
+    places: dict[int, tuple[int, int]] = {}
+    for task in benchmark.tasks:
+        for place, label in enumerate(task.labels):
+            owner, other = places.setdefault(label, (task.task_id, place))
+            if other != place:
+                raise ConfigError(
+                    "scenario: tasks share their outputs in the domain scenario, but class"
+                    f" {label} (in sorted order) is number {other} of task {owner} and number"
+                    f" {place} of task {task.task_id}; give all the same classes, or use class or"
+                    " task"
+                )

@@ -31,10 +31,12 @@ class DataFacts(NamedTuple):
     Attributes:
         digest: hash of the data, and of the weights that networks start from.
         input_shape: shape of one sample.
+        has_validation: whether every task has validation data.
     """
 
     digest: str
     input_shape: tuple[int, ...]
+    has_validation: bool
 
 
 def check_start(request: SweepRequest, study_url: str) -> tuple[int, ...]:
@@ -56,6 +58,11 @@ def check_start(request: SweepRequest, study_url: str) -> tuple[int, ...]:
     is_one_network = not {key for key in space.parameters if key.startswith("target/")} - {WEIGHTS}
     facts = list(check_data(space.examples_of_data(), request.data_root, is_one_network).values())
     check_same_data(request.folder, facts)
+    if not all(found.has_validation for found in facts):
+        raise ConfigError(
+            f"sweep.objective: {request.settings.objective} needs validation data, which the data"
+            " do not have (x_val, y_val); set trial.benchmark/val_fraction to e.g. 0.1"
+        )
     check_machine(request.settings, request.address)
     check_records(request.folder, request.store, study_url)
     request.folder.check_free()
@@ -89,7 +96,8 @@ def check_data(
             benchmark = load_benchmark(config, runtime)
             if must_fit:
                 check_weights_fit(config, benchmark, runtime)
-            loaded[data] = DataFacts(benchmark.digest, benchmark.input_shape)
+            has_validation = all(len(task.val) for task in benchmark.tasks)
+            loaded[data] = DataFacts(benchmark.digest, benchmark.input_shape, has_validation)
         found[config.digest(without_seed=True)] = loaded[data]
     return found
 

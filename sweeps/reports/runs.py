@@ -8,6 +8,7 @@ from sweeps.output.metric_names import SCENARIOS, heading, is_fraction, label
 from sweeps.output.table import Entry, Estimate
 
 _PARAM_GROUPS = ("benchmark/", "target/", "method/", "train/")
+LESS_IS_BETTER = ("_mse", "forgetting")  # endings of metrics
 
 
 def complete_runs(frame: pd.DataFrame) -> pd.DataFrame:
@@ -81,7 +82,8 @@ def choose_runs(runs: pd.DataFrame, selector: str) -> tuple[pd.DataFrame, str]:
         return runs, "alone"
     if selector not in runs or runs[selector].isna().all():
         return runs[runs["config"] == configs[0]], "place"
-    best = runs.groupby("config")[selector].mean().idxmax()
+    means = runs.groupby("config")[selector].mean()
+    best = means.idxmin() if selector.endswith(LESS_IS_BETTER) else means.idxmax()
     return runs[runs["config"] == best], "validation"
 
 

@@ -23,7 +23,8 @@ from sweeps.tracking.views import run_urls
 
 log = logging.getLogger(__name__)
 
-HEADLINES = ("average_accuracy", "learning_accuracy", "forgetting", "backward_transfer")
+HEADLINES = ("average_accuracy", "learning_accuracy", "forgetting", "backward_transfer",
+             "average_mse", "learning_mse")  # fmt: skip
 
 
 def summarise(folder: SweepFolder, store: Store, metrics: dict[str, float] | None = None) -> None:

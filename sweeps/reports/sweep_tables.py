@@ -80,7 +80,9 @@ def sweep_tables(frame: pd.DataFrame, settings: dict[str, str]) -> list[Table]:
     else:
         best = best_configurations(frame, objectives[0], mode=modes[0])
     # Runs of the paper's protocol have no validation data, so none of them can be the best.
-    return [best, method_table(frame)] if best.rows else [method_table(frame)]
+    is_regression = any(str(name).endswith("/average_mse") for name in frame)
+    methods = method_table(frame, "average_mse" if is_regression else "average_accuracy")
+    return [best, methods] if best.rows else [methods]
 
 
 def objectives_of(frame: pd.DataFrame, settings: dict[str, str]) -> tuple[list[str], list[str]]:

@@ -18,7 +18,8 @@ OBJECTIVES = (
     "forgetting",
     "task_inference_accuracy",
 )
-KNOWN_AFTER_EACH_TASK = ("average_accuracy", "task_inference_accuracy")
+ERRORS = ("average_mse", "learning_mse")  # of a regression, which has no others
+KNOWN_AFTER_EACH_TASK = ("average_accuracy", "task_inference_accuracy", "average_mse")
 WITH_HYPERNET = (HypernetConfig, HnetVaeConfig)
 SAME_KEYS = ("grid", "cmaes")  # samplers that search the same keys in every trial
 LARGEST_GRID = 100_000  # combinations; they are listed in memory
@@ -52,9 +53,11 @@ def check_sweep(
         config: one of the trials.
         errors: collects the messages.
     """
-    for objective in sweep.objectives:
+    for i, objective in enumerate(sweep.objectives):
         if len(sweep.objectives) == 1 or objective != "compression_ratio":
             _check_objective(objective, config, errors)
+        if objective.endswith(ERRORS) and "max" in sweep.modes[i : i + 1]:
+            errors.append(f"sweep.mode: {objective} is an error, less is better; use min")
     searched = {key: parameter for key, parameter in parameters.items() if parameter}
     if len(searched) < len(parameters):
         return
@@ -186,10 +189,11 @@ def _key(message: str) -> str:
 def _check_objective(objective: str, config: TrialConfig, errors: list[str]) -> None:
     """Report an objective that these trials do not measure on validation data."""
     parts = objective.split("/")
-    if len(parts) != 3 or parts[0] not in ("val", "test") or parts[2] not in OBJECTIVES:
+    known = ERRORS if config.benchmark.info.is_regression else OBJECTIVES
+    if len(parts) != 3 or parts[0] not in ("val", "test") or parts[2] not in known:
         errors.append(
             f"sweep.objective: {objective!r} is not val/SCENARIO/METRIC with METRIC one of"
-            f" {', '.join(OBJECTIVES)}"
+            f" {', '.join(known)}"
         )
         return
     split, scenario, metric = parts
@@ -197,7 +201,7 @@ def _check_objective(objective: str, config: TrialConfig, errors: list[str]) -> 
         errors.append(
             f"sweep.objective: {objective} would select on test data; use val/{scenario}/{metric}"
         )
-    elif config.benchmark.val_fraction == 0:
+    elif config.benchmark.val_fraction == 0 and not config.benchmark.may_bring_validation:
         errors.append(
             f"sweep.objective: {objective} needs validation data; set trial.benchmark/val_fraction"
             " to e.g. 0.1"

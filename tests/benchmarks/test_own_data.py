@@ -185,7 +185,7 @@ def test_data_that_do_not_fit(folder: Path, changes: dict[str, Any], words: str)
     ("changes", "words"),
     [
         ({"data": "mine"}, "unknown data 'mine'; use cifar10, cifar100, digits, mnist, a path"),
-        ({"sequence": "splitt"}, "sequence: unknown sequence 'splitt'; use split, permuted or an"),
+        ({"sequence": "splitt"}, "sequence: unknown sequence 'splitt'; use split, permuted, rot"),
         ({"sequence": "permuted", "data": "cifar10"}, "data: no tasks are made of 'cifar10' so"),
         ({"classes_per_task": [3, 1]}, "classes_per_task: must be >= 2 but got [3, 1]"),
         ({"classes_per_task": [3, 2], "num_tasks": 3}, "must list one number for each of the 3"),

@@ -53,6 +53,7 @@ class Part(NamedTuple):
         arrays: the data set, or a part that has all classes needed.
         digest: of the arrays.
         num_classes: the first so many are for the benchmark; a class order chooses among them.
+            Where targets are numbers, how many there are in each.
     """
 
     arrays: RawArrays
@@ -66,8 +67,6 @@ def classes_needed(config: BenchmarkConfig) -> dict[str, int]:
     A sequence goes through a data set as long as it has enough classes for one more task, and then
     on to the next data set. A class order may take any class of the one data set that it is for.
     """
-    if config.is_own:
-        return {config.data: 0}
     if config.class_order != "fixed":
         (name,) = config.info.sources
         chosen = config.class_order
@@ -88,21 +87,24 @@ def read_parts(config: BenchmarkConfig, root: Path) -> list[Part]:
     Raises:
         DataError: data are damaged, or missing and cannot be downloaded.
     """
-    if config.is_own and config.data not in SOURCES:
-        return [_own_part(config, root)]
+    if config.is_own:
+        return [_own_part(name, config, root) for name in config.sources]
     return [Part(*_read(name, root, n), n) for name, n in classes_needed(config).items()]
 
 
-def _own_part(config: BenchmarkConfig, root: Path) -> Part:
-    """Read a user's own data; a split takes the classes that its tasks need."""
-    arrays, digest, there = own_data.read(config.data, root)
+def _own_part(name: str, config: BenchmarkConfig, root: Path) -> Part:
+    """Read one of a user's data sets; a split takes the classes that its tasks need."""
+    if name in SOURCES:
+        there = SOURCES[name].num_classes
+        return Part(*_read(name, root, there), there)
+    arrays, digest, there = own_data.read(name, root, config.targets)
     if config.sequence != "split":
         return Part(arrays, digest, there)
     needed, order = sum(config.sizes), config.class_order
     if needed > there or (isinstance(order, tuple) and max(order) >= there):
         what = f"classes 0 to {there - 1}" if isinstance(order, tuple) else f"{there} classes"
         raise DataError(
-            f"benchmark/data: {config.data} has {what} but {config.num_tasks} tasks need"
+            f"benchmark/data: {name} has {what} but {config.num_tasks} tasks need"
             f" {needed if isinstance(order, str) else max(order)}; use fewer tasks or classes"
         )
     return Part(arrays, digest, needed if order == "fixed" else there)

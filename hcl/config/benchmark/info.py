@@ -44,6 +44,8 @@ BENCHMARKS: dict[str, BenchmarkInfo] = {
     "permuted_mnist": BenchmarkInfo("permuted", ("mnist",), 10, 10, padding=2),
     "split_digits": BenchmarkInfo("split", ("digits",), 5, 2, num_classes=10),
     "permuted_digits": BenchmarkInfo("permuted", ("digits",), 5, 10),
+    "rotated_mnist": BenchmarkInfo("rotated", ("mnist",), 5, 10),
+    "rotated_digits": BenchmarkInfo("rotated", ("digits",), 5, 10),
     "toy_regression": BenchmarkInfo("curves", (), 3, 1, most_tasks=3, is_regression=True),
     "cifar_6": BenchmarkInfo(
         "split", ("cifar10", "cifar100"), 6, 10, most_tasks=6, has_images=True

@@ -4,9 +4,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hcl.config.benchmark.info import BENCHMARKS, BenchmarkInfo
+from hcl.config.plugins import is_import_path
 from hcl.config.schema import setting, suggest
 
 MAX_PADDING = 32  # beyond this the zeros outnumber MNIST's pixels ten to one
+KNOWN = {source for info in BENCHMARKS.values() for source in info.sources}
+# Why the number of classes cannot be chosen, for each sequence that takes all of them.
+WHY_ALL = {
+    "permuted": "every permuted task has all classes of the data",
+    "rotated": "every rotated task has all classes of the data",
+    "chained": "every task has all classes of its data set",
+    "given": "every task has the classes of its samples",
+}
 
 
 @dataclass(frozen=True)
@@ -15,8 +24,8 @@ class BenchmarkConfig:
 
     name: str = "split_mnist"  # data sets and sequence of tasks
     num_tasks: int = setting(5, ge=1)  # tasks in the sequence
-    # Classes of each task, or a list with every task's; 0 = all that the data have (permuted own
-    # data); 1 in a regression.
+    # Classes of each task, or a list with every task's; 0 = all that the data have (own data that
+    # are not split); 1 in a regression.
     classes_per_task: int | tuple[int, ...] = setting(2, ge=0)
     padding: int = setting(0, ge=0)  # zero pixels added on each side
     # Part of each task's training data that is kept for validation; 0 = the paper's protocol.
@@ -35,21 +44,46 @@ class BenchmarkConfig:
     normalise: Literal["none", "imagenet", "dataset"] = setting("none", added_later=True)
     # Permute the first task's pixels too (van de Ven & Tolias), or leave them as they are.
     first_task_permuted: bool = setting(False, added_later=True)
-    # How tasks are made, in place of a name: split, permuted, or an import path.
+    # How tasks are made, in place of a name: split, permuted, rotated, chained (each data set is a
+    # task), given (by the data's own task ids), or an import path.
     sequence: str = setting("", added_later=True)
     # What they are made of: a data set such as mnist, a path ending in .npz, torchvision:NAME, or
-    # an import path.
-    data: str = setting("", added_later=True)
+    # an import path; a list of them for chained.
+    data: str | tuple[str, ...] = setting("", added_later=True)
+    # Degrees that the images of each rotated task are turned by, counter-clockwise; [] = evenly
+    # spaced, from 0 to less than 180.
+    angles: tuple[float, ...] = setting((), added_later=True)
+    # What own data have as y: classes, or numbers, which are scored by their squared error.
+    targets: Literal["classes", "numbers"] = setting("classes", added_later=True)
 
     @property
     def info(self) -> BenchmarkInfo:
         """The benchmark's description, known without its data."""
-        return BENCHMARKS.get(self.name) or BenchmarkInfo(self.sequence, (self.data,), 5, 2)
+        known, is_regression = BENCHMARKS.get(self.name), self.targets == "numbers"
+        return known or BenchmarkInfo(
+            self.sequence, self.sources, 5, 2, is_regression=is_regression
+        )
 
     @property
     def is_own(self) -> bool:
         """True if its data, or how tasks are made of them, are a user's own."""
         return bool(self.sequence)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Own data sets, in order."""
+        return (self.data,) if isinstance(self.data, str) else self.data
+
+    @property
+    def may_bring_validation(self) -> bool:
+        """True if the data may have a validation part of their own; they are not read here."""
+        is_own_sequence = is_import_path(self.sequence)
+        return self.is_own and (is_own_sequence or len(self._published) < len(self.sources))
+
+    @property
+    def _published(self) -> list[str]:
+        """Those of the sources that are others' data sets, which have classes and two parts."""
+        return [s for s in self.sources if s in KNOWN or s.startswith("torchvision:")]
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -66,14 +100,14 @@ class BenchmarkConfig:
     def check(self) -> list[str]:
         """Every limit of the benchmark that these settings break, one sentence each."""
         if self.is_own:
-            return self._check_own()
+            return self._check_own() + self._check_padding()
         if self.name not in BENCHMARKS:
             return [
                 f"benchmark/name: unknown benchmark {self.name!r}{suggest(self.name, BENCHMARKS)}"
             ]
         fixed = self.info.num_classes is None
         errors = self._check_fixed_classes() if fixed else self._check_shared_classes()
-        errors += self._check_order()
+        errors += self._check_order() + self._check_angles()
         if self.normalise != "none" and not self.info.has_images:
             errors.append(
                 f"benchmark/normalise: {self.name} has no images with channels but got"
@@ -85,16 +119,24 @@ class BenchmarkConfig:
                 f"benchmark/num_tasks: {self.name} has {most} tasks but got {self.num_tasks};"
                 f" set it to {most} or less"
             )
-        if self.info.is_regression and self.padding:
+        if self.targets != "classes":
             errors.append(
+                f"benchmark/targets: are for data of your own, not {self.name}, but got"
+                f" {self.targets}; leave it out"
+            )
+        return errors + self._check_padding()
+
+    def _check_padding(self) -> list[str]:
+        if self.name in BENCHMARKS and self.info.is_regression and self.padding:
+            return [
                 f"benchmark/padding: {self.name} has no images to pad but got {self.padding};"
                 " leave it out"
-            )
-        elif self.padding > MAX_PADDING:
-            errors.append(
+            ]
+        if self.padding > MAX_PADDING:
+            return [
                 f"benchmark/padding: must be at most {MAX_PADDING} pixels but got {self.padding}"
-            )
-        return errors
+            ]
+        return []
 
     def _check_order(self) -> list[str]:
         """Refuse an order of what the benchmark does not order, and a seed that draws nothing."""
@@ -112,9 +154,25 @@ class BenchmarkConfig:
             )
         return errors
 
+    def _check_angles(self) -> list[str]:
+        """Refuse angles of what is not rotated, and a list that is not one angle for each task."""
+        angles = list(self.angles)
+        if angles and self.info.sequence != "rotated":
+            return [
+                f"benchmark/angles: {self.name} rotates nothing but got {angles}; leave it out"
+            ]
+        if angles and len(angles) != self.num_tasks:
+            return [
+                f"benchmark/angles: must list one angle for each of the {self.num_tasks} tasks but"
+                f" got {angles}"
+            ]
+        return []
+
     def _check_class_order(self) -> list[str]:
         """Refuse an order where tasks do not share out one data set, and a list that cannot be."""
         order = self.class_order
+        if self.is_own and self.sequence == "split":  # how many classes there are is not known yet
+            return [] if isinstance(order, str) else self._check_listed(order)
         if self.info.num_classes is None:
             return [
                 f"benchmark/class_order: the classes of a task of {self.name} cannot be chosen but"
@@ -143,21 +201,33 @@ class BenchmarkConfig:
 
     def _check_own(self) -> list[str]:
         """Refuse what no data could make right; the data themselves are checked when read."""
+        if is_import_path(self.sequence):
+            return []  # which settings mean something is for its author to say
         errors = []
-        if self.padding > MAX_PADDING:
-            errors.append(
-                f"benchmark/padding: must be at most {MAX_PADDING} pixels but got {self.padding}"
-            )
         if self.sequence == "split":
-            errors += self._check_sizes()
-            if not errors and not isinstance(self.class_order, str):
-                errors += self._check_listed(self.class_order)
-        elif self.classes_per_task and self.sequence == "permuted":
+            if problems := self._check_sizes():
+                return problems
+            if self.targets == "numbers":
+                errors.append(
+                    "benchmark/sequence: split shares out classes, but benchmark/targets are"
+                    " numbers; use permuted, rotated, chained or given"
+                )
+        elif self.classes_per_task:
             errors.append(
-                "benchmark/classes_per_task: every permuted task has all classes of the data but"
-                f" got {_shown(self.classes_per_task)}; leave it out"
+                f"benchmark/classes_per_task: {WHY_ALL[self.sequence]} but got"
+                f" {_shown(self.classes_per_task)}; leave it out"
             )
-        return errors
+        if self.sequence == "chained" and len(self.sources) != self.num_tasks:
+            errors.append(
+                f"benchmark/num_tasks: must be the number of data sets, {len(self.sources)}, but"
+                f" got {self.num_tasks}; leave it out"
+            )
+        if self.targets == "numbers" and self._published:
+            errors.append(
+                f"benchmark/targets: {self._published[0]} has classes but got numbers; leave it"
+                " out"
+            )
+        return errors + self._check_order() + self._check_angles()
 
     def _check_sizes(self) -> list[str]:
         """Refuse tasks of one class, and a list that is not one size for each task."""

@@ -16,6 +16,7 @@ from sweeps.output.metric_names import label, labels
 from sweeps.output.table import Estimate, Table
 from sweeps.records.folder import SweepFolder
 from sweeps.reports.report import report
+from sweeps.reports.runs import choose_runs
 from sweeps.reports.sweep_tables import FORMS, best_configurations, method_table
 from sweeps.tracking import deliver, end_sweep, local_store, prepare, start_sweep
 
@@ -225,3 +226,11 @@ def test_the_command_reads_the_journals_and_imports_no_mlflow(tmp_path: Path) ->
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "97.15 ± 0.05 (2)" in done.stdout
+
+
+def test_less_forgetting_and_smaller_errors_are_better() -> None:
+    for name in ("val/task/forgetting", "val/task/average_mse"):
+        frame = pd.DataFrame({"config": ["a", "b"], "seed": [1, 1], name: [0.4, 0.2]})
+        assert list(choose_runs(frame, name)[0]["config"]) == ["b"]
+    frame = frame.rename(columns={name: "val/task/average_accuracy"})
+    assert list(choose_runs(frame, "val/task/average_accuracy")[0]["config"]) == ["a"]

@@ -2,11 +2,9 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from hcl.benchmarks.arrays import Benchmark, TaskData, TaskSplits, settings_text
 from hcl.benchmarks.sources import Part
@@ -21,17 +19,6 @@ CURVES: tuple[tuple[Callable[[np.ndarray], np.ndarray], float, float], ...] = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Points(TaskData):
-    """Points of a curve: x and y, each float32 (N, 1)."""
-
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        return self.x.index_select(0, index), self.y.index_select(0, index)
-
-    def _map(self, move: Callable[[Tensor], Tensor]) -> "Points":
-        return Points(move(self.x), move(self.y))
-
-
 def curves(config: BenchmarkConfig, _: list[Part], __: int) -> Benchmark:
     """Draw training points uniformly, with noise; space test points evenly, without noise."""
     total = hashlib.sha256(settings_text(config).encode())
@@ -42,7 +29,7 @@ def curves(config: BenchmarkConfig, _: list[Part], __: int) -> Benchmark:
         drawn = _points(x, curve(x) + NOISE * draws.randn(NUM_TRAIN, 1))
         num_val = round(config.val_fraction * NUM_TRAIN)  # the last ones: all are drawn at random
         train, val = (
-            Points(drawn.x[part], drawn.y[part])
+            TaskData(drawn.x[part], drawn.y[part])
             for part in (slice(0, NUM_TRAIN - num_val), slice(NUM_TRAIN - num_val, None))
         )
         even = np.linspace(low, high, NUM_TEST)[:, None]
@@ -52,5 +39,5 @@ def curves(config: BenchmarkConfig, _: list[Part], __: int) -> Benchmark:
     return Benchmark(config.name, tuple(tasks), (1,), 1, total.hexdigest()[:16])
 
 
-def _points(x: np.ndarray, y: np.ndarray) -> Points:
-    return Points(torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.float32)))
+def _points(x: np.ndarray, y: np.ndarray) -> TaskData:
+    return TaskData(torch.from_numpy(x.astype(np.float32)), torch.from_numpy(y.astype(np.float32)))
