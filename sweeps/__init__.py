@@ -32,7 +32,7 @@ _ENVIRONMENT = {
 }
 
 # Each is imported when it is first used: the command `hcl` does not wait for it.
-_MODULES = dict.fromkeys(("compare", "report", "run_sweep", "runs"), "sweeps.api")
+_MODULES = dict.fromkeys(("compare", "load", "report", "run_sweep", "runs"), "sweeps.api")
 
 __all__ = list(_MODULES)
 

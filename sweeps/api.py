@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from hcl.learners import Learner
 from sweeps.commands.options import find_store
 from sweeps.launch import run_sweep as launch
 from sweeps.launch.outcome import Outcome
@@ -20,6 +21,7 @@ from sweeps.reports import report as reporting
 from sweeps.space import search_space
 from sweeps.space.bundled import find_file
 from sweeps.tracking import Store, runs_frame
+from sweeps.tracking.learners.find import find_learner
 
 STORAGE = "storage"  # folder of everything, as in the commands
 
@@ -81,6 +83,27 @@ def runs(
         ConfigError: the store is not reachable.
     """
     return runs_frame(_store(sweep, storage, tracking_uri), sweep)
+
+
+def load(
+    run: str | Path,
+    storage: str | Path = STORAGE,
+    tracking_uri: str | None = None,
+    device: str = "cpu",
+) -> Learner:
+    """Load the trained learner of a run, with the code of your own that it was trained with.
+
+    Args:
+        run: name of a run, SWEEP/0003/seed_1; id of an MLflow run; or a folder or file, as
+            `hcl.load` takes them.
+        storage: folder of everything.
+        tracking_uri: MLflow store of the run; None = the file in `storage`.
+        device: where it goes, such as "cuda".
+
+    Raises:
+        ConfigError: there is no such run, or it has no learner that can be read.
+    """
+    return find_learner(str(run), Path(storage), tracking_uri, device)
 
 
 def report(

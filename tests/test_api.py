@@ -15,7 +15,7 @@ import sweeps
 ROOT = Path(__file__).parents[1]
 PUBLIC = {
     "hcl": {"run", "load", "estimate", "load_benchmark", "metrics", "continue_training"},
-    "sweeps": {"run_sweep", "runs", "report", "compare"},
+    "sweeps": {"run_sweep", "runs", "load", "report", "compare"},
 }
 
 

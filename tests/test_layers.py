@@ -122,6 +122,20 @@ def test_the_library_does_not_know_the_driver() -> None:
     assert not knows, "\n".join(knows)
 
 
+def test_the_library_imports_none_of_the_drivers_libraries() -> None:
+    """Not even inside a function."""
+    found = set()
+    for path in (ROOT / "hcl").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = [
+                alias.name for alias in getattr(node, "names", []) if isinstance(node, ast.Import)
+            ]
+            named += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            found |= {name.partition(".")[0] for name in named}
+    assert "torch" in found
+    assert not found & {"mlflow", "optuna", "ray", "yaml", "typer", "rich", "pandas"}
+
+
 def test_no_imports_go_round() -> None:
     edges = graph()
     told = [

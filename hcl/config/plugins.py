@@ -122,8 +122,8 @@ def _why_not(module: str, error: BaseException) -> str:
 def _not_found(module: str) -> str:
     places = " or ".join(map(str, _folders)) or "Python's search path"
     return (
-        f"cannot be imported: there is no module {module} in {places}; put its file there, or name"
-        " it with --plugin FILE"
+        f"cannot be imported: there is no module {module} in {places}; put its file there, name it"
+        " with --plugin FILE, or put its folder on Python's path (PYTHONPATH, sys.path)"
     )
 
 

@@ -78,7 +78,7 @@ def test_global_random_state_is_left_alone(tmp_path: Path) -> None:
 
 def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    with pytest.raises(ConfigError, match="no such file, folder or MLflow run"):
+    with pytest.raises(ConfigError, match="no such file or folder; sweeps.load"):
         hcl.load(path)
     with pytest.raises(ConfigError, match="has no checkpoint of a training"):
         hcl.load(tmp_path)

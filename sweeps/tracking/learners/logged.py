@@ -17,11 +17,12 @@ from mlflow.models import Model, ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
-from hcl.config import ConfigError
-from hcl.learners import Learner, load
-from hcl.learners.find import FILE_NAME
+from hcl.config import ConfigError, plugins
+from hcl.config.trial import imported_paths
+from hcl.learners import Learner
 from sweeps.records.trial_ends import readable_records
 from sweeps.tracking.database import connect
+from sweeps.tracking.learners.find import FILE_NAME, load_seed
 from sweeps.tracking.outages import OUTAGES, describe_outage
 from sweeps.tracking.store import Store
 
@@ -99,7 +100,7 @@ def _log(client: MlflowClient, run: Run, folder: Path) -> bool:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name)
         try:
-            learner = load(folder)
+            learner = load_seed(folder)
             learner.save(path / FILE_NAME)
         except ConfigError as error:
             log.warning("no learner of %s is logged: %s", folder, error)
@@ -114,6 +115,7 @@ def _log(client: MlflowClient, run: Run, folder: Path) -> bool:
                 path / "model",
                 python_model=str(CODE),
                 artifacts={"learner": str(path / FILE_NAME)},
+                code_paths=_write_code(learner, path / "code"),
                 signature=_signature(learner),
                 pip_requirements=REQUIREMENTS,
                 mlflow_model=description,
@@ -122,6 +124,15 @@ def _log(client: MlflowClient, run: Run, folder: Path) -> bool:
     client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
     client.log_outputs(run.info.run_id, [LoggedModelOutput(made.model_id, len(learner.tasks))])
     return True
+
+
+def _write_code(learner: Learner, folder: Path) -> list[str] | None:
+    """Write the user's own code that a learner needs: MLflow makes it importable again."""
+    files = plugins.to_keep(imported_paths(learner.config.to_dict()))
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return sorted(map(str, folder.iterdir())) if files else None
 
 
 def _signature(learner: Learner) -> ModelSignature:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
+import own_code
 import pytest
 import torch
 from mlflow import pyfunc
@@ -18,7 +20,9 @@ from typer.testing import CliRunner
 from whole_sweeps import NAME, study_trials
 
 import hcl
-from hcl.config import ConfigError, TrialConfig
+import sweeps
+from hcl.config import ConfigError, TrialConfig, plugins
+from hcl.config.trial import imported_paths
 from hcl.learners import Learner
 from sweeps.cli import app
 from sweeps.records.folder import SweepFolder
@@ -123,9 +127,12 @@ def test_a_learner_is_found_by_folder_name_and_id(folder: SweepFolder, store: St
     first, second = run_ids(store)
     one, two = map(hcl.load, seeds(folder, 1, 2))
     assert not same(one, two)
-    assert same(hcl.load(first, tracking_uri=store.tracking_uri), one)
+    elsewhere = folder.storage / "nothing"  # where the folders of the trainings are not
+    assert same(sweeps.load(first, elsewhere, store.tracking_uri), one)
     with pytest.raises(ConfigError, match="has no learner; sweep.log_models says"):
-        hcl.load(second, tracking_uri=store.tracking_uri)
+        sweeps.load(second, elsewhere, store.tracking_uri)
+    with pytest.raises(ConfigError, match=r"store .* cannot be used \(.*not found"):
+        sweeps.load("0" * 32, folder.storage)
     for name in (second, "tiny/0000/seed_2", str(seeds(folder, 2)[0])):
         assert same(find_learner(name, folder.storage, None), two)
 
@@ -137,7 +144,7 @@ def test_the_command_writes_a_file(folder: SweepFolder, tmp_path: Path) -> None:
     assert done.exit_code == 0 and done.stdout.startswith(f"{out}: hnet, 2 tasks, 0.0")
     assert same(hcl.load(out), hcl.load(seeds(folder, 1)[0]))
     done = CliRunner().invoke(app, [*arguments, str(tmp_path)])
-    assert isinstance(done.exception, ConfigError) and "no such file, folder" in str(
+    assert isinstance(done.exception, ConfigError) and "no such file or folder" in str(
         done.exception
     )
 
@@ -155,6 +162,49 @@ def test_sync_delivers_them(folder: SweepFolder, store: Store) -> None:
     assert keep_learners(store, [])
     assert sync_sweep(folder, store) == (2, 0)
     assert list(models(store)) == run_ids(store)[1:]
+
+
+def test_a_model_brings_the_users_own_code(tmp_path: Path) -> None:
+    """A fresh process in an empty folder, without the files that the method was written in."""
+    mine = own_code.write(tmp_path / "mine")
+    names = {"method/name": "mine:Shrinking", "target/network": "nets:small"}
+    folder = SweepFolder(tmp_path / "storage", "own")
+    store = local_store(folder.storage, folder.name)
+    prepare(store)
+    with plugins.importable(mine):
+        own = {key: value for key, value in TINY.items() if not key.startswith("method")}
+        config = TrialConfig.from_dict({**own, **names, "target/hidden_sizes": [5], "seed": 1})
+        kept = folder.keep_code(imported_paths(config.to_dict()))
+        train_seed(config, RunContext("own", store, threads=1), folder.seed_folder(0, 1), 0)
+        assert keep_learners(store, seeds(folder, 1))
+        expected = hcl.load(seeds(folder, 1)[0]).predict(X, 1).labels.tolist()
+    shutil.rmtree(mine)
+    model = connect(store).get_logged_model(next(iter(models(store).values())))
+    asked = (
+        "import sys, numpy, sweeps; from mlflow import pyfunc;"
+        "x = numpy.random.RandomState(0).rand(5, 64).astype('float32');"
+        "model = pyfunc.load_model(sys.argv[1]);"
+        "print(model.predict(x, params={'task': 1})['labels'])"
+    )
+    found = sweeps.load("own/0000/seed_1", folder.storage)
+    assert found.predict(X, 1).labels.tolist() == expected
+    assert sys.modules["mine"].__file__ == str(kept / "mine.py")
+    forget(kept)
+    with pytest.raises(ConfigError, match=r"mine:Shrinking cannot be imported.*PYTHONPATH"):
+        hcl.load(seeds(folder, 1)[0])
+    shutil.rmtree(kept)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    command = [sys.executable, "-c", asked, model.artifact_location]
+    done = subprocess.run(command, cwd=empty, capture_output=True, text=True)
+    assert done.stdout.strip() == str(expected), done.stderr
+
+
+def forget(place: Path) -> None:
+    """Take the folder that `sweeps.load` made importable off the path again."""
+    plugins._folders.remove(place)
+    sys.path.remove(str(place))
+    plugins._forget(place)
 
 
 def test_mlflow_loads_and_asks_the_model(folder: SweepFolder, store: Store) -> None:
@@ -217,7 +267,7 @@ def test_a_server_holds_learners(folder: SweepFolder, tmp_path: Path) -> None:
         prepare(store)
         assert all(deliver(store, path, None) for path in seeds(folder, 1, 2))
         assert keep_learners(store, seeds(folder, 2)) and keep_learners(store, seeds(folder, 1))
-        again = hcl.load(run_ids(store)[0], tracking_uri=server.uri)
+        again = sweeps.load(run_ids(store)[0], tmp_path / "nothing", server.uri)
         assert same(again, hcl.load(seeds(folder, 1)[0]))
         assert len(list(tmp_path.rglob("learner.safetensors"))) == 1
     finally:
@@ -236,7 +286,7 @@ def test_a_sweep_keeps_its_best_learner(undisturbed: Path) -> None:
     frame = runs_frame(store, NAME)
     kept = list(frame[frame["tags.trial"] == int(name[:4])]["run_id"])
     assert list(models(store)) == kept
-    learner = hcl.load(kept[0], tracking_uri=store.tracking_uri)
+    learner = sweeps.load(kept[0], undisturbed)
     assert torch.equal(
         learner.predict(X, 1).probabilities,
         hcl.load(folder.path / "trials" / name).predict(X, 1).probabilities,
