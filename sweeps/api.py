@@ -131,6 +131,7 @@ def compare(
     methods: Sequence[str] = (),
     metric: str = "average_accuracy",
     form: str = "markdown",
+    mixed: bool = False,
     storage: str | Path = STORAGE,
     tracking_uri: str | None = None,
 ) -> str:
@@ -141,17 +142,18 @@ def compare(
         methods: registry keys of the methods to keep; none = all.
         metric: also learning_accuracy, forgetting, backward_transfer.
         form: markdown, latex, csv or terminal.
+        mixed: show methods of unequal protocols, seeds or data too, without tests.
         storage: folder of everything.
         tracking_uri: as in `runs`, of the first sweep.
 
     Raises:
-        ConfigError: a sweep or a method has no finished run, or there is no such form.
+        ConfigError: a sweep or a method has no finished run, methods cannot be compared, or there
+            is no such form.
     """
     store = _store(sweeps[0] if sweeps else None, storage, tracking_uri)
     write = reporting.form_of(form)
     compared = comparing.runs_to_compare(store, sweeps, methods, metric)
-    tables = [comparing.ablation_table(compared, metric), comparing.pairs_table(compared, metric)]
-    return write([table for table in tables if table.rows])
+    return write(comparing.comparison_tables(compared, metric, mixed))
 
 
 def _store(sweep: str | None, storage: str | Path, tracking_uri: str | None) -> Store:

@@ -21,6 +21,9 @@ Methods = Annotated[str | None, typer.Option(help="Keep these alone, e.g. hnet,s
 Metric = Annotated[
     str, typer.Option(help="Also learning_accuracy, forgetting, backward_transfer.")
 ]
+Mixed = Annotated[
+    bool, typer.Option("--mixed", help="Show methods of unequal protocols, seeds or data too.")
+]
 Out = Annotated[
     Path | None, typer.Option(show_default="STORAGE/compare", help="Folder of the files.")
 ]
@@ -30,11 +33,14 @@ def compare(
     sweeps: Sweeps = None,
     methods: Methods = None,
     metric: Metric = "average_accuracy",
+    mixed: Mixed = False,
     out: Out = None,
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Compare sweeps and methods: ablation table, paired tests over seeds, curves, importances.
+
+    Methods with other protocols, seeds, orders or data than the rest are refused.
 
     \b
     Examples:
@@ -49,8 +55,7 @@ def compare(
     names = sweeps or []
     store = find_store(SweepFolder(storage, names[0] if names else "any"), tracking_uri)
     compared = comparing.runs_to_compare(store, names, parse_names(methods), metric)
-    tables = [comparing.ablation_table(compared, metric), comparing.pairs_table(compared, metric)]
-    tables = [table for table in tables if table.rows]
+    tables = comparing.comparison_tables(compared, metric, mixed)
     folder = (out or storage / "compare").expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:

@@ -32,6 +32,11 @@ def is_fraction(name: str) -> bool:
     return any(word in name for word in ("accuracy", "forgetting", "transfer"))
 
 
+def mode_of(name: str) -> str:
+    """Return which values of a metric are better: "max" or "min"."""
+    return "min" if any(word in name for word in ("mse", "forgetting", "seconds")) else "max"
+
+
 def describe_metric(name: str, value: float) -> str:
     """Write a metric's value as tables show it: accuracies in percent."""
     return f"{100 * value:.2f} %" if is_fraction(name) else f"{value:.4f}"

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from hcl.config import BenchmarkConfig, ConfigError
 from hcl.metrics import running_average_accuracy
 from sweeps.output import plots
-from sweeps.output.metric_names import SCENARIOS, UNITS, heading, is_fraction
-from sweeps.output.statistics import paired_table
+from sweeps.output.metric_names import SCENARIOS, UNITS, heading, is_fraction, mode_of
+from sweeps.output.paired import check_same_pairs, paired_table
 from sweeps.output.table import Entry, Table
 from sweeps.records.entries import text
 from sweeps.reports.runs import choose_runs, complete_runs, estimate, method_label
@@ -19,6 +19,8 @@ from sweeps.tracking import Store, accuracy_matrices, runs_frame
 
 # Settings that decide which tasks a seed has; runs of other tasks stand in another row.
 ORDER = ("class_order", "order_seed", "first_task_permuted")
+
+FULL = "full"  # protocol of runs that name none
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,56 @@ def _orders(runs: pd.DataFrame) -> pd.Series:
     return said.str.rstrip()
 
 
-def ablation_table(compared: Compared, metric: str = "average_accuracy") -> Table:
+def comparison_tables(
+    compared: Compared, metric: str = "average_accuracy", mixed: bool = False
+) -> list[Table]:
+    """Make the ablation table and the tests of its methods in pairs.
+
+    Args:
+        compared: from `runs_to_compare`.
+        metric: last part of the metric's name.
+        mixed: show methods that cannot be compared too, say why, and test none of their rows.
+
+    Raises:
+        ConfigError: methods of a row differ in protocol, seeds or data, and `mixed` is False.
+    """
+    problems = {row: found for row in compared if (found := _problems(row, compared[row]))}
+    if problems and not mixed:
+        said = [problem for found in problems.values() for problem in found]
+        raise ConfigError([*said, "--mixed shows them side by side, without tests, and says so"])
+    sound = {row: methods for row, methods in compared.items() if row not in problems}
+    notes = [f"not comparable: {problem}" for found in problems.values() for problem in found]
+    tables = [ablation_table(compared, metric, notes), pairs_table(sound, metric)]
+    return [table for table in tables if table.rows]
+
+
+def _problems(row: Row, methods: dict[str, pd.DataFrame]) -> list[str]:
+    """Say in sentences what makes the methods of a row unfit to be compared."""
+    problems = []
+    for column, missing, what in (
+        ("tags.protocol", FULL, "protocols"),
+        ("data_digest", "", "data"),
+    ):
+        found = {label: _known(runs, column, missing) for label, runs in methods.items()}
+        known = {label: value for label, value in found.items() if value}
+        if len(set(known.values())) > 1:
+            said = ", ".join(f"{label} {value}" for label, value in known.items())
+            problems.append(f"{row}: different {what}: {said}")
+    pairs = {label: dict.fromkeys(_pairs(runs), 0.0) for label, runs in methods.items()}
+    try:
+        check_same_pairs(pairs, str(row))
+    except ConfigError as error:
+        problems += error.errors
+    return problems
+
+
+def _pairs(runs: pd.DataFrame) -> list[str]:
+    return [f"seed {int(seed)}" for seed in runs["seed"]]
+
+
+def ablation_table(
+    compared: Compared, metric: str = "average_accuracy", notes: Sequence[str] = ()
+) -> Table:
     """Show a row for each benchmark and scenario, a column for each method."""
     columns: dict[str, list[Entry]] = {"": [str(row) for row in compared]}
     for column in dict.fromkeys(name for methods in compared.values() for name in methods):
@@ -129,25 +180,51 @@ def ablation_table(compared: Compared, metric: str = "average_accuracy") -> Tabl
             else None
             for row, methods in compared.items()
         ]
-    notes = [
-        UNITS,
-        "of several configurations, those with the most seeds and of them the one that is best on"
-        " validation data is shown",
-    ]
-    return Table.from_columns(heading(f"test {metric}"), columns, notes)
+    return Table.from_columns(
+        heading(f"test {metric}"),
+        columns,
+        [
+            UNITS,
+            "of several configurations, those with the most seeds and of them the one that is best"
+            " on validation data is shown",
+            *_protocols(compared),
+            *notes,
+        ],
+    )
+
+
+def _protocols(compared: Compared) -> list[str]:
+    """Note the protocol of all rows, or of each."""
+    found = {
+        row: ", ".join(dict.fromkeys(_known(m, "tags.protocol", FULL) for m in methods.values()))
+        for row, methods in compared.items()
+    }
+    if len(set(found.values())) == 1:
+        return [f"protocol: {next(iter(found.values()))}"]
+    return [f"protocol of {row}: {protocol}" for row, protocol in found.items()]
+
+
+def _known(runs: pd.DataFrame, column: str, missing: str = "") -> str:
+    """Return what the runs of a configuration have in a column."""
+    values = runs.reindex(columns=[column])[column].fillna(missing)
+    return ", ".join(dict.fromkeys(map(str, values)))
 
 
 def pairs_table(compared: Compared, metric: str = "average_accuracy") -> Table:
-    """Test every pair of methods of a row over the seeds that both have."""
-    groups: dict[str, dict[str, dict[int, float]]] = {}
+    """Test every pair of methods of a row over its seeds.
+
+    Raises:
+        ConfigError: methods of a row have different seeds.
+    """
+    groups: dict[str, dict[str, dict[str, float]]] = {}
     for row, methods in compared.items():
         name = row.metric_name("test", metric)
         scale = 100 if is_fraction(name) else 1
         groups[str(row)] = {
-            label: {int(s): scale * float(v) for s, v in zip(g["seed"], g[name], strict=True)}
+            label: dict(zip(_pairs(g), (scale * g[name]).astype(float), strict=True))
             for label, g in methods.items()
         }
-    return paired_table("Methods against each other", groups)
+    return paired_table("Methods against each other", groups, mode_of(metric))
 
 
 def curves(compared: Compared, store: Store) -> dict[str, Figure]:

@@ -4,15 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hcl.config.schema import added_later_at_default
-from sweeps.output.metric_names import UNITS
-from sweeps.output.statistics import (
-    CONFIDENCE,
-    MIN_SEEDS,
-    Difference,
-    Verdict,
-    difference,
-    paired_table,
-)
+from sweeps.output.metric_names import UNITS, mode_of
+from sweeps.output.paired import paired_table
+from sweeps.output.statistics import CONFIDENCE, MIN_SEEDS, Difference, Verdict, difference
 from sweeps.output.table import Entry, Estimate, Table, number
 from sweeps.reproduction.results import CellResult, TableResults
 from sweeps.reproduction.table_file import Cell, Paper, TableSpec
@@ -257,10 +251,11 @@ def _commits(result: CellResult) -> str:
 
 
 def _tests(spec: TableSpec, results: TableResults) -> Table:
-    """Tests of every pair of methods in a row, on the seeds they share, if these share tasks."""
+    """Tests of every pair of complete methods in a row, if their seeds share tasks."""
     groups: dict[str, dict[str, dict[int, float]]] = {row: {} for row in spec.rows}
     for (row, column), result in results.cells.items():
-        if result.runs:
+        if result.is_complete:  # others have fewer seeds, which are never compared
             name = f"{row}, order_seed trial" if result.cell.draws_tasks else row
             groups.setdefault(name, {})[spec.columns[column]] = result.values(scale(spec))
-    return paired_table(f"{title(spec)}: methods against each other", groups)
+    mode = mode_of(spec.head.metric)
+    return paired_table(f"{title(spec)}: methods against each other", groups, mode)

@@ -12,7 +12,7 @@ from sweeps.cli import app
 from sweeps.launch.request import store_of
 from sweeps.output.table import Estimate
 from sweeps.records.folder import SweepFolder
-from sweeps.reports.compare import ablation_table, pairs_table, runs_to_compare
+from sweeps.reports.compare import ablation_table, comparison_tables, pairs_table, runs_to_compare
 from sweeps.reports.importance import describe_study
 from sweeps.tracking import Store, prepare, runs_frame
 from sweeps.workers.context import RunContext
@@ -49,13 +49,13 @@ def folder(storage: Path) -> Path:
     return storage
 
 
-def _train(root: Path, sweep: str, values: dict) -> None:
+def _train(root: Path, sweep: str, values: dict, **tags: str) -> None:
     place_folder = SweepFolder(root, sweep)
     store = store_of(place_folder, None)
     prepare(store)
     config = TrialConfig.from_dict(values)
     name = config.digest(without_seed=True)
-    context = RunContext(sweep, store, phase="single", threads=1)
+    context = RunContext(sweep, store, phase="single", threads=1, tags=tags)
     train_seed(config, context, place_folder.seed_folder(name, config.seed), name)
 
 
@@ -93,7 +93,22 @@ def test_validation_data_choose_the_configuration(store: Store) -> None:
 
 def test_pairs_are_tested_over_shared_seeds(store: Store) -> None:
     (line,) = pairs_table(runs_to_compare(store, ["one", "two"], [])).rows
-    assert line[3] == "2" and 0 <= float(str(line[4])) <= 1
+    assert line[4:6] == ("2", "0.5") and line[-1] == "too few pairs"
+
+
+def test_unequal_seeds_and_protocols_are_refused_unless_mixed(folder: Path, store: Store) -> None:
+    _train(folder, "unequal", {**TINY, "method/name": "lwf", "seed": 1})
+    _train(folder, "unequal", {**TINY, "method/name": "lwf", "seed": 2}, protocol="first_tasks 1")
+    _train(folder, "alone", {**TINY, "method/name": "er", "seed": 1})
+    for sweeps_, what in (
+        (["one", "unequal"], "different protocols: LwF full, first_tasks 1, SI full"),
+        (["one", "alone"], "same seeds, orders and data alone, but ER lacks seed 2"),
+    ):
+        compared = runs_to_compare(store, sweeps_, [])
+        with pytest.raises(ConfigError, match=what):
+            comparison_tables(compared)
+        (table,) = comparison_tables(compared, mixed=True)
+        assert any(note.startswith("not comparable: ") for note in table.notes)
 
 
 def test_a_missing_sweep_or_method_is_reported(store: Store) -> None:
