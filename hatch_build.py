@@ -8,7 +8,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 BUNDLED = "sweeps/bundled"  # sweeps/space/bundled.py finds them there
-FOLDERS = ("search_spaces", "trials")
+FOLDERS = ("search_spaces", "trials", "studies")
 
 
 class CustomBuildHook(BuildHookInterface):

@@ -19,6 +19,7 @@ from sweeps.commands.records import export, report, sync, ui
 from sweeps.commands.reproduce import reproduce
 from sweeps.commands.run import run
 from sweeps.commands.settings import settings
+from sweeps.commands.study import study
 from sweeps.commands.sweep import sweep
 from sweeps.commands.validate import validate
 from sweeps.output.streams import lost_output, outlive_readers
@@ -37,7 +38,8 @@ app = typer.Typer(
 URLS = ("HCL_STUDY_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
 RECORDS = (report, export, ui, sync)
 COMMANDS = (  # in the order of --help: what a newcomer needs first
-    demo, files, settings, check, validate, sweep, confirm, run, reproduce, compare, *RECORDS,
+    demo, files, settings, check, validate, sweep, confirm, run, study, reproduce, compare,
+    *RECORDS,
 )  # fmt: skip
 for command in COMMANDS:
     # The whole first sentence: click would cut it at 45 characters.

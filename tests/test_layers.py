@@ -27,7 +27,7 @@ LAYERS = {
     "sweeps": (
         ("cli",),
         ("api", "commands"),
-        ("reproduction",),
+        ("reproduction", "comparison"),
         ("launch",),
         ("cluster",),
         ("reports", "workers"),

@@ -1,4 +1,4 @@
-"""`hcl files`: the search spaces, tables and trials that come with hcl."""
+"""`hcl files`: the search spaces, tables, trials and studies that come with hcl."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,7 @@ Name = Annotated[
 
 
 def files(name: Name = "") -> None:
-    """List the bundled search spaces, tables and trials, or print one to start your own from.
+    """List the bundled search spaces, tables, trials and studies, or print one as a start.
 
     \b
     Examples:
@@ -28,8 +28,8 @@ def files(name: Name = "") -> None:
     if name:
         say(read_text(find_file(name, *FOLDERS)).rstrip("\n"))
         return
-    for kind, command in zip(FOLDERS, ("sweep", "reproduce", "run"), strict=True):
-        say(f"{kind}s (hcl {command} NAME)")
+    for kind, command in zip(FOLDERS, ("sweep", "reproduce", "run", "study"), strict=True):
+        say(f"{'studies' if kind == 'study' else kind + 's'} (hcl {command} NAME)")
         for file, path in bundled_files(kind).items():
             say(f"  {file:25} {_about(path)}")
 

@@ -4,13 +4,14 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hcl.config import ConfigError, plugins
 from sweeps.records.folder import SweepFolder
 from sweeps.records.redact import HIDDEN, redact_command
+from sweeps.space.yaml_file import parse_yaml
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,6 +91,10 @@ Plugin = Annotated[
         help="Python file or package of your own that settings name as package.module:Name; may"
         " be repeated. Those beside the settings' file are found without.",
     ),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated."),
 ]
 SweepName = Annotated[str, typer.Argument(help="Name of the sweep.")]
 
@@ -176,6 +181,32 @@ def parse_gpus(text: str | None) -> float | str | None:
 def parse_names(text: str | None) -> list[str]:
     """Read `a,b` as its names; none where the option was not given."""
     return text.split(",") if text else []
+
+
+def changed(values: dict[str, Any], changes: list[str]) -> dict[str, Any]:
+    """Apply `KEY=VALUE`s; a value is read as YAML, so `[25, 25]` is a list and `1e-3` a number.
+
+    A key such as `sweep/num_trials` goes to the place that the file has for it, nested or flat.
+
+    Raises:
+        ConfigError: a change is not KEY=VALUE, or its value is no YAML.
+    """
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {change!r}: write KEY=VALUE, e.g. --set method/beta=0.1")
+        try:
+            values = _put(values, key, parse_yaml(f"value: {text}")["value"])
+        except ConfigError as error:
+            raise ConfigError(f"--set {change!r}: {error}") from None
+    return values
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    group, slash, rest = key.partition("/")
+    if slash and key not in values and isinstance(values.get(group), dict):
+        return {**values, group: _put(values[group], rest, value)}
+    return {**values, key: value}
 
 
 def find_tracking_uri(folder: SweepFolder, tracking_uri: str | None) -> str | None:

@@ -12,11 +12,13 @@ from hcl.config.trial import imported_paths
 from hcl.results import Progress, Result, config_of
 from sweeps.commands.options import (
     STORAGE,
+    Changes,
     DataRoot,
     DryRun,
     Plugin,
     Storage,
     TrackingUri,
+    changed,
     command_line,
     parse_seeds,
     say,
@@ -29,7 +31,7 @@ from sweeps.records.record import ENDS
 from sweeps.records.trial_ends import readable_records
 from sweeps.space.bundled import find_file
 from sweeps.space.settings import SweepSettings
-from sweeps.space.yaml_file import load_yaml, parse_yaml, read_text
+from sweeps.space.yaml_file import load_yaml, read_text
 from sweeps.workers.warm_imports import importing
 
 if TYPE_CHECKING:
@@ -40,10 +42,6 @@ if TYPE_CHECKING:
 Config = Annotated[
     Path,
     typer.Argument(help="Settings of one trial: a .json or .yaml, or a bundled one (hcl files)."),
-]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated."),
 ]
 Seeds = Annotated[
     str | None,
@@ -80,12 +78,12 @@ def run(
     Exit status: 0 trained, 1 training failed, 2 something to correct, 130 interrupted.
     """
     use_plugins(context, plugin, config)
-    values = _changed(_read(find_file(config, "trial")), change or [])
+    values = changed(_read(find_file(config, "trial")), change or [])
     chosen = parse_seeds(seeds) or [values.get("seed", 1)]
     configs = [TrialConfig.from_dict({**values, "seed": seed}) for seed in chosen]
     _check_device(device)
     with importing():
-        from sweeps.launch.request import make_context, store_of
+        from sweeps.launch.request import GIVEN, make_context, store_of
         from sweeps.reports.summary import parent_run
         from sweeps.workers.seed_batch import group_seeds
         from sweeps.workers.seed_records import single_seed
@@ -101,7 +99,9 @@ def run(
     folder.keep_code(imported_paths(configs[0].to_dict()))
     with parent_run(folder, store, command_line()) as parent_run_id:
         shared = make_context(store, SweepSettings(), "single", data_root, parent_run_id)
-        shared = replace(shared, device=device, threads=None)  # the machine is this training's
+        # The machine is this training's.
+        tags = {**shared.tags, "protocol": GIVEN}
+        shared = replace(shared, device=device, threads=None, tags=tags)
         ended_well = [_train(group, shared) for group in group_seeds(trainings)]
     if not all(ended_well):
         raise typer.Exit(1)
@@ -171,19 +171,6 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must hold a JSON object but holds {type(values).__name__}")
     return flatten(config_of(values))
-
-
-def _changed(values: dict[str, Any], changes: list[str]) -> dict[str, Any]:
-    """Apply `KEY=VALUE`s; a value is read as YAML, so `[25, 25]` is a list and `1e-3` a number."""
-    for change in changes:
-        key, equals, text = change.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"--set {change!r}: write KEY=VALUE, e.g. --set method/beta=0.1")
-        try:
-            values = {**values, key: parse_yaml(f"value: {text}")["value"]}
-        except ConfigError as error:
-            raise ConfigError(f"--set {change!r}: {error}") from None
-    return values
 
 
 def _show_progress(progress: Progress) -> None:

@@ -17,7 +17,7 @@ from hcl.results import Result
 from sweeps.launch.databases import check_study
 from sweeps.launch.fixed_trials import train_fixed
 from sweeps.launch.outcome import best_trials
-from sweeps.launch.request import SweepRequest, make_context
+from sweeps.launch.request import SweepRequest
 from sweeps.output.metric_names import heading, is_fraction
 from sweeps.output.table import Entry, Estimate, Table
 from sweeps.records.database_url import with_driver
@@ -154,7 +154,7 @@ def confirm(
     space, folder, store = request.space, request.folder, request.store
     prepare(store)
     parent = folder.read_info().get("parent_run_id")
-    context = make_context(store, request.settings, "confirm", request.data_root, parent)
+    context = request.context("confirm", parent)
     trainings = _trainings(request, chosen, seeds)
     results = train_fixed(folder, trainings, context, request.settings, console, request.address)
     if parent is not None:

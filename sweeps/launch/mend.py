@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hcl.config import ConfigError, TrialConfig
-from sweeps.launch.request import SweepRequest, make_context
+from sweeps.launch.request import SweepRequest
 from sweeps.records.folder import only_process
 from sweeps.records.journal import Journal
 from sweeps.records.trial_ends import readable_records, seed_folders
@@ -30,8 +30,7 @@ def mend_journals(request: SweepRequest, search: OptunaSearch, parent_run_id: st
     damaged = {path for path in folder.journals() if Journal(path).scan()[1]}
     if not damaged:
         return
-    settings, data_root = request.settings, request.data_root
-    context = make_context(request.store, settings, "search", data_root, parent_run_id)
+    context = request.context("search", parent_run_id)
     for trial in search.study.get_trials(deepcopy=False):
         for path in damaged.intersection(seed_folders(folder, trial.number)):
             damaged.remove(path)

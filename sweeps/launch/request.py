@@ -1,6 +1,6 @@
 """The request for a sweep, and the context that all trainings of a run share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sweeps.cluster.resources import gpus
 from sweeps.records.folder import SweepFolder, git_tags
@@ -8,6 +8,8 @@ from sweeps.space.search_space import SearchSpace
 from sweeps.space.settings import SweepSettings
 from sweeps.tracking import Store, local_store
 from sweeps.workers.context import RunContext
+
+GIVEN = "given"  # protocol of trainings whose settings nobody searched here
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,29 @@ class SweepRequest:
         """The section `sweep` of its search space."""
         return self.space.sweep
 
+    def context(self, phase: str, parent_run_id: str | None) -> RunContext:
+        """Make the context of its trainings, with the tags of the study that it is part of.
+
+        Args:
+            phase: "search" or "confirm".
+            parent_run_id: the sweep's own MLflow run.
+        """
+        made = make_context(self.store, self.settings, phase, self.data_root, parent_run_id)
+        tags = {**made.tags, "protocol": "full", **self.folder.read_info().get("tags", {})}
+        return replace(made, sweep=self.folder.name, tags=tags)
+
 
 def store_of(folder: SweepFolder, tracking_uri: str | None) -> Store:
-    """Return the MLflow store of a sweep: a server, or files in the storage folder."""
+    """Return the MLflow store of a sweep: a server, or files in the storage folder.
+
+    The runs of a study's sweeps stand in the experiment of the study.
+    """
+    experiment = folder.read_info().get("experiment") or folder.name
     if tracking_uri is None:
-        return local_store(folder.storage, folder.name)
+        return local_store(folder.storage, experiment)
     # Without a server nobody else decides, and MLflow would make `mlruns` where `hcl` was called.
     is_server = tracking_uri.startswith("http")
-    return Store(tracking_uri, None if is_server else f"{folder.storage}/artifacts", folder.name)
+    return Store(tracking_uri, None if is_server else f"{folder.storage}/artifacts", experiment)
 
 
 def make_context(

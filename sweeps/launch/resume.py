@@ -38,7 +38,7 @@ from sweeps.records.disk_full import release, reserve
 from sweeps.records.entries import space_params
 from sweeps.records.folder import SweepFolder, git_tags
 from sweeps.records.redact import redact_url
-from sweeps.records.trial_ends import explain, readable_records, seed_folders
+from sweeps.records.trial_ends import explain, readable_records, seed_folders, spent_seconds
 from sweeps.study.searcher import OptunaSearch
 from sweeps.study.storage import open_storage, requeue
 from sweeps.study.study import open_study
@@ -80,7 +80,10 @@ def make_search(request: SweepRequest, input_shape: tuple[int, ...]) -> OptunaSe
         open_study(request.space, folder.name, url)
         reopen_failed(folder, url)
     ratio = ratio_of(input_shape)
-    return OptunaSearch(request.space, folder.name, url, explain(folder), ratio)
+    search = OptunaSearch(request.space, folder.name, url, explain(folder), ratio)
+    cores = request.settings.cpus_per_trial
+    search.spent = lambda: cores * spent_seconds(folder) / 3600
+    return search
 
 
 def record_start(request: SweepRequest) -> str:
@@ -98,6 +101,10 @@ def record_start(request: SweepRequest) -> str:
     prepare(store)
     git, document, command = git_tags(), space.to_dict(), request.command
     tags = {**git, "description": space.description, "command": command}
+    info = folder.read_info()
+    tags |= {"protocol": "full", **info.get("tags", {})}
+    if parent := info.get("study_run_id"):
+        tags["mlflow.parentRunId"] = parent
     folder.write_space(document)
     columns = space_columns(document)
     parent_run_id = start_sweep(store, folder.name, space_params(document), tags, columns)

@@ -18,7 +18,7 @@ from sweeps.cluster.watchdog import end_process
 from sweeps.launch.finish import explain_error, finish, finish_without_space
 from sweeps.launch.outcome import Outcome, trial_ends
 from sweeps.launch.preflight import check_start
-from sweeps.launch.request import SweepRequest, make_context
+from sweeps.launch.request import SweepRequest
 from sweeps.launch.resume import find_study_url, make_search, record_start
 from sweeps.records.disk_full import is_full
 from sweeps.records.trial_ends import note_stop, seed_folders
@@ -103,8 +103,7 @@ def _run_trials(
 ) -> None:
     """Let Ray run the trials that `search` hands out."""
     settings = request.settings
-    context = make_context(request.store, settings, "search", request.data_root, parent_run_id)
-    plan = TrialPlan(request.space, request.folder, context)
+    plan = TrialPlan(request.space, request.folder, request.context("search", parent_run_id))
     progress = ProgressCallback(_counts(search), console, settings.max_failures)
 
     def on_lost(what: str) -> None:

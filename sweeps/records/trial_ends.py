@@ -52,6 +52,21 @@ def explain(folder: SweepFolder) -> Callable[[int], str | None]:
     return reason
 
 
+def spent_seconds(folder: SweepFolder) -> float:
+    """Add up how long the trainings of a sweep took, failed and unfinished ones included."""
+    return sum(_seconds(readable_records(path)) for path in folder.journals())
+
+
+def _seconds(records: list[dict[str, Any]]) -> float:
+    """Return how long a training took up to its last record that says so, restarts included."""
+    known = [
+        record["seconds"] if record["kind"] == "task" else record["metrics"].get("wall_seconds")
+        for record in records
+        if record["kind"] in ("task", "end")
+    ]
+    return max((seconds for seconds in known if seconds), default=0.0)
+
+
 def seed_folders(folder: SweepFolder, number: int) -> list[Path]:
     """List the folders of a trial's seeds that have begun."""
     return sorted(folder.seed_folder(number, 0).parent.glob("seed_*"))

@@ -11,7 +11,7 @@ from hcl.config import BenchmarkConfig, ConfigError
 from hcl.metrics import running_average_accuracy
 from sweeps.output import plots
 from sweeps.output.metric_names import SCENARIOS, UNITS, heading, is_fraction, mode_of
-from sweeps.output.paired import check_same_pairs, paired_table
+from sweeps.output.statistics.paired import check_same_pairs, paired_table
 from sweeps.output.table import Entry, Table
 from sweeps.records.entries import text
 from sweeps.reports.runs import choose_runs, complete_runs, estimate, method_label

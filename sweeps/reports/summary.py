@@ -83,7 +83,8 @@ def parent_run(folder: SweepFolder, store: Store, command: str) -> Iterator[str]
     """
     prepare(store)
     git = git_tags()
-    run_id = start_sweep(store, folder.name, {}, {**git, "command": command})
+    tags = folder.read_info().get("tags", {})
+    run_id = start_sweep(store, folder.name, {}, {**git, **tags, "command": command})
     folder.write_info(**git, parent_run_id=run_id, command=command, status="RUNNING")
     status = "FAILED"
     try:

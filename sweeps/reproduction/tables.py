@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from hcl.config.schema import added_later_at_default
 from sweeps.output.metric_names import UNITS, mode_of
-from sweeps.output.paired import paired_table
-from sweeps.output.statistics import CONFIDENCE, MIN_SEEDS, Difference, Verdict, difference
+from sweeps.output.statistics.paired import paired_table
+from sweeps.output.statistics.welch import CONFIDENCE, MIN_SEEDS, Difference, Verdict, difference
 from sweeps.output.table import Entry, Estimate, Table, number
 from sweeps.reproduction.results import CellResult, TableResults
 from sweeps.reproduction.table_file import Cell, Paper, TableSpec

@@ -9,7 +9,7 @@ from hcl.config import ConfigError, TrialConfig
 from sweeps.launch import preflight
 from sweeps.launch.fixed_trials import train_fixed
 from sweeps.launch.preflight import check_machine, check_records
-from sweeps.launch.request import make_context
+from sweeps.launch.request import GIVEN, make_context
 from sweeps.reports.summary import parent_run
 from sweeps.reproduction.request import TableRequest
 from sweeps.reproduction.results import TableResults, cell_label, read_results
@@ -99,5 +99,5 @@ def _context(request: TableRequest, parent_run_id: str) -> RunContext:
             "--gpus-per-trial auto: give a number, for a table's cells differ in what they need"
         )
     context = make_context(request.store, settings, "table", request.data_root, parent_run_id)
-    table = {"table": request.spec.name, "budget": request.spec.budget}
+    table = {"protocol": GIVEN, "table": request.spec.name, "budget": request.spec.budget}
     return replace(context, tags={**context.tags, **table})

@@ -1,4 +1,4 @@
-"""Find the files that come with hcl: search spaces, tables of the paper, single trials.
+"""Find the files that come with hcl: search spaces, tables of the paper, single trials, studies.
 
 In a checkout they are folders beside the packages, in a wheel they are in `sweeps/bundled`, where
 `hatch_build.py` puts them.
@@ -14,6 +14,7 @@ FOLDERS = {
     "search space": "search_spaces",
     "table": "search_spaces/tables",
     "trial": "trials",
+    "study": "studies",
 }
 ENDINGS = (".yaml", ".yml", ".json")
 

@@ -12,6 +12,8 @@ class SweepSettings:
     """Settings of how a sweep is run."""
 
     num_trials: int = setting(20, ge=1)  # how many, earlier starts of the sweep included
+    # Core-hours after which no further trial begins; 0 = no bound.
+    core_hours: float = setting(0.0, ge=0)
     seeds: tuple[int, ...] = setting((1,), ge=0)  # trained in every trial; objective = their mean
     # Metric of the validation data; several: a Pareto front.
     objective: str | tuple[str, ...] = "val/task/average_accuracy"

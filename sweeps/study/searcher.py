@@ -46,6 +46,7 @@ class OptunaSearch(Searcher):
 
     Attributes:
         refused: numbers of the trials that were above the bound, earlier starts included.
+        spent: says how many core-hours the trials took so far, where the space bounds them.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class OptunaSearch(Searcher):
         super().__init__(metric=OBJECTIVE, mode=space.sweep.modes[0])
         self.space, self.name, self.storage_url, self.explain = space, name, storage_url, explain
         self.ratio = ratio
+        self.spent: Callable[[], float] = lambda: 0.0
         self.study = open_study(space, name, storage_url)
         trials = self.study.get_trials(deepcopy=False)
         self.refused = [t.number for t in trials if is_refused(t)]
@@ -73,7 +75,8 @@ class OptunaSearch(Searcher):
 
     def remaining(self) -> int:
         """Count the trials that this searcher will still hand out."""
-        return len(self._to_take_up) + max(0, self.space.sweep.num_trials - self._num_begun)
+        new = 0 if self._is_spent() else max(0, self.space.sweep.num_trials - self._num_begun)
+        return len(self._to_take_up) + new
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the next trial as `{"number": 7, "params": {...}}`, FINISHED after the last."""
@@ -166,7 +169,7 @@ class OptunaSearch(Searcher):
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray pickles its Tuner to disk; a database connection cannot go with it.
-        return {**self.__dict__, "study": None, "_live": {}}
+        return {**self.__dict__, "study": None, "spent": None, "_live": {}}
 
     def _next_trial(self) -> tuple[Trial, set[int]] | None:
         """Begin or take up a trial; with it come the tasks whose values the study has."""
@@ -174,13 +177,17 @@ class OptunaSearch(Searcher):
         if self._to_take_up:
             number = min(self._to_take_up)  # `ask` hands out waiting trials by number
             reported = self._to_take_up.pop(number)
-        elif self._num_begun < self.space.sweep.num_trials:
+        elif self._num_begun < self.space.sweep.num_trials and not self._is_spent():
             number = self._num_begun
             self._num_begun += 1
         else:
             return None
         self.study.sampler = make_sampler(self.space, number)
         return self._choose(self.study.ask()), reported
+
+    def _is_spent(self) -> bool:
+        bound = self.space.sweep.core_hours
+        return bool(bound) and self.spent() >= bound
 
     def _choose(self, trial: Trial) -> Trial:
         """Give the trial its values, each after those that decide whether it is searched.

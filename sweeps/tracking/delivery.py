@@ -83,7 +83,7 @@ def deliver_all(store: Store, folders: Sequence[Path], parent_run_id: str | None
         For each folder whether the server now has everything.
     """
     try:
-        states = _delivered_states(store)
+        states = _delivered_states(store, folders)
     except OUTAGES:
         # A server that hangs would make every journal wait: the first one finds out for all.
         if not folders or not deliver(store, folders[0], parent_run_id):
@@ -94,9 +94,10 @@ def deliver_all(store: Store, folders: Sequence[Path], parent_run_id: str | None
     ]
 
 
-def _delivered_states(store: Store) -> dict[str, tuple[str, str]]:
-    """Return run_key -> (the tag `delivered`, the status) for every run of the sweep."""
-    query = f"tags.kind = 'trial' and tags.sweep = '{store.experiment}'"
+def _delivered_states(store: Store, folders: Sequence[Path]) -> dict[str, tuple[str, str]]:
+    """Return run_key -> (the tag `delivered`, the status) for every run of the folders' sweep."""
+    sweep = Path(folders[0]).parents[2].name if folders else store.experiment
+    query = f"tags.kind = 'trial' and tags.sweep = '{sweep}'"
     states: dict[str, tuple[str, str]] = {}
     for run in all_runs(store, query):
         tags = run.data.tags

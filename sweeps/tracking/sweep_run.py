@@ -15,6 +15,7 @@ from sweeps.tracking.store import Store
 from sweeps.tracking.views import Columns, view_tags
 
 FRONT = "pareto_front.png"
+VERDICT = "verdict.html"  # of a study
 NOTE = "mlflow.note.content"
 
 
@@ -155,7 +156,7 @@ def close_sweep(folder: SweepFolder, store: Store, parent_run_id: str) -> None:
     status = info.get("status", "FINISHED")
     if status == "RUNNING":  # its driver was killed
         status = "KILLED"
-    files = (folder.space_file, folder.path / FRONT, folder.page)
+    files = (folder.space_file, folder.path / FRONT, folder.page, folder.path / VERDICT)
     artifacts = [path for path in files if path.exists()]
     metrics, note = info.get("metrics", {}), info.get("note", "")
     if folder.space_file.exists():

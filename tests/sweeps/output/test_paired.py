@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hcl.config import ConfigError
-from sweeps.output.paired import (
+from sweeps.output.statistics.paired import (
     LEVEL,
     bootstrap_interval,
     describe_power,
@@ -138,7 +138,7 @@ def test_a_large_difference_is_found() -> None:
 
 def _tests_without_intervals(seed: int, methods: int, pairs: int, effect: float) -> list:
     with pytest.MonkeyPatch.context() as patch:  # they take nearly all of the time
-        patch.setattr("sweeps.output.paired.bootstrap_interval", lambda gaps: None)
+        patch.setattr("sweeps.output.statistics.paired.bootstrap_interval", lambda gaps: None)
         return _simulated(seed, methods, pairs, effect)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from sweeps.output.statistics import Difference, difference
+from sweeps.output.statistics.welch import Difference, difference
 from sweeps.output.table import Estimate
 
 A, B = [99.1, 99.4, 99.2, 99.7, 99.0], [98.0, 99.3, 97.5, 98.9]

@@ -8,6 +8,7 @@ sign is as likely.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -95,15 +96,18 @@ def bootstrap_interval(gaps: Sequence[float]) -> tuple[float, float] | None:
     Phi(-sqrt(n / (n - 1)) t), with t Student's quantile (Hesterberg, 2015, section 4.4). Draws
     are seeded: the same values give the same interval.
     """
+    return _interval(tuple(map(float, gaps))) if len(gaps) >= MIN_PAIRS else None
+
+
+@lru_cache(maxsize=1000)  # several tables show the same pair
+def _interval(gaps: tuple[float, ...]) -> tuple[float, float]:
     n = len(gaps)
-    if n < MIN_PAIRS:
-        return None
     if len(set(gaps)) == 1:
         return gaps[0], gaps[0]
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * math.sqrt(n / (n - 1))
     level = 1 - 2 * float(stats.norm.cdf(-quantile))
     found = stats.bootstrap(
-        (np.asarray(gaps, dtype=float),), np.mean, confidence_level=level,
+        (np.asarray(gaps),), np.mean, confidence_level=level,
         n_resamples=RESAMPLES, method="percentile", rng=0,
     ).confidence_interval  # fmt: skip
     return float(found.low), float(found.high)

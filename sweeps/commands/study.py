@@ -1,0 +1,130 @@
+"""`hcl study`: methods compared under one protocol, with equal effort, on fresh seeds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweeps.commands.options import (
+    STORAGE,
+    Address,
+    Changes,
+    DataRoot,
+    DryRun,
+    Plugin,
+    ShipCode,
+    Storage,
+    TrackingUri,
+    changed,
+    command_line,
+    console,
+    find_tracking_uri,
+    say,
+    use_plugins,
+)
+from sweeps.comparison.plan import make_plan
+from sweeps.comparison.study_file import StudySpec, load_study
+from sweeps.records.folder import SweepFolder
+from sweeps.space.bundled import find_file
+from sweeps.workers.warm_imports import importing
+
+if TYPE_CHECKING:
+    from sweeps.comparison.run import StudyRequest
+
+File = Annotated[
+    Path, typer.Argument(help="Study: a file, or the name of a bundled one (hcl files).")
+]
+Name = Annotated[
+    str | None, typer.Option(show_default="the file's name", help="Name of the study.")
+]
+Show = Annotated[
+    bool, typer.Option("--show", help="Write the verdict of what is there; trains nothing.")
+]
+
+
+def study(
+    context: typer.Context,
+    file: File,
+    change: Changes = None,
+    name: Name = None,
+    dry_run: DryRun = False,
+    show: Show = False,
+    address: Address = None,
+    ship_code: ShipCode = False,
+    plugin: Plugin = None,
+    storage: Storage = STORAGE,
+    tracking_uri: TrackingUri = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Compare methods as a referee would: equal effort, fresh seeds and orders, one verdict.
+
+    Each method is swept under one protocol, the best of each is confirmed on fresh seeds, and
+    exact paired tests say what the numbers show. Interrupted, it goes on; what has finished is
+    never run again. Files are written to STORAGE/studies/NAME.
+
+    \b
+    Examples:
+      hcl study split_digits-study --dry-run
+      hcl study split_digits-study
+      hcl study split_digits-study --set 'protocol={first_tasks: 2}' --name digits-first2
+
+    \b
+    Exit status: 0 complete, 1 some pairs have no result, 2 something to correct, 3 Ray itself
+    died (the same command goes on), 130 interrupted.
+    """
+    use_plugins(context, plugin, file)
+    path = find_file(file, "study")
+    spec = load_study(path, name or path.stem, lambda values: changed(values, change or []))
+    parts = tuple(make_plan(spec))
+    with importing():
+        from sweeps.comparison.run import StudyRequest
+
+    folder = SweepFolder(storage, spec.name)
+    uri = find_tracking_uri(folder, tracking_uri)
+    request = StudyRequest(spec, parts, folder, address, uri, data_root, command_line(), ship_code)
+    if dry_run:
+        _show_plan(request)
+    else:
+        _run(request, show)
+
+
+def _run(request: "StudyRequest", show: bool) -> None:
+    with importing():
+        from sweeps.comparison.run import read_outcomes, run_study
+        from sweeps.comparison.write import output_folder, write_verdict
+
+    if show:
+        outcomes = read_outcomes(request)
+        tables = write_verdict(request, outcomes)
+    else:
+        say(_describe_power(request.spec))
+        outcomes, tables = run_study(request, console(), write_verdict)
+    for table in tables:
+        say(table.terminal(width=140))
+    say(f"the verdict as Markdown, LaTeX, CSV and HTML: {output_folder(request.folder)}")
+    pairs = request.spec.confirmation.pairs
+    raise typer.Exit(0 if all(len(one.results) == pairs for one in outcomes) else 1)
+
+
+def _show_plan(request: "StudyRequest") -> None:
+    """Print what would be run, and what it could show."""
+    from sweeps.cluster.connection import connected
+    from sweeps.comparison.run import check_study
+
+    with connected(request.address, request.ship_code):
+        todo = check_study(request)
+    spec, sweeps = request.spec, request.sweeps()
+    say(f"study {spec.name}: {len(spec.methods)} methods, protocol {spec.protocol}")
+    for name, sweep in sweeps.items():
+        state = "to run" if name in todo else "finished"
+        say(f"sweep {name}: {spec.effort}, {len(sweep.space.parameters)} searched, {state}")
+    seeds = spec.confirmation.seeds
+    count = len(request.parts) * len(seeds)
+    say(f"then the best of each on the seeds {seeds[0]} to {seeds[-1]}: {count} trainings")
+    say(_describe_power(spec))
+
+
+def _describe_power(spec: StudySpec) -> str:
+    from sweeps.output.statistics.paired import describe_power
+
+    return f"what it can show: {describe_power(spec.confirmation.pairs, spec.num_tests)}"

@@ -1,0 +1,55 @@
+"""A study's files: Markdown, LaTeX, CSV and one HTML page, with a figure of every pair."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hcl.storage.files import write_atomically
+from sweeps.comparison.run import Outcome, StudyRequest
+from sweeps.comparison.verdict import answer, by_row, complete_values, verdict_tables
+from sweeps.output.html_page import Head, html_page
+from sweeps.output.plots import png
+from sweeps.output.rank_plots import pairs
+from sweeps.output.table import Table, numbers_csv
+from sweeps.records.folder import SweepFolder, git_tags
+from sweeps.reports.page import page_data
+from sweeps.tracking.sweep_run import VERDICT
+
+
+def output_folder(folder: SweepFolder) -> Path:
+    """Return where the files of a study are."""
+    return folder.storage / "studies" / folder.name
+
+
+def write_verdict(request: StudyRequest, outcomes: Sequence[Outcome]) -> list[Table]:
+    """Write every file of a study.
+
+    Returns:
+        The tables, for the terminal.
+
+    Raises:
+        ConfigError: methods were confirmed on different data.
+    """
+    tables, spec = verdict_tables(request, outcomes), request.spec
+    folder, name = output_folder(request.folder), request.folder.name
+    folder.mkdir(parents=True, exist_ok=True)
+    groups = {row: complete_values(spec, found) for row, found in by_row(outcomes).items()}
+    said = answer(spec, groups)
+    pictures = {row: png(pairs(values)) for row, values in groups.items() if values}
+    for number, content in enumerate(pictures.values(), start=1):
+        (folder / f"pairs-{number}.png").write_bytes(content)
+    commit = str(git_tags().get("git_commit", "?"))
+    links = [f"![{row}](pairs-{n}.png)\n" for n, row in enumerate(pictures, start=1)]
+    origin = f"{said}\n\n- command: {request.command}\n- commit: {commit}\n"
+    text = "\n".join([origin, *(table.markdown() for table in tables), *links])
+    write_atomically(folder / f"{name}.md", text)
+    write_atomically(folder / f"{name}.tex", "\n".join(table.latex() for table in tables))
+    write_atomically(folder / f"{name}.csv", numbers_csv(tables))
+    head = Head(
+        title=name, kind="study", lead=spec.description, answer=("", said),
+        facts={"protocol": str(spec.protocol), "effort": str(spec.effort), "commit": commit},
+        command=request.command,
+    )  # fmt: skip
+    page = html_page(head, tables, pictures, page_data([request.folder], {}))
+    write_atomically(folder / f"{name}.html", page)
+    write_atomically(request.folder.path / VERDICT, page)
+    return tables

@@ -1,0 +1,1 @@
+"""Statistics of results: Welch's interval, paired tests, rank correlations."""
