@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hcl.config import ConfigError, TrialConfig
@@ -102,6 +103,6 @@ def _space(spec: StudySpec, benchmark: Settings, scenario: str, method: str) -> 
         "points_to_evaluate": sections.get("points_to_evaluate"),
         "sweep": sweep,
     }
-    names = [benchmark.get("benchmark/name", "own"), scenario, method]
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", "-".join([spec.name, *map(str, names)]))
+    data = benchmark.get("benchmark/name") or Path(str(benchmark.get("benchmark/data"))).stem
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{spec.name}-{data}-{scenario}-{method}")
     return search_space.parse(document, name)

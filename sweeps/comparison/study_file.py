@@ -135,7 +135,7 @@ def parse_study(document: Mapping[str, Any], name: str, folder: Path = Path()) -
         Confirmation, _mapping(document, "confirmation", errors), "confirmation.", errors
     )
     spec = StudySpec(
-        name=re.sub(r"[^A-Za-z0-9_.-]+", "_", name),
+        name=name,
         description=head.description if head else "",
         benchmarks=_read_benchmarks(document.get("benchmarks"), errors),
         scenarios=head.scenarios if head else (),

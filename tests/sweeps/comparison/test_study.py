@@ -25,6 +25,7 @@ METHOD = '''
 """Methods that are right with a chosen probability."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from hcl.config.methods import MethodConfig
@@ -35,6 +36,8 @@ from hcl.methods.finetune import Finetune
 @dataclass(frozen=True)
 class Config(MethodConfig):
     """How often it is right."""
+
+    LABEL: ClassVar[str] = "Told"
 
     mean: float = setting(0.9, ge=0, le=1)
     draw: int = setting(0, ge=0)  # of which of its inputs it gets wrong
