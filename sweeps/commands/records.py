@@ -72,10 +72,12 @@ def report(
 def _read_journals(folder: SweepFolder, form: str) -> str:
     """Write the tables from the sweep's own records: MLflow has the same, seconds later."""
     from sweeps.records.entries import journal_rows, recorded_settings, rows_frame
+    from sweeps.reports.stopping import read_early_ranks, stopping_tables
     from sweeps.reports.sweep_tables import written_tables
 
-    frame = rows_frame(journal_rows(folder))
-    return written_tables(folder.name, frame, recorded_settings(folder), form)
+    frame, settings = rows_frame(journal_rows(folder)), recorded_settings(folder)
+    more = stopping_tables(read_early_ranks(folder, settings))
+    return written_tables(folder.name, frame, settings, form, more)
 
 
 def _write_page(folder: SweepFolder, out: Path | None, tracking_uri: str | None) -> None:

@@ -23,6 +23,7 @@ from sweeps.records.entries import (
 from sweeps.records.entries import read_matrices as matrices_of
 from sweeps.records.folder import SweepFolder
 from sweeps.reports.runs import complete_runs, estimate, varied_params
+from sweeps.reports.stopping import read_early_ranks, stopping_pictures, stopping_tables
 from sweeps.reports.sweep_tables import best_runs, objectives_of, sweep_tables
 from sweeps.space.yaml_file import load_yaml
 
@@ -45,7 +46,10 @@ def sweep_page(folder: SweepFolder, urls: Mapping[str, str]) -> str:
     tables = sweep_tables(frame, settings)
     if not folder.space_file.exists():  # nothing was searched: methods stand beside each other
         tables.reverse()
-    return html_page(_head(folder, settings, frame), tables, {}, page_data([folder], urls))
+    ranks = read_early_ranks(folder, settings)
+    tables += stopping_tables(ranks)
+    pictures = stopping_pictures(ranks)
+    return html_page(_head(folder, settings, frame), tables, pictures, page_data([folder], urls))
 
 
 def _journals(folder: SweepFolder) -> Journals:

@@ -16,6 +16,7 @@ from hcl.storage.files import write_atomically
 from sweeps.records.entries import journal_rows, recorded_settings, rows_frame
 from sweeps.records.folder import SweepFolder, git_tags
 from sweeps.reports.page import sweep_page
+from sweeps.reports.stopping import read_early_ranks, stopping_tables
 from sweeps.reports.sweep_tables import best_runs, sweep_tables
 from sweeps.tracking import Store, is_made, prepare, start_sweep
 from sweeps.tracking.sweep_run import close_sweep, first_note
@@ -38,9 +39,9 @@ def summarise(folder: SweepFolder, store: Store, metrics: dict[str, float] | Non
     metrics = metrics or {}
     try:
         frame, settings = rows_frame(journal_rows(folder)), recorded_settings(folder)
-        note = "\n\n".join(
-            [first_note(settings), *(table.markdown() for table in sweep_tables(frame, settings))]
-        )
+        tables = sweep_tables(frame, settings)
+        tables += stopping_tables(read_early_ranks(folder, settings))
+        note = "\n\n".join([first_note(settings), *(table.markdown() for table in tables)])
         means, known = _means(best_runs(frame, settings)), folder.read_info().get("metrics", {})
         metrics = {**means, **known, **means, **metrics}  # the means come first
         folder.write_info(metrics=metrics, note=note)

@@ -33,7 +33,11 @@ FORMS: dict[str, Callable[[Sequence[Table]], str]] = {
 
 
 def written_tables(
-    sweep: str, frame: pd.DataFrame, settings: dict[str, str], form: str = "markdown"
+    sweep: str,
+    frame: pd.DataFrame,
+    settings: dict[str, str],
+    form: str = "markdown",
+    more: Sequence[Table] = (),
 ) -> str:
     """Write the tables of one sweep, with the command that made it.
 
@@ -42,11 +46,12 @@ def written_tables(
         frame: from `runs_frame` or `rows_frame`.
         settings: params and tags of the sweep's own run.
         form: a key of FORMS.
+        more: further tables.
 
     Raises:
         ConfigError: there is no such form.
     """
-    text = form_of(form)(sweep_tables(frame, settings))
+    text = form_of(form)([*sweep_tables(frame, settings), *more])
     if form == "csv":  # for programs: nothing but numbers
         return text
     comment = "% " if form == "latex" else ""
