@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_every_kind_is_there() -> None:
-    for kind, name in zip(FOLDERS, ("split_mnist-hnet", "table1", "split_digits"), strict=True):
+    names = ("split_mnist-hnet", "table1", "split_digits", "split_digits-study")
+    for kind, name in zip(FOLDERS, names, strict=True):
         assert bundled_files(kind)[name] == ROOT / FOLDERS[kind] / f"{name}.yaml"
     everything = [path for kind in FOLDERS for path in bundled_files(kind).values()]
     assert len({path.stem for path in everything}) == len(everything)  # one name, one file
