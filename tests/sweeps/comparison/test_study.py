@@ -50,14 +50,15 @@ class Told(Finetune):
     Config = Config
 
     def predict(self, x, task_id):
-        logits = super().predict(x, task_id)
+        made = super().predict(x, task_id)
         label = (x[:, 0] * 255).round().long() % 2
         draw = torch.Generator().manual_seed(
             int(1e6 * torch.rand(1).item()) + self.config.draw
         )
         right = torch.rand(len(x), generator=draw) < self.config.mean
         chosen = torch.where(right, label, 1 - label)
-        return torch.nn.functional.one_hot(chosen, logits.shape[1]).to(logits.dtype)
+        logits = torch.nn.functional.one_hot(chosen, made.logits.shape[1])
+        return made._replace(logits=logits.to(made.logits.dtype))
 '''
 STUDY = """
 description: Methods whose true accuracies are known
