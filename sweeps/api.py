@@ -94,8 +94,8 @@ def load(
     """Load the trained learner of a run, with the code of your own that it was trained with.
 
     Args:
-        run: name of a run, SWEEP/0003/seed_1; id of an MLflow run; or a folder or file, as
-            `hcl.load` takes them.
+        run: name of a sweep, of whose best trial one seed is taken; name of a run,
+            SWEEP/0003/seed_1; id of an MLflow run; or a folder or file, as `hcl.load` takes them.
         storage: folder of everything.
         tracking_uri: MLflow store of the run; None = the file in `storage`.
         device: where it goes, such as "cuda".

@@ -99,10 +99,13 @@ def export(
     run: Annotated[
         str,
         typer.Argument(
-            help="Id of an MLflow run, SWEEP/0003/seed_1 as MLflow shows it, or a folder.",
+            help="A sweep (its best), SWEEP/0003/seed_1, the id of an MLflow run, or a folder.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("learner.safetensors"),
+    model: Annotated[
+        Path | None, typer.Option(help="Folder to write a model into, which MLflow serves.")
+    ] = None,
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -112,7 +115,8 @@ def export(
 
     \b
     Examples:
-      hcl export split_digits-hnet/0003/seed_1 --out digits.safetensors
+      hcl export split_digits-hnet --out digits.safetensors
+      hcl export split_digits-hnet/0003/seed_1 --model served
       hcl export 0b1f0d4a9c6d4f1f8a2f3f9f0a1b2c3d
     """
     from sweeps.tracking.learners.find import find_learner
@@ -124,6 +128,13 @@ def export(
         raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from None
     name, size = learner.config.method_name, out.stat().st_size
     say(f"{out}: {name}, {len(learner.tasks)} tasks, {size / 1e6:.2f} MB")
+    if model is not None:
+        from sweeps.tracking.learners.model import write_model
+
+        if model.is_file() or (model.is_dir() and any(model.iterdir())):
+            raise ConfigError(f"--model {model}: there is something already; name a new folder")
+        write_model(learner, model)
+        say(f"{model}: mlflow models serve --env-manager local --port 5001 -m {model}")
 
 
 def sync(

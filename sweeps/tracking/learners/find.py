@@ -23,7 +23,8 @@ def find_learner(
     """Load the learner that a user names.
 
     Args:
-        run: a folder or file; the name of a run, SWEEP/0003/seed_1; or the id of an MLflow run.
+        run: a folder or file; the name of a sweep, of whose best trial one seed is taken; the name
+            of a run, SWEEP/0003/seed_1; or the id of an MLflow run.
         storage: folder of all sweeps.
         tracking_uri: MLflow's store; None = the file in `storage`.
         device: where it goes.
@@ -35,6 +36,10 @@ def find_learner(
         return load_seed(Path(run), device)
     if "/" in run:
         return load_seed(_folder(run, storage), device)
+    if (sweep := SweepFolder(storage, run)).path.is_dir():
+        if not (kept := sweep.read_info().get("learners")):
+            raise ConfigError(f"sweep {run!r} names no learner as its best; name a run of it")
+        return load_seed(_folder(f"{run}/{kept[0]}", storage), device)
     store = Store(tracking_uri, None, "any") if tracking_uri else local_store(storage, "any")
     if not is_made(store):
         raise ConfigError(f"there is no run {run!r}: no run has been recorded in {storage}")

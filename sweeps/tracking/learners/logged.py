@@ -6,31 +6,25 @@ sweep's end, so no trial writes anything for it, and a better trial's learner re
 
 import logging
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from mlflow import MlflowClient, pyfunc
+from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Run
-from mlflow.models import Model, ModelSignature
+from mlflow.models import Model
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 
-from hcl.config import ConfigError, plugins
-from hcl.config.trial import imported_paths
-from hcl.learners import Learner
+from hcl.config import ConfigError
 from sweeps.records.trial_ends import readable_records
 from sweeps.tracking.database import connect
-from sweeps.tracking.learners.find import FILE_NAME, load_seed
+from sweeps.tracking.learners.find import load_seed
+from sweeps.tracking.learners.model import write_model
 from sweeps.tracking.outages import OUTAGES, describe_outage
 from sweeps.tracking.store import Store
 
 log = logging.getLogger(__name__)
 
-CODE = Path(__file__).with_name("served.py")
 NAME = "learner"  # of every model
-REQUIREMENTS = ["mlflow", "numpy", "safetensors", "torch"]  # and hcl itself
 
 
 def keep_learners(store: Store, folders: Sequence[Path]) -> bool:
@@ -98,43 +92,17 @@ def _delete(client: MlflowClient, model: LoggedModel) -> None:
 def _log(client: MlflowClient, run: Run, folder: Path) -> bool:
     """Log the learner of a seed as a model of its run; a warning where it cannot be read."""
     with tempfile.TemporaryDirectory() as name:
-        path = Path(name)
+        model = Path(name) / "model"
         try:
             learner = load_seed(folder)
-            learner.save(path / FILE_NAME)
+            made = client.create_logged_model(
+                run.info.experiment_id, NAME, run.info.run_id, model_type=NAME
+            )
+            write_model(learner, model, Model(model_id=made.model_id, run_id=run.info.run_id))
         except ConfigError as error:
             log.warning("no learner of %s is logged: %s", folder, error)
             return False
-        made = client.create_logged_model(
-            run.info.experiment_id, NAME, run.info.run_id, model_type=NAME
-        )
-        description = Model(model_id=made.model_id, run_id=run.info.run_id)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it asks for an example of inputs
-            pyfunc.save_model(
-                path / "model",
-                python_model=str(CODE),
-                artifacts={"learner": str(path / FILE_NAME)},
-                code_paths=_write_code(learner, path / "code"),
-                signature=_signature(learner),
-                pip_requirements=REQUIREMENTS,
-                mlflow_model=description,
-            )
-        client.log_model_artifacts(made.model_id, str(path / "model"))
+        client.log_model_artifacts(made.model_id, str(model))
     client.finalize_logged_model(made.model_id, LoggedModelStatus.READY)
     client.log_outputs(run.info.run_id, [LoggedModelOutput(made.model_id, len(learner.tasks))])
     return True
-
-
-def _write_code(learner: Learner, folder: Path) -> list[str] | None:
-    """Write the user's own code that a learner needs: MLflow makes it importable again."""
-    files = plugins.to_keep(imported_paths(learner.config.to_dict()))
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-    return sorted(map(str, folder.iterdir())) if files else None
-
-
-def _signature(learner: Learner) -> ModelSignature:
-    inputs = Schema([TensorSpec(np.dtype("float32"), (-1, *learner.input_shape))])
-    return ModelSignature(inputs, params=ParamSchema([ParamSpec("task", "long", -1)]))

@@ -149,6 +149,24 @@ def test_the_command_writes_a_file(folder: SweepFolder, tmp_path: Path) -> None:
     )
 
 
+def test_a_sweeps_name_is_its_best(folder: SweepFolder, tmp_path: Path) -> None:
+    """Written as a folder that MLflow loads too, which never replaces another one."""
+    folder.write_info(learners=["0000/seed_2"])
+    arguments = ["export", "tiny", "--out", str(tmp_path / "best"), "--storage"]
+    arguments += [str(folder.storage), "--model", str(tmp_path / "served")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0 and f"-m {tmp_path / 'served'}" in done.stdout, done.exception
+    best = hcl.load(seeds(folder, 2)[0])
+    assert same(hcl.load(tmp_path / "best"), best)
+    served = pyfunc.load_model(str(tmp_path / "served"))
+    assert served.predict(X, params={"task": 1})["labels"] == best.predict(X, 1).labels.tolist()
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, ConfigError) and "something already" in str(done.exception)
+    folder.write_info(learners=[])
+    with pytest.raises(ConfigError, match="names no learner as its best; name a run of it"):
+        sweeps.load("tiny", folder.storage)
+
+
 def test_an_outage_is_a_warning(
     folder: SweepFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -164,6 +182,8 @@ def test_sync_delivers_them(folder: SweepFolder, store: Store) -> None:
     assert list(models(store)) == run_ids(store)[1:]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_model_brings_the_users_own_code(tmp_path: Path) -> None:
     """A fresh process in an empty folder, without the files that the method was written in."""
     mine = own_code.write(tmp_path / "mine")
