@@ -31,7 +31,7 @@ bench: $(READY)  ## time training steps against the plain algorithm; make bench 
 check: $(READY)  ## what CI checks: lint, format, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy hcl sweeps
+	$(BIN)/mypy hcl sweeps bench
 
 wheel: $(READY)  ## build dist/hcl_sweeps-*.whl, and try it in a new environment
 	rm -rf dist && $(BIN)/python -m hatchling build -t wheel

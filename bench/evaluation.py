@@ -84,7 +84,9 @@ def measure(method: Hnet, sets: list[Tensor], name: str) -> Row:
     turns = [image for one in zip(*(images.split(1) for images in sets), strict=True)
              for image in one]  # fmt: skip
     infer_row(method, sets)
-    row_times, set_times, image_times = [], [], []
+    row_times: list[float] = []
+    set_times: list[float] = []
+    image_times: list[float] = []
     for r in range(ROUNDS):
         few = turns[r * IMAGES : (r + 1) * IMAGES]
         times, theirs = zip(*infer_each(reference, few), strict=True)

@@ -162,8 +162,8 @@ def run(request: SweepRequest, slots: int, task_seconds: float) -> dict[str, flo
     from sweeps.launch import run_sweep as driver
 
     # The driver looks up both names when it starts.
-    driver.ray_function = functools.partial(no_op, task_seconds=task_seconds)
-    resume.OptunaSearch = metered(resume.OptunaSearch)
+    driver.run_suggestion = functools.partial(sleep_instead, task_seconds)
+    resume.OptunaSearch = metered(resume.OptunaSearch)  # type: ignore[misc]
     # Without "local" Ray would join a cluster that runs on this machine.
     ray.init("local", num_cpus=slots, include_dashboard=False, log_to_driver=False)
     METER.began = time.monotonic()
@@ -201,31 +201,27 @@ def ask(request: SweepRequest) -> dict[str, float]:
     return found
 
 
-def no_op(_train: object, plan: Any, task_seconds: float) -> Callable[[dict[str, Any]], None]:
-    """Make a trainable whose trials only sleep, write records and report."""
+def sleep_instead(
+    task_seconds: float, plan: Any, suggestion: dict[str, Any], report: Callable[..., None]
+) -> None:
+    """Sleep for each task, write records and report, as a trial does; train nothing."""
+    from sweeps.records.journal import Journal
+
     space, folder = plan.space, plan.folder  # a worker can load these without torch or Optuna
-
-    def trainable(suggestion: dict[str, Any]) -> None:
-        from ray import tune
-
-        from sweeps.records.journal import Journal
-
-        number = suggestion["number"]
-        config = space.trial_config(suggestion["params"], seed=1).to_dict()
-        accuracy = 1 / (1 + config["method/beta"] + config["train/lr"])
-        journal = Journal(folder.seed_folder(number, 1))
-        key = f"{folder.name}/{number:04d}/seed_1"
-        journal.append("start", run_key=key, sweep=folder.name, trial=number, seed=1,
-                       phase="search", params=config)  # fmt: skip
-        for learned in range(1, NUM_TASKS + 1):
-            time.sleep(task_seconds)
-            metrics = {"val/task/average_accuracy": accuracy, "test/task/average_accuracy": 0.5}
-            journal.append("task", tasks_learned=learned, metrics=metrics, seconds=0.1)
-            if learned == NUM_TASKS:
-                journal.append("end", metrics=metrics, status="FINISHED")
-            tune.report({"objective": accuracy, "tasks_learned": learned, "num_tasks": NUM_TASKS})
-
-    return trainable
+    number = suggestion["number"]
+    config = space.trial_config(suggestion["params"], seed=1).to_dict()
+    accuracy = 1 / (1 + config["method/beta"] + config["train/lr"])
+    journal = Journal(folder.seed_folder(number, 1))
+    key = f"{folder.name}/{number:04d}/seed_1"
+    journal.append("start", run_key=key, sweep=folder.name, trial=number, seed=1,
+                   phase="search", params=config)  # fmt: skip
+    for learned in range(1, NUM_TASKS + 1):
+        time.sleep(task_seconds)
+        metrics = {"val/task/average_accuracy": accuracy, "test/task/average_accuracy": 0.5}
+        journal.append("task", tasks_learned=learned, metrics=metrics, seconds=0.1)
+        if learned == NUM_TASKS:
+            journal.append("end", metrics=metrics, status="FINISHED")
+        report({"objective": accuracy, "tasks_learned": learned, "num_tasks": NUM_TASKS})
 
 
 def metered(kind: type[Any]) -> type[Any]:
