@@ -1,11 +1,13 @@
 """The connection to Ray: started here or joined at an address, and what it has to offer."""
 
 import logging
+import signal
 import socket
 import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from types import ModuleType
 from typing import Any
 
 import ray
@@ -119,13 +121,26 @@ def _join(address: str, environment: dict[str, Any] | None) -> None:
 
 
 def _init(address: str, **options: Any) -> None:
-    # Ray keeps the command of its driver and shows it to everyone who may see the dashboard.
-    entrypoint = ray_utils.get_entrypoint_name
-    ray_utils.get_entrypoint_name = lambda: redact_command(sys.argv)
-    try:
+    with ExitStack() as ours:
+        # Ray keeps the command of its driver and shows it to everyone who may see the dashboard.
+        ours.enter_context(
+            replaced(ray_utils, "get_entrypoint_name", lambda: redact_command(sys.argv))
+        )
+        if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+            # Ray would take SIGTERM for itself, and end a sweep that starts without closing it.
+            ours.enter_context(replaced(ray_utils, "set_sigterm_handler", lambda handler: None))
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
+
+
+@contextmanager
+def replaced(module: ModuleType, name: str, value: Any) -> Iterator[None]:
+    """Give a module's name another value for a while."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
     finally:
-        ray_utils.get_entrypoint_name = entrypoint
+        setattr(module, name, before)
 
 
 def check_port_open(address: str) -> None:

@@ -75,16 +75,12 @@ class Interrupt:
     def __enter__(self) -> "Interrupt":
         for number in (*STOPS, signal.SIGUSR1):
             self._before[number] = signal.getsignal(number)
-        self.listen()
-        return self
-
-    def listen(self) -> None:
-        """Take the signals; once more after `ray.init`, which takes SIGTERM for itself."""
         # Python lets no other thread than the main one handle signals.
         if threading.current_thread() is threading.main_thread():
             for number in STOPS:
                 if number != signal.SIGHUP or self._before[number] != signal.SIG_IGN:
                     signal.signal(number, self._handle)
+        return self
 
     def __exit__(
         self,

@@ -147,7 +147,6 @@ def _schedule(
         end_process(what, lambda: close_runs(plan.context.store, folder.name))
 
     with cluster(address, settings, on_lost) as num_at_a_time:
-        interrupt.listen()
         trainable, numbers = ray_function(run_group, plan, code), list(range(count))
         while numbers and not interrupt.requested:
             run_trials(

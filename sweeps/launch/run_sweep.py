@@ -111,7 +111,6 @@ def _run_trials(
         end_process(what, lambda: finish(request, search, parent_run_id, interrupted=True))
 
     with cluster(request.address, settings, on_lost) as num_at_a_time:
-        interrupt.listen()
         code = request.folder.keep_code(request.space.imported_paths())
         trainable = ray_function(run_suggestion, plan, code)
         stopped = _on_stop(request, parent_run_id)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,18 @@ def child_of(pid: int, name: str) -> int:
         if program == name and int(fields.split()[1]) == pid:
             return int(child)
     raise AssertionError(f"{pid} has no child {name}")
+
+
+def session_of(leader: int) -> list[str]:
+    """Name the processes of a session that still run, but for its leader."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            name, _, fields = stat.read_text().partition("(")[2].rpartition(")")
+            state, _, _, session = fields.split()[:4]
+            if session == str(leader) and stat.parent.name != str(leader) and state != "Z":
+                found.append(name)
+    return found
 
 
 def is_alive(pid: int) -> bool:

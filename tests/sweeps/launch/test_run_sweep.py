@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import time
 import warnings
 from collections.abc import Iterator
 from io import StringIO
@@ -25,6 +26,7 @@ from whole_sweeps import (
     results,
     rows_of,
     runs,
+    session_of,
     start,
     study_trials,
     text_of,
@@ -224,6 +226,24 @@ def test_a_signal_stops_in_order_and_says_how_to_go_on(
     finish(start(files, tmp_path))
     check_whole(tmp_path)
     check_same(tmp_path, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seconds", [0, 1, 2, 4])
+def test_a_signal_while_ray_starts_stops_in_order(
+    files: Path, tmp_path: Path, seconds: int
+) -> None:
+    process = start(files, tmp_path)
+    wait_for(lambda: (SweepFolder(tmp_path, NAME).path / "sweep.json").exists())
+    time.sleep(seconds)
+    process.send_signal(signal.SIGTERM)
+    out = finish(process, status=130)
+    assert out.splitlines()[-1].startswith("interrupted, ")
+    assert "RUNNING" not in set(runs(tmp_path)["status"])
+    assert SweepFolder(tmp_path, NAME).read_info()["status"] != "RUNNING"
+    # Two helpers of Ray notice the end of their node process after a minute.
+    wait_for(lambda: not session_of(process.pid), seconds=150)
 
 
 @pytest.mark.slow
