@@ -25,7 +25,7 @@ from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
 from sweeps.records.report_keys import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
 from sweeps.space.settings import SweepSettings
-from sweeps.tracking import close_runs
+from sweeps.tracking import close_runs, deliver_all
 from sweeps.workers.context import RunContext
 from sweeps.workers.ray_function import Report, ray_function
 from sweeps.workers.seed import TrialFailed
@@ -90,6 +90,8 @@ def train_fixed(
                 _schedule(plan, folder, settings, console, address, interrupt)
             if interrupt.requested:
                 raise KeyboardInterrupt
+        # Tables read MLflow, which a worker may not have reached, now or at an earlier start.
+        deliver_all(context.store, [seed.folder for seed in seeds], context.parent_run_id)
         results = [read_result(seed.folder, seed.config) for seed in seeds]
         if all(result is not None for result in results):
             shutil.rmtree(folder.path / CLASSIFIERS, ignore_errors=True)

@@ -12,8 +12,9 @@ from sweeps.launch.request import store_of
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
 from sweeps.space.settings import SweepSettings
-from sweeps.tracking import prepare, runs_frame
+from sweeps.tracking import Store, prepare, runs_frame
 from sweeps.workers.context import RunContext
+from sweeps.workers.seed import train_seed
 from sweeps.workers.seed_records import Seed, single_seed
 
 # Ray leaves sockets and files to the garbage collector, and pandas warns about its own use.
@@ -72,6 +73,23 @@ def test_configurations_are_trained_once_and_failures_are_told_apart(tmp_path: P
     assert len(frame) == 4  # one run for each, the doubled one once
     failed = frame[frame["tags.failure"].notna()]
     assert len(failed) == 1 and "smaller train/lr" in failed["tags.failure"].iloc[0]
+
+
+@pytest.mark.timeout(120)  # it imports MLflow
+def test_what_a_worker_could_not_deliver_arrives_with_the_next_start(tmp_path: Path) -> None:
+    folder = SweepFolder(tmp_path, "fixed")
+    (seed,) = seeds_of([config("finetune", 1)], folder)
+    away = Store("http://127.0.0.1:9", None, "fixed")  # nobody listens there
+    trained = train_seed(
+        seed.config, RunContext("fixed", away, phase="table", threads=1), seed.folder, seed.trial
+    )
+    store = store_of(folder, None)
+    prepare(store)
+    assert len(runs_frame(store, "fixed")) == 0
+    context = RunContext("fixed", store, phase="table", threads=1)
+    found = train_fixed(folder, [seed], context, SweepSettings(), Console(quiet=True))
+    assert found == [trained]
+    assert list(runs_frame(store, "fixed")["status"]) == ["FINISHED"]
 
 
 HYPERNET = {"method/chunk_size": 100, "method/embedding_size": 4, "method/chunk_embedding_size": 4}
