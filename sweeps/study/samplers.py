@@ -3,6 +3,7 @@
 import itertools
 import random
 import warnings
+import zlib
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,24 @@ from optuna.trial import FrozenTrial
 from sweeps.space.search_space import SearchSpace
 
 
-def make_sampler(space: SearchSpace, number: int) -> BaseSampler:
-    """Make the sampler of trial `number`.
+def make_sampler(space: SearchSpace, number: int, key: str = "") -> BaseSampler:
+    """Make the sampler of trial `number`, or of one of its values that is chosen by itself.
 
-    Each trial has a generator of its own: a resumed sweep, whose sampler starts anew, must not
-    propose its first trials again but go on as the undisturbed sweep would have. What a sampler
-    learned is in the study.
+    Each trial has a generator of its own, and so has each such value: a resumed sweep, whose
+    sampler starts anew, must not propose its first trials again but go on as the undisturbed
+    sweep would have, even in a trial that has only some of its values. What a sampler learned is
+    in the study.
+
+    Args:
+        space: what is searched.
+        number: the trial's.
+        key: the setting; "" for values that are chosen together.
     """
     name, samplers = space.sweep.sampler, optuna.samplers
     if name == "grid":
         return GridSampler(space)
-    seed = int(np.random.SeedSequence([space.sweep.sampler_seed, number]).generate_state(1)[0])
+    entropy = [space.sweep.sampler_seed, number] + ([zlib.crc32(key.encode())] if key else [])
+    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0])
     if name == "random":
         return samplers.RandomSampler(seed=seed)
     if name == "nsga2":

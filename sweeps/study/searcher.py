@@ -196,6 +196,8 @@ class OptunaSearch(Searcher):
         """
         for key, distribution in self.space.distributions().items():
             if self.space.conditions.holds(key, trial.params):
+                if self.space.sweep.sampler != "grid":  # which chooses all of them together
+                    self.study.sampler = make_sampler(self.space, trial.number, key)
                 _suggest(trial, key, distribution)
         return trial
 

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, event
 from hcl.config import ConfigError
 from sweeps.space.search_space import SearchSpace, parse
 from sweeps.space.yaml_file import parse_yaml
+from sweeps.study import searcher as searcher_module
 from sweeps.study.searcher import OptunaSearch
 from sweeps.study.study import open_study
 
@@ -74,6 +75,35 @@ def test_points_come_first_and_once_per_study(tmp_path: Path) -> None:
     again = search(tmp_path)
     assert [ask(again, t)["number"] for t in "cdef"] == [0, 1, 2, 3]
     assert len(trials(tmp_path)) == 4
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "cmaes", "nsga2"])
+@pytest.mark.parametrize("num_chosen", [1, 2])
+def test_a_driver_killed_between_two_values_changes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str, num_chosen: int
+) -> None:
+    used = space(sampler=sampler)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    whole = search(tmp_path / "whole", used)
+    expected = [ask(whole, name) for name in "abcd"]
+
+    killed = search(tmp_path / "killed", used)
+    assert [ask(killed, name) for name in "abc"] == expected[:3]
+    choose, chosen = searcher_module._suggest, iter(range(num_chosen))
+
+    def until_killed(*args: Any) -> None:
+        if next(chosen, None) is None:
+            raise KeyboardInterrupt
+        choose(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(searcher_module, "_suggest", until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            killed.suggest("d")
+    assert len(trials(tmp_path / "killed")[3].params) == num_chosen
+    again = search(tmp_path / "killed", used)
+    assert [ask(again, name) for name in "efgh"] == expected
 
 
 def test_a_trial_that_is_put_back_is_the_next_one(tmp_path: Path) -> None:
