@@ -16,6 +16,8 @@ from tiny_images import tiny_cifar
 
 from hcl.benchmarks import cifar, mnist
 
+pytest.register_assert_rewrite("whole_sweeps", "journals")  # whose failures say what differs
+
 # The same examples in every run, however slow the machine is.
 settings.register_profile(
     "hcl",

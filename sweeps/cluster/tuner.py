@@ -61,6 +61,11 @@ def run_trials(
         progress.close()
 
 
+def stop_tune() -> None:
+    """End the loop of Ray Tune, which handles this signal, and keep the trials as they are."""
+    signal.raise_signal(signal.SIGUSR1)
+
+
 class Interrupt:
     """A context in which a signal stops Ray Tune between two of its steps.
 
@@ -98,5 +103,4 @@ class Interrupt:
             self.requested = True
             raise KeyboardInterrupt
         self.requested = True
-        # Ray Tune handles this signal itself: it ends its loop and keeps the trials as they are.
-        signal.raise_signal(signal.SIGUSR1)
+        stop_tune()

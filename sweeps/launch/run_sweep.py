@@ -13,7 +13,7 @@ from rich.console import Console
 from sweeps.cluster.connection import cluster, connected
 from sweeps.cluster.gpu_probe import resolve_gpus
 from sweeps.cluster.progress import Counts, ProgressCallback
-from sweeps.cluster.tuner import Interrupt, run_trials
+from sweeps.cluster.tuner import Interrupt, run_trials, stop_tune
 from sweeps.cluster.watchdog import end_process
 from sweeps.launch.finish import explain_error, finish, finish_without_space
 from sweeps.launch.outcome import Outcome, trial_ends
@@ -22,7 +22,8 @@ from sweeps.launch.request import SweepRequest
 from sweeps.launch.resume import find_study_url, make_search, record_start
 from sweeps.records.disk_full import is_full
 from sweeps.records.trial_ends import note_stop, seed_folders
-from sweeps.study.searcher import OptunaSearch, TaskBoundaryScheduler
+from sweeps.study.scheduler import TaskBoundaryScheduler
+from sweeps.study.searcher import OptunaSearch
 from sweeps.study.study import check_same_search
 from sweeps.tracking import deliver
 from sweeps.workers.ray_function import ray_function
@@ -114,6 +115,7 @@ def _run_trials(
         code = request.folder.keep_code(request.space.imported_paths())
         trainable = ray_function(run_suggestion, plan, code)
         stopped = _on_stop(request, parent_run_id)
+        search.on_broken = stop_tune
         while (count := search.remaining()) and not interrupt.requested:
             run_trials(
                 trainable,
@@ -127,6 +129,8 @@ def _run_trials(
                 max_concurrent_trials=num_at_a_time,
                 trial_dirname_creator=lambda trial: f"{trial.config['number']:04d}",
             )
+            if search.error is not None:
+                raise search.error
             if not progress.take_early():
                 break
 

@@ -9,7 +9,8 @@ reach. This searcher replaces it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from optuna.distributions import (
@@ -19,7 +20,6 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.trial import FrozenTrial, Trial, TrialState
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from hcl.config import ConfigError, TrialConfig
@@ -47,6 +47,8 @@ class OptunaSearch(Searcher):
     Attributes:
         refused: numbers of the trials that were above the bound, earlier starts included.
         spent: says how many core-hours the trials took so far, where the space bounds them.
+        on_broken: ends Ray's run when the study takes no more; None = the error is raised.
+        error: the study's, where `on_broken` was called for it.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class OptunaSearch(Searcher):
             t.number: set(t.intermediate_values) for t in begun if not t.state.is_finished()
         }
         requeue(storage_url, name, [t.number for t in begun if t.state == TrialState.RUNNING])
+        self.on_broken: Callable[[], None] | None = None
+        self.error: Exception | None = None
         self._live: dict[str, Trial] = {}  # handed out and not ended yet
         self._reported: dict[str, set[int]] = {}  # tasks whose values the study has
 
@@ -109,8 +113,9 @@ class OptunaSearch(Searcher):
             return
         value = _finite(result.get(OBJECTIVE))
         if value is not None and step not in self._reported[trial_id]:
-            self._reported[trial_id].add(step)
-            trial.report(value, step)
+            with self._study_errors():
+                trial.report(value, step)
+                self._reported[trial_id].add(step)
 
     def should_stop(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Ask the study's pruner whether to give the trial up after this task.
@@ -124,11 +129,12 @@ class OptunaSearch(Searcher):
             return False
         if self.space.sweep.early_stopping == "none":
             return False
-        if step != max(self._reported[trial_id], default=0) or not trial.should_prune():
-            return False
-        self._end_pruned(trial)
-        self._forget(trial_id)
-        return True
+        with self._study_errors():
+            if step == max(self._reported[trial_id], default=0) and trial.should_prune():
+                self._end_pruned(trial)
+                self._forget(trial_id)
+                return True
+        return False
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -137,20 +143,9 @@ class OptunaSearch(Searcher):
         trial = self._live.get(trial_id)
         if trial is None:
             return
-        if error:
-            self._fail(trial, self.explain(trial.number) or f"its process died ({DEATHS})")
-        elif not result or TASKS_LEARNED not in result:
-            self._fail(trial, "it ended without a result")
-        elif FAILURE in result:
-            self._fail(trial, result[FAILURE])
-        elif result[TASKS_LEARNED] < result[NUM_TASKS]:
-            # Accuracy falls as tasks arrive: a trial stopped early looks better than it is.
-            self.on_trial_result(trial_id, result)
-            self._end_pruned(trial)
-        else:
-            self.on_trial_result(trial_id, result)
-            self._end_with(trial, result.get(VALUES, [result.get(OBJECTIVE)]))
-        self._forget(trial_id)
+        with self._study_errors():
+            self._end(trial, trial_id, result, error)
+            self._forget(trial_id)
 
     def put_back(self, trial_id: str) -> None:
         """Take back a trial that Ray gives up although it may still be run: `suggest` gives it."""
@@ -169,7 +164,36 @@ class OptunaSearch(Searcher):
 
     def __getstate__(self) -> dict[str, Any]:
         # Ray pickles its Tuner to disk; a database connection cannot go with it.
-        return {**self.__dict__, "study": None, "spent": None, "_live": {}}
+        gone = dict.fromkeys(("study", "spent", "on_broken", "error"))
+        return {**self.__dict__, **gone, "_live": {}}
+
+    def _end(
+        self, trial: Trial, trial_id: str, result: dict[str, Any] | None, error: bool
+    ) -> None:
+        if error:
+            self._fail(trial, self.explain(trial.number) or f"its process died ({DEATHS})")
+        elif not result or TASKS_LEARNED not in result:
+            self._fail(trial, "it ended without a result")
+        elif FAILURE in result:
+            self._fail(trial, result[FAILURE])
+        elif result[TASKS_LEARNED] < result[NUM_TASKS]:
+            # Accuracy falls as tasks arrive: a trial stopped early looks better than it is.
+            self.on_trial_result(trial_id, result)
+            self._end_pruned(trial)
+        else:
+            self.on_trial_result(trial_id, result)
+            self._end_with(trial, result.get(VALUES, [result.get(OBJECTIVE)]))
+
+    @contextmanager
+    def _study_errors(self) -> Iterator[None]:
+        """Keep an error of the study, which Ray would take for one of the trial and try again."""
+        try:
+            yield
+        except Exception as error:
+            if self.on_broken is None:
+                raise
+            self.error = self.error or error
+            self.on_broken()
 
     def _next_trial(self) -> tuple[Trial, set[int]] | None:
         """Begin or take up a trial; with it come the tasks whose values the study has."""
@@ -255,41 +279,3 @@ def _suggest(trial: Trial, key: str, distribution: BaseDistribution) -> None:
 def _finite(value: Any) -> float | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and math.isfinite(value) else None
-
-
-class TaskBoundaryScheduler(FIFOScheduler):
-    """Ray's scheduler that stops a trial after a task when the study's pruner says so.
-
-    The trial waits for the decision.
-
-    Args:
-        search: owner of the study.
-        stopped: called with the number of each trial that is stopped.
-        gave_up_early: says whether the trial of this number, which Ray gives up, is to be handed
-            out again.
-    """
-
-    def __init__(
-        self,
-        search: "OptunaSearch",
-        stopped: Callable[[int], None],
-        gave_up_early: Callable[[int], bool],
-    ) -> None:
-        super().__init__()
-        self.search, self.stopped, self.gave_up_early = search, stopped, gave_up_early
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Take back a trial that is given up early; Ray tells the searcher of its end next."""
-        if self.gave_up_early(trial.config["number"]):
-            self.search.put_back(trial.trial_id)
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Decide after a learned task whether the trial goes on."""
-        if not self.search.should_stop(trial.trial_id, result):
-            return TrialScheduler.CONTINUE
-        self.stopped(trial.config["number"])
-        return TrialScheduler.STOP
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Ray pickles its scheduler to disk; a study cannot go with it, and none is restored.
-        return {}

@@ -10,6 +10,7 @@ from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from hcl.config import ConfigError
+from sweeps.records.disk_full import is_full
 from sweeps.records.redact import redact
 from sweeps.tracking.store import Store, local_store
 
@@ -71,6 +72,8 @@ def describe_outage(error: BaseException, url: str) -> str:
         error: what was raised.
         url: address that was used, whose password is hidden in what the error says.
     """
+    if is_full(error):
+        return "no space left on device"
     text = redact(" ".join(str(getattr(error, "orig", None) or error).split()), url)
     for pattern in (
         r"\[Errno -?\d+\] ([^'\")]+)",  # of the operating system

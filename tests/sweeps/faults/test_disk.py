@@ -218,7 +218,7 @@ def test_storage_that_is_full_ends_the_sweep_in_order_and_it_goes_on(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("size", ["1100k", "1300k", "1600k", "2000k"])
+@pytest.mark.parametrize("size", ["1100k", "1300k", "1600k", "1850k"])
 def test_a_sweep_in_too_little_space_says_so_and_leaves_nothing_running(
     size: str, files: Path, undisturbed: Path, tmp_path: Path
 ) -> None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from sqlalchemy import Engine, event
 
 from hcl.config import ConfigError
+from sweeps.records.disk_full import is_full
 from sweeps.space.search_space import SearchSpace, parse
 from sweeps.space.yaml_file import parse_yaml
 from sweeps.study import searcher as searcher_module
@@ -283,6 +285,27 @@ def test_an_event_costs_the_same_however_many_trials_there_are(tmp_path: Path) -
     assert costs[0] == costs[1] > 0
     assert trials(tmp_path)[23].intermediate_values == {1: 0.9, 2: 0.8, 5: 0.7}
     assert len(searcher._live) == len(searcher._reported) == 22
+
+
+def test_a_study_that_is_full_ends_the_run_and_fails_no_trial(tmp_path: Path) -> None:
+    searcher, ended = search(tmp_path), []
+    ask(searcher, "a")
+
+    @event.listens_for(Engine, "before_cursor_execute")
+    def leave_no_space(connection: Any, cursor: Any, *more: Any) -> None:
+        cursor.connection.execute("PRAGMA max_page_count = 1")  # that is, as large as it is now
+
+    failure = {"failure": "x" * 100_000, "tasks_learned": 0, "num_tasks": 5}
+    try:
+        with pytest.raises(StorageInternalError):
+            searcher.on_trial_complete("a", failure)
+        searcher.on_broken = lambda: ended.append("a")
+        searcher.on_trial_complete("a", failure)
+    finally:
+        event.remove(Engine, "before_cursor_execute", leave_no_space)
+    assert ended == ["a"] and searcher.error is not None and is_full(searcher.error)
+    assert trials(tmp_path)[0].state == TrialState.RUNNING
+    assert ask(search(tmp_path), "b")["number"] == 0
 
 
 def test_the_driver_can_explain_an_error(tmp_path: Path) -> None:
