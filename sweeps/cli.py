@@ -3,9 +3,10 @@
 import atexit
 import os
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from hcl.config import ConfigError
@@ -15,6 +16,7 @@ from sweeps.commands.confirm import confirm
 from sweeps.commands.data import app as data
 from sweeps.commands.demo import demo
 from sweeps.commands.files import files
+from sweeps.commands.new import new
 from sweeps.commands.records import export, report, sync, ui
 from sweeps.commands.reproduce import reproduce
 from sweeps.commands.run import run
@@ -26,25 +28,50 @@ from sweeps.output.streams import lost_output, outlive_readers
 from sweeps.records.folder import git_tags
 from sweeps.records.redact import redact
 
+GROUPS = {  # in the order of --help: what a newcomer needs first
+    "Run": (demo, run, sweep, confirm, study, data),
+    "Look": (report, compare, ui, export),
+    "Reproduce the paper": (reproduce,),
+    "Write and check your own": (files, settings, new, validate, check),
+    "Maintain": (sync,),
+}
+COMMANDS = [command for group in GROUPS.values() for command in group]
+URLS = ("HCL_STUDY_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
+
+
+class Grouped(TyperGroup):
+    """The command `hcl`, whose help lists its commands in groups, each with a whole sentence."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write a section of the help for each group."""
+        for title, group in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(_name(one), _about(one)) for one in group], col_max=12)
+
+
+def _name(command: Any) -> str:
+    return str(command.info.name if isinstance(command, typer.Typer) else command.__name__)
+
+
+def _about(command: Any) -> str:
+    about = command.info.help if isinstance(command, typer.Typer) else command.__doc__
+    return str(about).splitlines()[0].rstrip(".")
+
+
 app = typer.Typer(
     name="hcl",
+    cls=Grouped,
     help="Launch, compare and reproduce continual-learning experiments with hypernetworks.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-URLS = ("HCL_STUDY_URL", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
-RECORDS = (report, export, ui, sync)
-COMMANDS = (  # in the order of --help: what a newcomer needs first
-    demo, files, settings, check, validate, sweep, confirm, run, study, reproduce, compare,
-    *RECORDS,
-)  # fmt: skip
 for command in COMMANDS:
-    # The whole first sentence: click would cut it at 45 characters.
-    app.command(short_help=str(command.__doc__).splitlines()[0].rstrip("."))(command)
-app.add_typer(data, short_help="Data sets of this node: prepare them before trials, check them")
+    if isinstance(command, typer.Typer):
+        app.add_typer(command)
+    else:
+        app.command()(command)
 
 
 def _show_version(is_asked: bool) -> None:
@@ -123,7 +150,7 @@ def _usage(error: TyperException) -> str:
         option = error.param.opts[0]
         if option in sys.argv[:-1]:
             text += f", but got {sys.argv[sys.argv.index(option) + 1]!r}"
-    known = {"data", *(command.__name__ for command in COMMANDS)}
+    known = set(map(_name, COMMANDS))
     command = f"{sys.argv[1]} " if known & set(sys.argv[1:2]) else ""
     return f"hcl: {text.rstrip('.')}; see hcl {command}--help"
 

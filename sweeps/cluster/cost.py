@@ -15,6 +15,7 @@ from hcl.config import BenchmarkConfig, ConfigError, TrialConfig
 from hcl.measure.needs import ResourceNeeds, resource_needs
 from hcl.measure.probe import probe
 from sweeps.cluster.resources import GIB
+from sweeps.output.metric_names import duration
 from sweeps.output.table import Table
 
 ROOM = 0.8  # share of the free memory up to which a step is tried
@@ -139,17 +140,17 @@ def free_bytes(device: str) -> int:
 def table(title: str, needs: Sequence[Needs], device: str, more: Sequence[str] = ()) -> Table:
     """Make a table with a row for each and their sum; `more` are further notes."""
     columns = ("", "target weights", "stored", "ratio", "weights MiB", "optimizer MiB",
-               "kept MiB", "peak MiB", "steps/s", "h each", "trainings", "h")  # fmt: skip
+               "kept MiB", "peak MiB", "steps/s", "each", "trainings", "all")  # fmt: skip
     total, rows = sum_hours(needs), [_row(one) for one in needs]
     count = sum(one.planned.count for one in needs)
-    rows.append(("sum", *[""] * 9, f"{count:,}", _short(total)))
+    rows.append(("sum", *[""] * 9, f"{count:,}", _time(total)))
     notes = (
         "stored: numbers kept to predict (hypernetwork and embeddings); ratio: of them to the"
         " target's weights",
         "optimizer: Adam's moments; kept: by the method, of past tasks; peak: these, the data set"
         " and a step's own tensors, estimated for the last task, without the libraries' memory",
         f"steps of the first and the last task were timed on {device} just now, beside whatever"
-        " else runs here; hours: one training after the other, evaluation not counted",
+        " else runs here; times: one training after the other, evaluation not counted",
         *(one.why_not for one in needs if one.why_not),
         *more,
     )
@@ -166,9 +167,9 @@ def _row(one: Needs) -> tuple[str, ...]:
         f"{sizes.compression_ratio:.3f}",
         *(f"{size / _MIB:,.1f}" for size in parts),
         _short(None if one.step_seconds is None else 1 / one.step_seconds),
-        _short(hours),
+        _time(hours),
         f"{one.planned.count:,}",
-        _short(None if hours is None else hours * one.planned.count),
+        _time(None if hours is None else hours * one.planned.count),
     )
 
 
@@ -177,6 +178,10 @@ def _short(value: float | None) -> str:
     if value is None:
         return "?"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}" if value < 1 else f"{value:.1f}"
+
+
+def _time(hours: float | None) -> str:
+    return "?" if hours is None else duration(3600 * hours)
 
 
 def sum_hours(needs: Sequence[Needs]) -> float | None:

@@ -1,20 +1,26 @@
-"""Progress that a person can follow: trials done, running and failed, the best, time left."""
+"""Progress that a person can follow: trials done, the best, time left, what runs.
+
+What matters most comes first, for a narrow terminal cuts the line.
+"""
 
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from sweeps.output.metric_names import describe_metric
+from sweeps.output.metric_names import describe_metric, duration
+from sweeps.records.journal import Journal
 from sweeps.records.report_keys import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal
 LIVE_EVERY = 0.5  # seconds between updates on a terminal
+LOOK_EVERY = 5.0  # seconds between looks at the journals of running trials
 NAMED = 8  # running trials that a line names; with more it adds them up
 
 
@@ -32,7 +38,8 @@ class Counts:
         stopped: trials given up early.
         refused: numbers of trials that were not trained; the search's own list, which grows.
         best: objective and trial number.
-        running: trial number -> tasks learned.
+        num_seeds: seeds of every trial.
+        running: trial number -> tasks learned by each of its seeds that has begun.
         started: when this start began, in seconds of the monotonic clock.
     """
 
@@ -45,7 +52,8 @@ class Counts:
     stopped: int = 0
     refused: Sequence[int] = ()
     best: tuple[float, int] | None = None
-    running: dict[int, int] = field(default_factory=dict)
+    num_seeds: int = 1
+    running: dict[int, Sequence[int]] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -79,7 +87,7 @@ class Counts:
     def seconds_left(self, now: float) -> float | None:
         """Estimate by the pace of this start; None before its first task."""
         ended = self.ended - self.ended_before
-        learned = sum(self.running.values()) / self.num_tasks
+        learned = sum(map(sum, self.running.values())) / (self.num_tasks * self.num_seeds)
         left = self.total - self.ended - len(self.refused) - learned
         passed = ended + learned
         return (now - self.started) / passed * left if passed > 0 else None
@@ -87,28 +95,34 @@ class Counts:
     def line(self, now: float) -> str:
         """Say everything in one line."""
         parts = [f"{self.done}/{self.total} trials done"]
-        parts.append(f"{len(self.running)} running" + self._tasks())
-        parts += [f"{self.stopped} stopped early"] if self.stopped else []
-        parts += [f"{len(self.refused)} refused"] if self.refused else []
-        parts.append(f"{self.failed} failed")
         if self.best:
             parts.append(
                 f"best {describe_metric(self.objective, self.best[0])} (trial {self.best[1]})"
             )
         if self.running and (left := self.seconds_left(now)) is not None:
             parts.append(f"about {duration(left)} left")
-        return ", ".join(parts)
+        parts += [f"{self.failed} failed"] if self.failed else []
+        parts += [f"{self.stopped} stopped early"] if self.stopped else []
+        parts += [f"{len(self.refused)} refused"] if self.refused else []
+        return ", ".join([*parts, f"{len(self.running)} running{self._tasks()}"])
 
     def _tasks(self) -> str:
         """Say what each running trial has learned, or all together where they are many."""
         if not self.running:
             return ""
-        num_tasks = self.num_tasks
         if len(self.running) > NAMED:
-            learned = sum(self.running.values())
-            return f" ({learned} of their {len(self.running) * num_tasks} tasks learned)"
-        named = (f"trial {number}: {k}/{num_tasks} tasks" for number, k in self.running.items())
+            learned = sum(map(sum, self.running.values()))
+            every = len(self.running) * self.num_tasks * self.num_seeds
+            return f" ({learned} of their {every} tasks learned)"
+        named = (f"trial {number}: {self._place(at)}" for number, at in self.running.items())
         return f" ({', '.join(named)})"
+
+    def _place(self, learned: Sequence[int]) -> str:
+        """Name the first seed that has not learned all tasks, and its tasks."""
+        learned = learned or (0,)
+        at = next((i for i, k in enumerate(learned) if k < self.num_tasks), len(learned) - 1)
+        seed = f"seed {at + 1}/{self.num_seeds}, " if self.num_seeds > 1 else ""
+        return f"{seed}{learned[at]}/{self.num_tasks} tasks"
 
 
 class ProgressCallback(Callback):
@@ -117,6 +131,8 @@ class ProgressCallback(Callback):
     Args:
         counts: the sweep's, updated here.
         console: where the progress goes.
+        folders: gives the folders of the seeds of a trial, by its number. Their journals say
+            what is learned: also before a restart, and of the seeds that report nothing.
         max_failures: retries of each trial, see `gave_up_early`.
         clock: monotonic, in seconds.
     """
@@ -125,13 +141,14 @@ class ProgressCallback(Callback):
         self,
         counts: Counts,
         console: Console,
+        folders: Callable[[int], Sequence[Path]],
         max_failures: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.counts, self.console, self.clock = counts, console, clock
-        self.max_failures = max_failures
+        self.folders, self.max_failures = folders, max_failures
         self._bar: Progress | None = None
-        self._next = 0.0
+        self._next = self._next_look = 0.0
         self._shown = ""
         self._deaths: Counter[int] = Counter()
         self._died_now: set[int] = set()  # in Ray's present step
@@ -159,13 +176,17 @@ class ProgressCallback(Callback):
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """Count a trial that begins, or goes on after its process died."""
-        self.counts.running.setdefault(trial.config["number"], 0)
+        self._look(trial.config["number"])
 
     def on_trial_result(
         self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Count a learned task."""
-        self.counts.running[trial.config["number"]] = result.get(TASKS_LEARNED, 0)
+        self._look(trial.config["number"])
+
+    def _look(self, number: int) -> None:
+        learned = map(Journal.count_tasks, map(Journal, self.folders(number)))
+        self.counts.running[number] = tuple(learned)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """Count a trial that ended with a value, or with a failure that it reported itself."""
@@ -199,6 +220,10 @@ class ProgressCallback(Callback):
         """Show progress, not more often than the console deserves."""
         self._died_now.clear()
         now = self.clock()
+        if now >= self._next_look and len(self.counts.running) <= NAMED:
+            self._next_look = now + LOOK_EVERY
+            for number in self.counts.running:
+                self._look(number)
         if now >= self._next:
             self._next = now + (LIVE_EVERY if self._bar else PLAIN_EVERY)
             self.show(now)
@@ -235,13 +260,7 @@ class ProgressCallback(Callback):
         return {}
 
 
-def duration(seconds: float) -> str:
-    """Write seconds as `45 s`, `12 min` or `3 h 20 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def _bar(console: Console) -> Progress:
-    return Progress(BarColumn(20), TextColumn("{task.fields[line]}"), console=console)
+    text = TextColumn("{task.fields[line]}")
+    bar = [BarColumn(20 if console.width >= 120 else 8)] if console.width >= 80 else []
+    return Progress(*bar, text, console=console)

@@ -4,10 +4,12 @@ The first Ctrl-C, SIGTERM or SIGHUP stops a sweep in order, the second at once. 
 the terminal is closed. Under `nohup` it stays ignored.
 """
 
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -20,6 +22,7 @@ from sweeps.cluster.silence import SilenceCallback
 from sweeps.records.folder import SweepFolder
 from sweeps.space.settings import SweepSettings
 
+STOPPING = b"\nstopping in order, up to 15 s; Ctrl-C again stops now\n"
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -103,4 +106,6 @@ class Interrupt:
             self.requested = True
             raise KeyboardInterrupt
         self.requested = True
+        with suppress(OSError):  # nobody reads any more
+            os.write(1, STOPPING)  # a handler may not print: it may have interrupted a print
         stop_tune()

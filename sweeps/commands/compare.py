@@ -1,5 +1,6 @@
 """`hcl compare`: a user's own sweeps and methods side by side."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -7,16 +8,21 @@ import typer
 
 from sweeps.commands.options import (
     STORAGE,
+    Json,
     Storage,
     TrackingUri,
     command_line,
+    complete_sweeps,
     find_store,
     parse_names,
     say,
 )
 from sweeps.records.folder import SweepFolder, write_atomically
 
-Sweeps = Annotated[list[str] | None, typer.Argument(show_default="all", help="Names of sweeps.")]
+Sweeps = Annotated[
+    list[str] | None,
+    typer.Argument(show_default="all", help="Names of sweeps.", autocompletion=complete_sweeps),
+]
 Methods = Annotated[str | None, typer.Option(help="Keep these alone, e.g. hnet,si,online_ewc.")]
 Metric = Annotated[
     str, typer.Option(help="Also learning_accuracy, forgetting, backward_transfer.")
@@ -35,6 +41,7 @@ def compare(
     metric: Metric = "average_accuracy",
     mixed: Mixed = False,
     out: Out = None,
+    as_json: Json = False,
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
 ) -> None:
@@ -48,6 +55,9 @@ def compare(
       hcl compare --methods hnet,si,online_ewc
     """
     from sweeps.output import plots
+    from sweeps.output.latex import as_latex
+    from sweeps.output.table import numbers_csv
+    from sweeps.output.terminal import as_text
     from sweeps.reports import compare as comparing
     from sweeps.reports.importance import describe_study
     from sweeps.reports.page import comparison_page
@@ -67,13 +77,15 @@ def compare(
     for key, picture in pictures.items():
         (folder / f"{key}.png").write_bytes(picture)
     write_atomically(folder / "compare.md", "\n".join(table.markdown() for table in tables))
-    write_atomically(folder / "compare.tex", "\n".join(table.latex() for table in tables))
-    write_atomically(folder / "compare.csv", tables[0].csv())
+    write_atomically(folder / "compare.tex", as_latex(tables[0]))
+    write_atomically(folder / "compare.csv", numbers_csv(tables))
     title = f"Comparison of {', '.join(names) or 'all sweeps'}"
     head = {"kind": "comparison", "command": command_line()}
     folders = [SweepFolder(storage, name) for name in names]
     page = comparison_page(title, tables, pictures, folders, head)
     write_atomically(folder / "compare.html", page)
+    if as_json:
+        return say(json.dumps([table.to_dict() for table in tables], indent=1))
     for table in tables:
-        say(table.terminal(width=140))
-    say(f"tables and curves in {folder}")
+        say(as_text(table))
+    return say(f"tables and curves in {folder}")

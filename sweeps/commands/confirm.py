@@ -62,6 +62,7 @@ def confirm(
         from sweeps.launch import confirm as confirming
         from sweeps.launch.preflight import check_start
         from sweeps.launch.request import SweepRequest
+        from sweeps.output.terminal import as_text
 
     folder = SweepFolder(storage, sweep)
     context.with_resource(plugins.importable(*folder.kept_code()))
@@ -80,5 +81,5 @@ def confirm(
             say(f"{len(chosen) * len(fresh)} trainings, {done} are there")
             return
         table, failed = confirming.confirm(request, chosen, fresh, console())
-    say(table.terminal())
+    say(as_text(table))
     raise typer.Exit(1 if failed else 0)

@@ -21,7 +21,7 @@ Benchmarks = Annotated[
 ]
 
 
-@app.command()
+@app.command(short_help="Write one read-only file that all trials of this node share")
 def prepare(benchmarks: Benchmarks, data_root: DataRoot = None) -> None:
     """Download, check, and write one read-only file that all trials of this node share.
 
@@ -39,7 +39,7 @@ def prepare(benchmarks: Benchmarks, data_root: DataRoot = None) -> None:
         _show(benchmark, results, lambda r: "prepared" if r.is_new else "is there already")
 
 
-@app.command()
+@app.command(short_help="Check that the prepared files are still what was written")
 def check(benchmarks: Benchmarks, data_root: DataRoot = None) -> None:
     """Check that the prepared files are there and are still what was prepared.
 

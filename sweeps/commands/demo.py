@@ -119,12 +119,13 @@ def _configs(best: TrialConfig, seeds: list[int]) -> list[TrialConfig]:
 
 
 def _show(sweep: SweepFolder, comparison: SweepFolder) -> None:
+    from sweeps.output.terminal import as_text
     from sweeps.records.entries import journal_rows, recorded_settings, rows_frame
     from sweeps.reports.sweep_tables import method_table, written_tables
 
     frame = rows_frame(journal_rows(sweep))
     say("\n" + written_tables(sweep.name, frame, recorded_settings(sweep), "terminal"))
-    say(method_table(rows_frame(journal_rows(comparison))).terminal())
+    say(as_text(method_table(rows_frame(journal_rows(comparison)))))
     pages = "\n".join(f"  {folder.page}" for folder in (sweep, comparison))
     say(
         "HNET: best of the sweep (split), beta 0.01 (permuted); baselines at the settings in"

@@ -11,6 +11,7 @@ import typer
 from hcl.config import ConfigError, plugins
 from sweeps.records.folder import SweepFolder
 from sweeps.records.redact import HIDDEN, redact_command
+from sweeps.space.bundled import FOLDERS, bundled_files
 from sweeps.space.yaml_file import parse_yaml
 
 if TYPE_CHECKING:
@@ -96,7 +97,27 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated."),
 ]
-SweepName = Annotated[str, typer.Argument(help="Name of the sweep.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the tables as JSON: title, rows, notes of each.")
+]
+
+
+def complete_sweeps(incomplete: str) -> list[str]:
+    """List the sweeps in the storage folder whose names begin so, for a shell's completion."""
+    folder = Path(os.environ.get("HCL_STORAGE", STORAGE)) / "sweeps"
+    return sorted(path.parent.name for path in folder.glob(f"{incomplete}*/sweep.json"))
+
+
+def complete_files(incomplete: str) -> list[str]:
+    """List the bundled files whose names begin so, and files here."""
+    bundled = [name for kind in FOLDERS for name in bundled_files(kind)]
+    here = [str(path) for path in Path().glob(f"{incomplete}*")]
+    return [*(name for name in bundled if name.startswith(incomplete)), *here]
+
+
+SweepName = Annotated[
+    str, typer.Argument(help="Name of the sweep.", autocompletion=complete_sweeps)
+]
 
 
 def use_plugins(context: typer.Context, plugin: list[Path] | None, *files: Path) -> None:

@@ -17,6 +17,7 @@ import typer
 from hcl.config import ConfigError
 from sweeps.commands.options import (
     STORAGE,
+    Json,
     Storage,
     SweepName,
     TrackingUri,
@@ -35,8 +36,9 @@ PATIENCE = 10.0  # seconds for MLflow's server to end in order
 def report(
     sweep: SweepName,
     form: Annotated[
-        str, typer.Option("--format", help="markdown, latex, csv or terminal.")
+        str, typer.Option("--format", help="markdown, latex, csv, json or terminal.")
     ] = "terminal",
+    as_json: Json = False,
     html: Annotated[
         bool,
         typer.Option("--html", help="Write the page: matrices, curves, search, runs."),
@@ -58,9 +60,11 @@ def report(
       hcl report split_digits-hnet
       hcl report split_digits-hnet --html --out digits.html
       hcl report split_digits-hnet --format latex > table.tex
+      hcl report split_digits-hnet --json | jq '.[0].rows[0]'
     """
     if html or out is not None:
         return _write_page(SweepFolder(storage, sweep), out, tracking_uri)
+    form = "json" if as_json else form
     folder = SweepFolder(storage, sweep)
     if tracking_uri is None and folder.journals():
         return say(_read_journals(folder, form))

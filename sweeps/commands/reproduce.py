@@ -150,6 +150,7 @@ def _show_names() -> None:
 def _make(request: "TableRequest", ship_code: bool, train: bool) -> None:
     with importing():
         from sweeps.cluster.connection import connected
+        from sweeps.output.terminal import as_text
         from sweeps.reproduction.results import read_results
         from sweeps.reproduction.tables import Origin
         from sweeps.reproduction.trainings import train_missing
@@ -164,7 +165,7 @@ def _make(request: "TableRequest", ship_code: bool, train: bool) -> None:
         tables = write_all(request, found, Origin(portable_command(sys.argv[1:], STORAGE), commit))
         transfer = request.spec.head.figure == "transfer"
         for table in [tables[0], *(transfer_tables(request, found) if transfer else [])]:
-            say(table.terminal(width=160))
+            say(as_text(table))
         drawn = ", ".join(sorted(path.name for path in request.output.glob("*.png")))
         say(f"every cell and tests in {request.output}; figures there: {drawn or 'none'}")
     is_complete = all(result.is_complete for result in found.cells.values())
@@ -176,6 +177,8 @@ def _show_plan(request: "TableRequest", ship_code: bool) -> None:
     from hcl import Runtime
     from sweeps.cluster import cost
     from sweeps.cluster.connection import connected
+    from sweeps.output.metric_names import duration
+    from sweeps.output.terminal import as_text
     from sweeps.reproduction.results import read_results
     from sweeps.reproduction.trainings import check_table
 
@@ -195,6 +198,6 @@ def _show_plan(request: "TableRequest", ship_code: bool) -> None:
     )
     named = [(f"{c.benchmark.name} {c.scenario} {c.method_name}", c, 1) for c in todo]
     needs = cost.measure(cost.group(named), runtime)
-    say(cost.table("Trainings, estimated", needs, device).terminal(width=170))
+    say(as_text(cost.table("Trainings, estimated", needs, device)))
     if (total := cost.sum_hours(needs)) is not None:
-        say(f"about {total:.1f} hours one after the other; shared classifiers count twice")
+        say(f"about {duration(3600 * total)} one after the other; shared classifiers count twice")

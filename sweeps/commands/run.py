@@ -20,6 +20,7 @@ from sweeps.commands.options import (
     TrackingUri,
     changed,
     command_line,
+    complete_files,
     parse_seeds,
     say,
     use_plugins,
@@ -39,9 +40,15 @@ if TYPE_CHECKING:
     from sweeps.workers.context import RunContext
     from sweeps.workers.seed_records import Seed
 
+# Sections of a file that is no trial -> what it is, and the command that takes it.
+OTHERS = {"search": ("search space", "sweep"), "sweep": ("search space", "sweep"),
+          "rows": ("table of the paper", "reproduce")}  # fmt: skip
 Config = Annotated[
     Path,
-    typer.Argument(help="Settings of one trial: a .json or .yaml, or a bundled one (hcl files)."),
+    typer.Argument(
+        help="Settings of one trial: a .json or .yaml, or a bundled one (hcl files).",
+        autocompletion=complete_files,
+    ),
 ]
 Seeds = Annotated[
     str | None,
@@ -161,7 +168,14 @@ def _note_interrupt(group: list["Seed"], context: "RunContext") -> None:
 def _read(path: Path) -> dict[str, Any]:
     """Read a trial's settings, flat; a result.json stands for the configuration it holds."""
     if path.suffix != ".json":
-        return flatten(load_yaml(path))
+        document = load_yaml(path)
+        for section, (what, command) in OTHERS.items():
+            if section in document:
+                raise ConfigError(
+                    f"{path} is a {what}: hcl {command} {path.stem}; hcl run trains one"
+                    " configuration, such as a file of trials/ (hcl files)"
+                )
+        return flatten(document)
     try:
         values = json.loads(read_text(path))
     except ConfigError:

@@ -1,5 +1,6 @@
 """`hcl settings`: what can be set, with types, defaults, limits and meanings."""
 
+import json
 import shutil
 import textwrap
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sweeps.commands.options import Plugin, say, use_plugins
+from sweeps.space.json_schema import json_schema
 from sweeps.space.reference import find_section, markdown, sections, text
 
 Name = Annotated[
@@ -21,8 +23,17 @@ Name = Annotated[
 Markdown = Annotated[bool, typer.Option("--markdown", help="All of them as one Markdown page.")]
 
 
+JsonSchema = Annotated[
+    bool, typer.Option("--json-schema", help="A JSON Schema, with which editors complete YAML.")
+]
+
+
 def settings(
-    context: typer.Context, name: Name = "", page: Markdown = False, plugin: Plugin = None
+    context: typer.Context,
+    name: Name = "",
+    page: Markdown = False,
+    schema: JsonSchema = False,
+    plugin: Plugin = None,
 ) -> None:
     """Show the settings of a trial or a sweep: values, defaults and meanings.
 
@@ -32,11 +43,15 @@ def settings(
       hcl settings hnet
       hcl settings train/lr
       hcl settings my_methods:MyMethod
+      hcl settings --json-schema > schema.json
 
     \b
     Exit status: 0 shown, 2 there is no such setting.
     """
     use_plugins(context, plugin, Path("what lies here"))
+    if schema:
+        say(json.dumps(json_schema()))
+        return
     if page:
         say(markdown())
         return

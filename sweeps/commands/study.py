@@ -92,6 +92,7 @@ def _run(request: "StudyRequest", show: bool) -> None:
     with importing():
         from sweeps.comparison.run import read_outcomes, run_study
         from sweeps.comparison.write import output_folder, write_verdict
+        from sweeps.output.terminal import as_text
 
     if show:
         outcomes = read_outcomes(request)
@@ -100,7 +101,7 @@ def _run(request: "StudyRequest", show: bool) -> None:
         say(_describe_power(request.spec))
         outcomes, tables = run_study(request, console(), write_verdict)
     for table in tables:
-        say(table.terminal(width=140))
+        say(as_text(table))
     say(f"the verdict as Markdown, LaTeX, CSV and HTML: {output_folder(request.folder)}")
     pairs = request.spec.confirmation.pairs
     raise typer.Exit(0 if all(len(one.results) == pairs for one in outcomes) else 1)

@@ -17,6 +17,7 @@ from sweeps.commands.options import (
     StudyUrl,
     TrackingUri,
     command_line,
+    complete_files,
     console,
     parse_gpus,
     parse_seeds,
@@ -25,6 +26,7 @@ from sweeps.commands.options import (
     use_plugins,
 )
 from sweeps.output.metric_names import describe_metric
+from sweeps.output.terminal import listed, terminal_width
 from sweeps.records.folder import SweepFolder
 from sweeps.records.redact import redact_command
 from sweeps.space.bundled import find_file
@@ -38,7 +40,11 @@ if TYPE_CHECKING:
 SHOWN = 5  # best configurations in the final table
 
 File = Annotated[
-    Path, typer.Argument(help="Search space: a file, or the name of a bundled one (hcl files).")
+    Path,
+    typer.Argument(
+        help="Search space: a file, or the name of a bundled one (hcl files).",
+        autocompletion=complete_files,
+    ),
 ]
 NumTrials = Annotated[
     int | None, typer.Option(help="Trials of the whole sweep, earlier starts included.")
@@ -175,10 +181,12 @@ def _show_best(space: SearchSpace, outcome: "Outcome") -> None:
     for trial in outcome.best[:SHOWN]:
         # In the file's order, not the database's; without what was not searched.
         keys = [key for key in space.parameters if key in trial["params"]]
-        values = ", ".join(f"{key} {_short(trial['params'][key])}" for key in keys)
+        values = [f"{key} {_short(trial['params'][key])}" for key in keys]
         pairs = zip(names, trial["values"], strict=True)
         reached = ", ".join(describe_metric(name, value) for name, value in pairs)
-        say(f"  trial {trial['number']}: {reached} with {values}")
+        say(f"  trial {trial['number']}: {reached}")
+        for line in listed(values, terminal_width(), "    "):
+            say(line)
 
 
 def _show_plan(space: SearchSpace, folder: SweepFolder) -> None:

@@ -139,6 +139,7 @@ def _show_estimate(path: Path, device: str, data_root: str | None) -> None:
     from hcl import Runtime
     from hcl.training.process import check_device
     from sweeps.cluster import cost
+    from sweeps.output.terminal import as_text
 
     document = load_yaml(path)
     threads, notes = 1, []
@@ -155,7 +156,7 @@ def _show_estimate(path: Path, device: str, data_root: str | None) -> None:
     check_device(device)
     runtime = Runtime(device=device, threads=threads, data_root=data_root)
     needs = cost.measure(cost.group(named), runtime)
-    say(cost.table(f"{path.name}, estimated", needs, device, notes).terminal(width=170))
+    say(as_text(cost.table(f"{path.name}, estimated", needs, device, notes)))
 
 
 def _trainings_of_table(path: Path) -> Iterator[Named]:

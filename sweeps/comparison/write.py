@@ -7,6 +7,7 @@ from hcl.storage.files import write_atomically
 from sweeps.comparison.run import Outcome, StudyRequest
 from sweeps.comparison.verdict import answer, by_row, complete_values, verdict_tables
 from sweeps.output.html_page import Head, html_page
+from sweeps.output.latex import as_latex
 from sweeps.output.plots import png
 from sweeps.output.rank_plots import pairs
 from sweeps.output.table import Table, numbers_csv
@@ -42,7 +43,7 @@ def write_verdict(request: StudyRequest, outcomes: Sequence[Outcome]) -> list[Ta
     origin = f"{said}\n\n- command: {request.command}\n- commit: {commit}\n"
     text = "\n".join([origin, *(table.markdown() for table in tables), *links])
     write_atomically(folder / f"{name}.md", text)
-    write_atomically(folder / f"{name}.tex", "\n".join(table.latex() for table in tables))
+    write_atomically(folder / f"{name}.tex", "\n".join(map(as_latex, tables)))
     write_atomically(folder / f"{name}.csv", numbers_csv(tables))
     head = Head(
         title=name, kind="study", lead=spec.description, answer=("", said),

@@ -18,7 +18,7 @@ from sweeps.launch.databases import check_study
 from sweeps.launch.fixed_trials import train_fixed
 from sweeps.launch.outcome import best_trials
 from sweeps.launch.request import SweepRequest
-from sweeps.output.metric_names import heading, is_fraction
+from sweeps.output.metric_names import heading, is_fraction, short_headings
 from sweeps.output.table import Entry, Estimate, Table
 from sweeps.records.database_url import with_driver
 from sweeps.records.folder import SweepFolder
@@ -174,24 +174,24 @@ def confirm(
 
 def _columns(space: SearchSpace) -> tuple[str, ...]:
     names = space.sweep.objectives
-    columns = ["rank", "trial", "configuration"]
-    columns += [f"{heading(name)}, search" for name in names]
+    columns = ["rank", "trial"]
     columns += [f"{heading(name)}, fresh seeds" for name in (*names, *_tested(space.example()))]
-    return tuple(columns)
+    columns += [f"{heading(name)}, search" for name in names]
+    return (*columns, *short_headings(list(space.parameters)).values())
 
 
 def _row(
     rank: int, one: Chosen, space: SearchSpace, results: Sequence[Result]
 ) -> tuple[Entry, ...]:
     names = space.sweep.objectives
-    settings = " ".join(f"{key}={_short(value)}" for key, value in one.params.items())
-    row: list[Entry] = [str(rank), str(one.number), settings]
-    for name, value in zip(names, one.values, strict=True):
-        row.append(Estimate(_scale(name) * value, None, len(space.sweep.seeds)))
+    row: list[Entry] = [str(rank), str(one.number)]
     for name in (*names, *_tested(space.example())):
         values = [_scale(name) * result.metrics[name] for result in results]
         row.append(Estimate.of(values) if values else None)
-    return tuple(row)
+    for name, value in zip(names, one.values, strict=True):
+        row.append(Estimate(_scale(name) * value, None, len(space.sweep.seeds)))
+    settings = [_short(one.params[key]) if key in one.params else "" for key in space.parameters]
+    return (*row, *settings)
 
 
 def _tested(config: TrialConfig) -> list[str]:

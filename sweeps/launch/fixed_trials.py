@@ -141,13 +141,19 @@ def _schedule(
     num_tasks = max(config.benchmark.num_tasks for config in configs)
     paths = {path for config in configs for path in imported_paths(config.to_dict())}
     code = folder.keep_code(sorted(paths))
-    counts = Counts(count, num_tasks, mode="")
-    progress = ProgressCallback(counts, console, settings.max_failures)
+    counts = Counts(count, num_tasks, mode="", num_seeds=max(map(len, plan.groups)))
+
+    def folders(number: int) -> list[Path]:
+        return [trial.seed.folder for trial in plan.groups[number]]
+
+    progress = ProgressCallback(counts, console, folders, settings.max_failures)
 
     def on_lost(what: str) -> None:
         progress.close()
         end_process(what, lambda: close_runs(plan.context.store, folder.name))
 
+    if address is None:
+        console.print("starting Ray")
     with cluster(address, settings, on_lost) as num_at_a_time:
         trainable, numbers = ray_function(run_group, plan, code), list(range(count))
         while numbers and not interrupt.requested:
@@ -156,7 +162,7 @@ def _schedule(
                 settings,
                 folder,
                 progress,
-                lambda number: [trial.seed.folder for trial in plan.groups[number]],
+                folders,
                 param_space={"number": tune.grid_search(numbers)},
                 max_concurrent_trials=num_at_a_time,
             )

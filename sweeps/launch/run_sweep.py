@@ -7,6 +7,7 @@ again those that were running; each trial finds its checkpoints and its MLflow r
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 
 from rich.console import Console
 
@@ -105,12 +106,16 @@ def _run_trials(
     """Let Ray run the trials that `search` hands out."""
     settings = request.settings
     plan = TrialPlan(request.space, request.folder, request.context("search", parent_run_id))
-    progress = ProgressCallback(_counts(search), console, settings.max_failures)
+    progress = ProgressCallback(
+        _counts(search), console, partial(seed_folders, request.folder), settings.max_failures
+    )
 
     def on_lost(what: str) -> None:
         progress.close()
         end_process(what, lambda: finish(request, search, parent_run_id, interrupted=True))
 
+    if request.address is None:
+        console.print("starting Ray")
     with cluster(request.address, settings, on_lost) as num_at_a_time:
         code = request.folder.keep_code(request.space.imported_paths())
         trainable = ray_function(run_suggestion, plan, code)
@@ -122,7 +127,7 @@ def _run_trials(
                 settings,
                 request.folder,
                 progress,
-                lambda number: seed_folders(request.folder, number),
+                progress.folders,
                 search_alg=search,
                 scheduler=TaskBoundaryScheduler(search, stopped, progress.gave_up_early),
                 num_samples=count,
@@ -153,6 +158,7 @@ def _counts(search: OptunaSearch) -> Counts:
     return Counts(
         total=done + failed + stopped + len(search.refused) + search.remaining(),
         num_tasks=search.space.example().benchmark.num_tasks,
+        num_seeds=len(sweep.seeds),
         mode=sweep.modes[0] if is_ranked else "",
         objective=sweep.objectives[0],
         done=done,

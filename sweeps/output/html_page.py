@@ -17,7 +17,9 @@ from typing import Any
 from sweeps.output.table import Entry, Estimate, Table
 
 SCRIPTS = ("base", "runs", "matrices", "difference", "axes", "charts", "main")  # in this order
-VERDICTS = ("matches", "below", "above", "missing", "unknown")
+# Words that begin a badge of ours against the paper's number -> its class.
+BADGES = {"agrees": "agrees", "below": "below", "above": "above", "missing": "missing",
+          "too few": "missing", "not comparable": "missing"}  # fmt: skip
 # Sections that the script fills: id -> its heading, and what a reader can do there.
 SECTIONS = {
     "matrices": (
@@ -170,13 +172,21 @@ def _table(table: Table) -> str:
         f'<th scope="col"{" class=number" * (i in measured)}>{html.escape(table.columns[i])}</th>'
         for i in used
     )
-    body = "".join(_row([(row[i], i in measured) for i in used]) for row in table.rows)
+    body = "".join(
+        _row([(row[i], i in measured) for i in used], table.repeats(number))
+        for number, row in enumerate(table.rows)
+    )
     title = html.escape(table.title)
     return (
-        f'<section><h2>{title}</h2><div class="scroll" tabindex="0" role="region"'
+        f"<section{' class=uncompared' * bool(table.banner)}><h2>{title}</h2>{_banner(table)}"
+        '<div class="scroll" tabindex="0" role="region"'
         f' aria-label="{title}"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        f"</div>{_notes(table.notes)}</section>"
+        f"</div>{_notes((*table.notes, *table.origin))}</section>"
     )
+
+
+def _banner(table: Table) -> str:
+    return f'<p class="banner">{html.escape(table.banner)}</p>' if table.banner else ""
 
 
 def _notes(notes: Iterable[str]) -> str:
@@ -184,18 +194,18 @@ def _notes(notes: Iterable[str]) -> str:
     return f'<ul class="notes">{lines}</ul>' if lines else ""
 
 
-def _row(entries: Sequence[tuple[Entry, bool]]) -> str:
+def _row(entries: Sequence[tuple[Entry, bool]], repeats: bool) -> str:
     (first, _), *others = entries
     cells = "".join(_entry(entry, is_measured) for entry, is_measured in others)
-    return f'<tr><th scope="row">{html.escape(_shown(first))}</th>{cells}</tr>'
+    label = html.escape(Table.shown(first))
+    label = f'<span class="hidden">{label}</span>' if repeats else label
+    kind = ' class="paper"' if others and others[0][0] == "paper" else ""
+    return f'<tr{kind}><th scope="row">{label}</th>{cells}</tr>'
 
 
 def _entry(entry: Entry, is_measured: bool) -> str:
-    text = _shown(entry)
-    is_number = is_measured or "±" in text
-    kind = "number" if is_number else text if text in VERDICTS else ""
-    return f'<td class="{kind}">{html.escape(text)}</td>'
-
-
-def _shown(entry: Entry) -> str:
-    return "-" if entry is None else str(entry)
+    text = html.escape(Table.shown(entry))
+    badge = next((BADGES[word] for word in BADGES if text.startswith(word)), "")
+    if badge and not isinstance(entry, Estimate):
+        text = f'<span class="badge {badge}">{text}</span>'
+    return f'<td class="{"number" * (is_measured or "±" in text)}">{text}</td>'

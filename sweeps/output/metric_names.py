@@ -3,6 +3,8 @@
 Commands and the progress line import this module, so it imports only light ones.
 """
 
+from collections.abc import Sequence
+
 from hcl.config.methods import ALL as SCENARIOS
 from hcl.config.methods import METHOD_CONFIGS
 
@@ -27,6 +29,15 @@ def heading(name: str) -> str:
     return f"{words} (%)" if is_fraction(name) else words
 
 
+def short_headings(settings: Sequence[str]) -> dict[str, str]:
+    """Head each setting's column by the last part of its name, where no other ends alike."""
+    ends = [name.rpartition("/")[2] for name in settings]
+    return {
+        name: end.replace("_", " ") if ends.count(end) == 1 else name
+        for name, end in zip(settings, ends, strict=True)
+    }
+
+
 def is_fraction(name: str) -> bool:
     """Return whether a metric is an accuracy or a difference of two, shown in percent."""
     return any(word in name for word in ("accuracy", "forgetting", "transfer"))
@@ -40,3 +51,11 @@ def mode_of(name: str) -> str:
 def describe_metric(name: str, value: float) -> str:
     """Write a metric's value as tables show it: accuracies in percent."""
     return f"{100 * value:.2f} %" if is_fraction(name) else f"{value:.4f}"
+
+
+def duration(seconds: float) -> str:
+    """Write seconds as `0.3 s`, `45 s`, `12 min` or `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.2g} s" if seconds < 9.5 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

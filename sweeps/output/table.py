@@ -1,19 +1,16 @@
 """Tables of measured numbers: a number is always mean ± SEM (n).
 
-One table has four forms: Markdown, LaTeX (booktabs), CSV with a column for each part of a number,
-and a rich table for the terminal.
+One table has several forms: here Markdown and tidy CSV, in `latex.py` LaTeX, in `terminal.py`
+text for a terminal.
 """
 
 import csv
 import io
 import math
 import statistics
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-
-from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -48,12 +45,27 @@ Entry = str | Estimate | None  # None: nothing was measured, shown as a dash
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table; `notes` are the lines below it that say what its numbers are."""
+    """A titled table.
+
+    Attributes:
+        title: what it shows, with the unit of its numbers.
+        columns: headings.
+        rows: entries, one for each column.
+        notes: lines below it that say what its numbers are.
+        origin: command and commit that made it, shown below the notes.
+        banner: what a reader must know before any number.
+        narrow: the same in fewer columns, where a terminal has no room for all.
+        bold: (row, column) of the entries to print in bold.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
     notes: tuple[str, ...] = ()
+    origin: tuple[str, ...] = ()
+    banner: str = ""
+    narrow: "Table | None" = None
+    bold: frozenset[tuple[int, int]] = frozenset()
 
     @classmethod
     def from_columns(
@@ -69,121 +81,108 @@ class Table:
     def markdown(self) -> str:
         """Write GitHub's pipe table, with the notes as a list below."""
         columns = [_escape_markdown(name) for name in self.columns]
-        rules = ["---:" if self._is_measured(i) else "---" for i in range(len(columns))]
-        body = [[_escape_markdown(_plain(entry)) for entry in row] for row in self.rows]
+        rules = ["---:" if self.is_measured(i) else "---" for i in range(len(columns))]
+        body = [[_escape_markdown(self.shown(entry)) for entry in row] for row in self.rows]
         lines = ["| " + " | ".join(line) + " |" for line in [columns, rules, *body]]
-        notes = [f"- {note}" for note in self.notes]
-        return "\n".join([f"## {self.title}", "", *lines, *([""] if notes else []), *notes, ""])
+        notes = [f"- {note}" for note in (*self.notes, *self.origin)]
+        top = [f"> **{self.banner}**", ""] if self.banner else []
+        return "\n".join([f"## {self.title}", "", *top, *lines, *[""][: len(notes)], *notes, ""])
 
-    def latex(self) -> str:
-        r"""Write a `table` for \usepackage{booktabs}, with the notes in its caption."""
-        aligned = "".join("r" if self._is_measured(i) else "l" for i in range(len(self.columns)))
-        body = [" & ".join(_latex_entry(entry) for entry in row) + r" \\" for row in self.rows]
-        caption = _escape_latex(". ".join([self.title, *self.notes]))
-        return "\n".join(
-            [
-                r"\begin{table}",
-                r"  \centering",
-                rf"  \caption{{{caption}}}",
-                rf"  \begin{{tabular}}{{{aligned}}}",
-                r"    \toprule",
-                "    " + " & ".join(_escape_latex(name) for name in self.columns) + r" \\",
-                r"    \midrule",
-                *(f"    {line}" for line in body),
-                r"    \bottomrule",
-                r"  \end{tabular}",
-                r"\end{table}",
-                "",
-            ]
-        )
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON takes it: a row is a mapping, a number is its mean, SEM and n."""
+        blank = iter(("row", "kind"))
+        names = [name or next(blank) for name in self.columns]
+        rows = [
+            {
+                name: asdict(entry) if isinstance(entry, Estimate) else entry
+                for name, entry in zip(names, row, strict=True)
+            }
+            for row in self.rows
+        ]
+        notes = [*self.notes, *self.origin]
+        return {"title": self.title, "banner": self.banner, "rows": rows, "notes": notes}
 
-    def csv(self) -> str:
-        """Write full precision; a measured column becomes NAME mean, NAME SEM and NAME n."""
-        measured = [self._is_measured(i) for i in range(len(self.columns))]
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        header: list[str] = []
-        for name, is_measured in zip(self.columns, measured, strict=True):
-            header += (
-                [f"{name} {part}" for part in ("mean", "SEM", "n")] if is_measured else [name]
-            )
-        writer.writerow(header)
-        for row in self.rows:
-            line: list[object] = []
-            for entry, is_measured in zip(row, measured, strict=True):
-                line += _csv_parts(entry) if is_measured else [entry]
-            writer.writerow(line)
-        return buffer.getvalue()
+    @staticmethod
+    def shown(entry: Entry) -> str:
+        """Write an entry; one that was not measured is a dash."""
+        return "-" if entry is None else str(entry)
 
-    def rich(self) -> RichTable:
-        """Make rich's table for the terminal, with the notes as its caption."""
-        table = RichTable(title=self.title, caption="\n".join(self.notes), title_justify="left")
-        table.caption_justify = "left"
-        for index, name in enumerate(self.columns):
-            # Text, not str: rich reads [brackets] in a string as markup.
-            if self._is_measured(index):  # the heading breaks into lines, its numbers do not
-                table.add_column(Text(name), justify="right", max_width=17)
-            else:
-                table.add_column(Text(name), overflow="fold")
-        for row in self.rows:
-            table.add_row(*(Text(_plain(entry)) for entry in row))
-        return table
+    def repeats(self, row: int) -> bool:
+        """Say whether a row has the label of the row above, which need not be read twice."""
+        is_label = self.columns[0] in ("", "row") and row > 0
+        return is_label and self.rows[row][0] == self.rows[row - 1][0]
 
-    def terminal(self, width: int = 120) -> str:
-        """Write the rich table as text without colours."""
-        console = Console(file=io.StringIO(), width=width, color_system=None)
-        console.print(self.rich())
-        assert isinstance(console.file, io.StringIO)
-        return console.file.getvalue()
-
-    def _is_measured(self, column: int) -> bool:
+    def is_measured(self, column: int) -> bool:
+        """Say whether a column holds numbers."""
         return any(isinstance(row[column], Estimate) for row in self.rows)
 
 
+def ties(entries: Sequence[Entry], mode: str = "max") -> set[int]:
+    """Find the best number and those within one SEM of it, whose order says nothing.
+
+    Args:
+        entries: those that are no numbers are not looked at.
+        mode: "max", or "min" for errors and sizes.
+
+    Returns:
+        Their indices; the larger of the two SEMs decides, and a number without one ties with none.
+    """
+    found = {i: entry for i, entry in enumerate(entries) if isinstance(entry, Estimate)}
+    if not found:
+        return set()
+    sign = -1 if mode == "min" else 1
+    best = max(found.values(), key=lambda one: sign * one.mean)
+    return {
+        i
+        for i, one in found.items()
+        if one is best or abs(best.mean - one.mean) <= max(best.sem or 0.0, one.sem or 0.0)
+    }
+
+
+def best_of_rows(rows: Sequence[Sequence[Entry]], mode: str) -> frozenset[tuple[int, int]]:
+    """Find what a table of methods sets in bold: in each row the best number and its ties."""
+    return frozenset((i, j) for i, row in enumerate(rows) for j in ties(row, mode))
+
+
 def numbers_csv(tables: Iterable[Table]) -> str:
-    """Write each number of several tables on its own line, in full precision, with its unit."""
+    """Write each number of several tables on its own line, in full precision.
+
+    The fields are the table's title, the texts of its row under their headings, the number's own
+    heading (`column`), its unit, mean, SEM and n: one value in each.
+    """
+    lines = [line for table in tables for line in _number_lines(table)]
+    last = ("column", "unit", "mean", "SEM", "n")
+    texts = dict.fromkeys(name for line in lines for name in line if name not in ("table", *last))
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(("table", "row", "column", "unit", "mean", "SEM", "n"))
-    for table in tables:
-        for row in table.rows:
-            texts = [entry for entry in row if isinstance(entry, str)]
-            for name, entry in zip(table.columns, row, strict=True):
-                if isinstance(entry, Estimate):
-                    unit = "%" if "(%)" in f"{table.title} {name}" else ""
-                    plain = [text.replace(" (%)", "") for text in (table.title, name)]
-                    place = (plain[0], " | ".join(texts), plain[1], unit)
-                    writer.writerow([*place, *_csv_parts(entry)])
+    writer = csv.DictWriter(buffer, ["table", *texts, *last], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     return buffer.getvalue()
+
+
+def _number_lines(table: Table) -> Iterator[dict[str, object]]:
+    for row in table.rows:
+        named = list(zip(table.columns, row, strict=True))
+        texts = {name or "row": entry for name, entry in named if isinstance(entry, str)}
+        for name, entry in named:
+            if isinstance(entry, Estimate):
+                yield {
+                    "table": table.title.replace(" (%)", ""),
+                    **texts,
+                    "column": name.replace(" (%)", ""),
+                    "unit": "%" if "(%)" in f"{table.title} {name}" else "",
+                    "mean": entry.mean,
+                    "SEM": entry.sem,
+                    "n": entry.n,
+                }
 
 
 def number(value: float) -> str:
     """Write two decimals, or two significant digits where two decimals would show nothing."""
-    return f"{value:.2f}" if value == 0 or abs(value) >= 0.005 else f"{value:.2g}"
-
-
-def _plain(entry: Entry) -> str:
-    return "-" if entry is None else str(entry)
-
-
-def _latex_entry(entry: Entry) -> str:
-    return "--" if entry is None else _escape_latex(str(entry))
-
-
-def _csv_parts(entry: Entry) -> list[object]:
-    if isinstance(entry, Estimate):
-        return [entry.mean, "" if entry.sem is None else entry.sem, entry.n]
-    return [entry, "", ""]
+    if value == 0 or abs(value) >= 0.005:
+        return f"{value:.2f}"
+    return f"{value:.{1 - math.floor(math.log10(abs(value)))}f}" if abs(value) > 1e-9 else "0.00"
 
 
 def _escape_markdown(text: str) -> str:
     return text.replace("|", r"\|")
-
-
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
-
-
-def _escape_latex(text: str) -> str:
-    escaped = "".join(_LATEX.get(character, character) for character in text)
-    return escaped.replace("±", r"$\pm$").replace("β", r"$\beta$")

@@ -1,7 +1,7 @@
 """A user's own runs beside each other: ablation table, tests over seeds, curves over tasks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import pandas as pd
@@ -12,7 +12,7 @@ from hcl.metrics import running_average_accuracy
 from sweeps.output import plots
 from sweeps.output.metric_names import SCENARIOS, UNITS, heading, is_fraction, mode_of
 from sweeps.output.statistics.paired import check_same_pairs, paired_table
-from sweeps.output.table import Entry, Table
+from sweeps.output.table import Entry, Table, best_of_rows
 from sweeps.records.entries import text
 from sweeps.reports.runs import choose_runs, complete_runs, estimate, method_label
 from sweeps.tracking import Store, accuracy_matrices, runs_frame
@@ -180,7 +180,7 @@ def ablation_table(
             else None
             for row, methods in compared.items()
         ]
-    return Table.from_columns(
+    table = Table.from_columns(
         heading(f"test {metric}"),
         columns,
         [
@@ -191,6 +191,7 @@ def ablation_table(
             *notes,
         ],
     )
+    return replace(table, bold=best_of_rows(table.rows, mode_of(metric)))
 
 
 def _protocols(compared: Compared) -> list[str]:

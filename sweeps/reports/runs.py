@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from sweeps.output.metric_names import SCENARIOS, heading, is_fraction, label
+from sweeps.output.metric_names import SCENARIOS, heading, is_fraction, label, short_headings
 from sweeps.output.table import Entry, Estimate
 
 _PARAM_GROUPS = ("benchmark/", "target/", "method/", "train/")
@@ -53,13 +53,14 @@ def configuration_columns(
     Returns:
         Heading -> one entry per configuration.
     """
-    varied = varied_params(runs)
-    columns: dict[str, list[Entry]] = {
-        "trial": [_trials(group) for group in groups],
-        "configuration": [_describe_params(group[varied].iloc[0]) for group in groups],
-    }
+    columns: dict[str, list[Entry]] = {"trial": [_trials(group) for group in groups]}
     for name in (*objectives, *_tested_metrics(runs)):
         columns[heading(name)] = [estimate(group, name) for group in groups]
+    for name, short in short_headings(varied_params(runs)).items():
+        values = [group[name].iloc[0] for group in groups]
+        said = ["" if pd.isna(value) else _plain(value) for value in values]
+        if any(said):  # else a setting of methods that none of these is
+            columns[short] = list(said)
     return columns
 
 
@@ -121,11 +122,6 @@ def _trials(group: pd.DataFrame) -> str:
     """Numbers of the trials that some runs belong to."""
     trials = sorted(set(group["tags.trial"])) if "tags.trial" in group else []
     return ", ".join(map(_plain, trials))
-
-
-def _describe_params(params: pd.Series) -> str:
-    """Write `method/beta=0.01` and so on, without the params that only other methods have."""
-    return " ".join(f"{name}={_plain(value)}" for name, value in params.dropna().items())
 
 
 def _plain(value: object) -> str:

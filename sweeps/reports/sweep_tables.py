@@ -4,14 +4,18 @@ A run counts when it learned all its tasks, whatever status MLflow gives it: MLf
 runs FINISHED too. The others are counted in a footnote.
 """
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import cast
 
 import pandas as pd
 
 from hcl.config import ConfigError
-from sweeps.output.metric_names import SCENARIOS, UNITS, heading, labels
-from sweeps.output.table import Entry, Estimate, Table, numbers_csv
+from sweeps.output.latex import as_latex
+from sweeps.output.metric_names import SCENARIOS, UNITS, heading, labels, mode_of
+from sweeps.output.table import Entry, Estimate, Table, best_of_rows, numbers_csv, ties
+from sweeps.output.terminal import as_text
 from sweeps.reports.pareto import pareto_table
 from sweeps.reports.runs import (
     choose_runs,
@@ -26,9 +30,10 @@ from sweeps.reports.runs import (
 
 FORMS: dict[str, Callable[[Sequence[Table]], str]] = {
     "markdown": lambda tables: "\n".join(table.markdown() for table in tables),
-    "latex": lambda tables: "\n".join(table.latex() for table in tables),
+    "latex": lambda tables: "\n".join(map(as_latex, tables)),
     "csv": numbers_csv,
-    "terminal": lambda tables: "\n".join(table.terminal() for table in tables),
+    "json": lambda tables: json.dumps([table.to_dict() for table in tables], indent=1),
+    "terminal": lambda tables: "\n".join(map(as_text, tables)),
 }
 
 
@@ -52,7 +57,7 @@ def written_tables(
         ConfigError: there is no such form.
     """
     text = form_of(form)([*sweep_tables(frame, settings), *more])
-    if form == "csv":  # for programs: nothing but numbers
+    if form in ("csv", "json"):  # for programs: nothing but numbers
         return text
     comment = "% " if form == "latex" else ""
     origin = [f"Sweep {sweep}"]
@@ -141,11 +146,14 @@ def best_configurations(
     runs = complete_runs(frame)
     groups = _ranked(runs, objective, mode)
     best = groups[:top]
-    ranks: list[Entry] = [str(rank) for rank in range(1, len(best) + 1)]
+    columns = configuration_columns(runs, best, [objective])
+    tied = ties(columns[heading(objective)], mode) - {0}
+    ranks: list[Entry] = [f"{i + 1}{' (tie)' * (i in tied)}" for i in range(len(best))]
+    note = [f"tie: within one SEM of rank 1 in {objective}"] if tied else []
     return Table.from_columns(
-        f"Best of {len(groups)} configurations",
-        {"rank": ranks, **configuration_columns(runs, best, [objective])},
-        [UNITS, f"ranked by {objective}; test data do not rank", *left_out(frame)],
+        f"Best {len(best)} of {len(groups)} configurations",
+        {"rank": ranks, **columns},
+        [UNITS, f"ranked by {objective}; test data do not rank", *note, *left_out(frame)],
     )
 
 
@@ -199,4 +207,5 @@ def _by_method(
         "scenario": [scenario for _, _, scenario in order],
     }
     columns |= {method: [rows[key].get(method) for key in order] for method in methods}
-    return Table.from_columns(title, columns, notes)
+    table = Table.from_columns(title, columns, notes)
+    return replace(table, bold=best_of_rows(table.rows, mode_of(title)))

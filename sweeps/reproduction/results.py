@@ -1,4 +1,7 @@
-"""Results of a table: the finished runs of every cell. The only reader of MLflow here."""
+"""Results of a table: the finished runs of every cell, beside the paper's numbers.
+
+Nothing else here reads MLflow.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,12 +12,21 @@ import pandas as pd
 from hcl.config import BenchmarkConfig, TrialConfig
 from hcl.metrics import running_average_accuracy
 from hcl.results import NUMERICS_VERSION, Matrix
+from sweeps.output.statistics.welch import Difference, Verdict, difference
 from sweeps.output.table import Estimate
 from sweeps.reports.runs import complete_runs
 from sweeps.reproduction.request import TableRequest
-from sweeps.reproduction.table_file import Cell, TableSpec
+from sweeps.reproduction.table_file import Cell, Paper, TableSpec
 from sweeps.tracking import Store, accuracy_matrices, is_made, runs_frame
 
+BADGES: dict[Verdict, str] = {
+    "matches": "agrees",
+    "below": "below",
+    "above": "above",
+    "unknown": "too few seeds",
+}
+NOT_COMPARABLE = "not comparable"  # other tasks, or a part of the iterations
+DAGGER = "†"  # marks a number of the paper that no source confirms
 FIRST_VERSION = "1"  # NUMERICS_VERSION of runs whose records do not name one
 
 
@@ -78,6 +90,59 @@ class TableResults:
     cells: dict[tuple[str, str], CellResult]
     num_other_version: int = 0
     num_other_data: int = 0
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A cell's result beside the paper's number.
+
+    Attributes:
+        result: of the cell.
+        ours: our estimate, None where nothing is trained yet.
+        paper: the paper's number, None where it has none.
+        is_comparable: whether both had the same kind of tasks, and ours all of the iterations.
+    """
+
+    result: CellResult
+    ours: Estimate | None
+    paper: Paper | None
+    is_comparable: bool = True
+
+    @property
+    def theirs(self) -> Estimate | None:
+        """The paper's number as an estimate."""
+        return Estimate(self.paper.mean, self.paper.sem, self.paper.n) if self.paper else None
+
+    @property
+    def difference(self) -> Difference | None:
+        """Ours minus theirs, where both are known and may be compared."""
+        if not (self.ours and self.theirs and self.is_comparable):
+            return None
+        return difference(self.ours, self.theirs)
+
+    @property
+    def badge(self) -> str:
+        """How ours stands to theirs, in a word or two; how many seeds are missing."""
+        result = self.result
+        if self.ours is None:
+            return f"missing, {len(result.seeds)} seeds"
+        parts = [] if result.is_complete else [f"{len(result.runs)} of {len(result.seeds)} seeds"]
+        if self.paper:
+            mark = "" if self.paper.mark == "CONFIRMED" else DAGGER
+            gap = self.difference
+            parts.insert(0, NOT_COMPARABLE if gap is None else BADGES[gap.verdict] + mark)
+        return ", ".join(parts)
+
+
+def compare(spec: TableSpec, result: CellResult) -> Compared:
+    """Put a result beside the paper's number."""
+    is_comparable = spec.budget == "paper" and result.cell.has_papers_tasks
+    return Compared(result, result.estimate(scale(spec)), result.cell.paper, is_comparable)
+
+
+def scale(spec: TableSpec) -> float:
+    """Return the factor from a recorded number to the table's unit: accuracies are in percent."""
+    return 100.0 if "accuracy" in spec.head.metric else 1.0
 
 
 def cell_label(config: TrialConfig, data_digests: Mapping[str, str]) -> str:

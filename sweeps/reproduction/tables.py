@@ -1,19 +1,26 @@
 """A table's results as tables: the grid at a glance, every cell in full, tests between methods."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hcl.config.schema import added_later_at_default
-from sweeps.output.metric_names import UNITS, mode_of
+from sweeps.output.metric_names import UNITS, heading, mode_of
 from sweeps.output.statistics.paired import paired_table
-from sweeps.output.statistics.welch import CONFIDENCE, MIN_SEEDS, Difference, Verdict, difference
-from sweeps.output.table import Entry, Estimate, Table, number
-from sweeps.reproduction.results import CellResult, TableResults
+from sweeps.output.statistics.welch import CONFIDENCE, MIN_SEEDS, Difference
+from sweeps.output.table import Entry, Table, best_of_rows
+from sweeps.reproduction.results import (
+    DAGGER,
+    NOT_COMPARABLE,
+    CellResult,
+    Compared,
+    TableResults,
+    compare,
+    scale,
+)
 from sweeps.reproduction.table_file import Cell, Paper, TableSpec
 
-SIGNS: dict[Verdict, str] = {"matches": "=", "below": "<", "above": ">", "unknown": "?"}
-OTHER_TASKS = "#"  # in a verdict's place where ours and the paper's had different kinds of tasks
-DAGGER = "†"  # marks a number of the paper that no source confirms
+TASK = {"task": "the task is given", "domain": "the task is not given, all share the outputs",
+        "class": "the task is not given, all classes compete"}  # fmt: skip
 # Settings that say how a number was measured. A cell names those that it has not at the default.
 PROTOCOL = (
     "benchmark/class_order",
@@ -31,49 +38,18 @@ class Origin:
     commit: str
 
 
-@dataclass(frozen=True)
-class Compared:
-    """A cell's result beside the paper's number.
-
-    Attributes:
-        result: of the cell.
-        ours: our estimate, None where nothing is trained yet.
-        paper: the paper's number, None where it has none, or where the budget is not the paper's.
-    """
-
-    result: CellResult
-    ours: Estimate | None
-    paper: Paper | None
-
-    @property
-    def theirs(self) -> Estimate | None:
-        """The paper's number as an estimate."""
-        return Estimate(self.paper.mean, self.paper.sem, self.paper.n) if self.paper else None
-
-    @property
-    def difference(self) -> Difference | None:
-        """Ours minus theirs, where both are known and had the same kind of tasks."""
-        if not (self.ours and self.theirs and self.result.cell.has_papers_tasks):
-            return None
-        return difference(self.ours, self.theirs)
-
-
-def compare(spec: TableSpec, result: CellResult) -> Compared:
-    """Put a result beside the paper's number, if the two may be compared."""
-    paper = result.cell.paper if spec.budget == "paper" else None
-    return Compared(result, result.estimate(scale(spec)), paper)
-
-
-def scale(spec: TableSpec) -> float:
-    """Return the factor from a recorded number to the table's unit: accuracies are in percent."""
-    return 100.0 if "accuracy" in spec.head.metric else 1.0
-
-
 def title(spec: TableSpec) -> str:
-    """Return the table's title, with its budget unless that is the paper's."""
+    """Return the table's title, with its part of the iterations unless that is all."""
+    part = "" if spec.budget == "paper" else f", {100 * spec.fraction:g}% of the iterations"
+    return f"{spec.head.title}{part}"
+
+
+def banner(spec: TableSpec) -> str:
+    """Say what a table below the paper's budget is not; empty at the paper's own."""
     if spec.budget == "paper":
-        return spec.head.title
-    return f"{spec.head.title}, budget {spec.budget}: {spec.fraction:g} of the iterations"
+        return ""
+    part = f"{100 * spec.fraction:g}% of the iterations"
+    return f"{part}, not the paper's setting: no number here confirms or refutes the paper"
 
 
 def all_tables(
@@ -87,47 +63,60 @@ def all_tables(
         origin: command and commit, which become notes.
         more: further notes.
     """
-    notes = [
-        *_legend(spec, results),
-        *more,
-        f"command: {origin.command}",
-        f"commit: {origin.commit}",
-    ]
-    tables = [_grid(spec, results, notes), _every_cell(spec, results)]
+    grid = _grid(spec, results, [*_legend(spec, results), *more])
+    grid = replace(grid, origin=(f"command: {origin.command}", f"commit: {origin.commit}"))
+    tables = [grid, _every_cell(spec, results)]
     tests = _tests(spec, results)
     return [*tables, tests] if tests.rows else tables
 
 
 def _grid(spec: TableSpec, results: TableResults, notes: Sequence[str]) -> Table:
-    """The rows and columns of the table file, an abbreviated result in each."""
-    columns: dict[str, list[Entry]] = {"": list(spec.rows)}
-    for key, label in spec.columns.items():
-        found = [results.cells.get((row, key)) for row in spec.rows]
-        columns[label] = [_short(compare(spec, result)) if result else None for result in found]
-    return Table.from_columns(title(spec), columns, notes)
+    """The rows and columns of the table file: our number, below it the paper's and a badge."""
+    found = {key: compare(spec, result) for key, result in results.cells.items()}
+    rows: list[tuple[Entry, ...]] = []
+    for row in spec.rows:
+        cells = [found.get((row, key)) for key in spec.columns]
+        rows.append((row, "ours", *(cell.ours if cell else None for cell in cells)))
+        if any(cell.theirs for cell in cells if cell):
+            rows.append((row, "paper", *(cell.theirs if cell else None for cell in cells)))
+        if any(cell.badge for cell in cells if cell):
+            rows.append((row, "verdict", *(cell.badge if cell else "" for cell in cells)))
+    metric = spec.head.metric
+    words = f"{title(spec)}: {heading(metric)}"
+    ours = [row if row[1] == "ours" else () for row in rows]
+    return Table(
+        words,
+        ("", "", *spec.columns.values()),
+        tuple(rows),
+        tuple(notes),
+        banner=banner(spec),
+        narrow=_narrow(spec, list(found.values()), words, notes),
+        bold=best_of_rows(ours, mode_of(metric)),
+    )
 
 
-def _short(compared: Compared) -> str:
-    """`99.71 ± 0.04 (5) = 99.79†`: our number, the verdict's sign, the paper's mean."""
-    result = compared.result
-    if compared.ours is None:
-        return f"missing ({len(result.seeds)} seeds)"
-    text = str(compared.ours)
-    if not result.is_complete:
-        text += f" of {len(result.seeds)}"
-    if compared.paper is None:
-        return text
-    mark = "" if compared.paper.mark == "CONFIRMED" else DAGGER
-    gap = compared.difference
-    sign = OTHER_TASKS if gap is None else SIGNS[gap.verdict]
-    return f"{text} {sign} {number(compared.paper.mean)}{mark}"
+def _narrow(spec: TableSpec, every: Sequence[Compared], title: str, notes: Sequence[str]) -> Table:
+    """The same with a line for each cell."""
+    columns: dict[str, list[Entry]] = {
+        "": [one.result.cell.row for one in every],
+        "method": [spec.columns[one.result.cell.column] for one in every],
+        "ours": [one.ours for one in every],
+        "paper": [one.theirs for one in every],
+        "verdict": [one.badge for one in every],
+    }
+    return replace(Table.from_columns(title, columns, notes), banner=banner(spec))
 
 
 def _legend(spec: TableSpec, results: TableResults) -> list[str]:
     """Notes that say what the numbers are, and what is missing or does not count."""
     cells = results.cells.values()
     missing = sum(not result.is_complete for result in cells)
-    notes = [UNITS, *_legend_of_paper(spec, results), *_legend_of_protocols(spec, results)]
+    notes = [
+        UNITS,
+        *_legend_of_rows(spec, results),
+        *_legend_of_paper(spec, results),
+        *_legend_of_protocols(spec, results),
+    ]
     if missing:
         notes.append(f"{missing} of {len(cells)} cells are missing or not complete")
     if spec.hidden:
@@ -148,26 +137,38 @@ def _legend(spec: TableSpec, results: TableResults) -> list[str]:
 
 
 def _legend_of_paper(spec: TableSpec, results: TableResults) -> list[str]:
-    if spec.budget != "paper":
-        return [
-            f"budget {spec.budget}: {spec.fraction:g} of the paper's iterations; these numbers are"
-            " not compared with the paper's"
-        ]
     papers = [result.cell.paper for result in results.cells.values() if result.cell.paper]
-    if not papers:
+    if not papers or spec.budget != "paper":
         return []
     notes = [
-        f"then a sign and the paper's mean: = no difference at {CONFIDENCE:.0%} (Welch),"
-        f" < ours is lower, > ours is higher, ? no SEM or fewer than {MIN_SEEDS} seeds"
+        f"agrees: no difference at {CONFIDENCE:.0%} (Welch); below, above: ours is lower, higher;"
+        f" too few seeds: no SEM, or fewer than {MIN_SEEDS} seeds"
     ]
     if not all(result.cell.has_papers_tasks for result in results.cells.values()):
         notes.append(
-            f"{OTHER_TASKS} not compared: every seed draws its own tasks here (order_seed trial)"
-            " and not in the paper, or the reverse"
+            f"{NOT_COMPARABLE}: every seed draws its own tasks here (order_seed trial) and not in"
+            " the paper, or the reverse"
         )
     if any(paper.mark == "RECALLED" for paper in papers):
         notes.append(f"{DAGGER} recalled from memory and found in no source: confirms nothing")
     return notes
+
+
+def _legend_of_rows(spec: TableSpec, results: TableResults) -> list[str]:
+    """Say what the rows are: a benchmark, its tasks, and what is known of a test input."""
+    said: dict[str, list[str]] = {}
+    for row in spec.rows:
+        kinds = {_kind(result.cell): None for result in results.cells.values()
+                 if result.cell.row == row}  # fmt: skip
+        said.setdefault("; ".join(kinds), []).append(row)
+    return [f"{', '.join(rows)}: {kind}" for kind, rows in said.items()]
+
+
+def _kind(cell: Cell) -> str:
+    benchmark, scenario = cell.config.benchmark, cell.metric.split("/")[1]
+    if benchmark.info.is_regression:
+        return f"{benchmark.name}, {benchmark.num_tasks} tasks"
+    return f"{benchmark.name}, {benchmark.num_tasks} tasks, {TASK[scenario]}"
 
 
 def _legend_of_protocols(spec: TableSpec, results: TableResults) -> list[str]:
@@ -203,16 +204,22 @@ def _every_cell(spec: TableSpec, results: TableResults) -> Table:
         "ours": [one.ours for one in every],
         "paper": [one.theirs for one in every],
         "mark": [_describe_mark(one.paper) for one in every],
-        f"difference [{CONFIDENCE:.0%} CI]": [_describe_gap(one.difference) for one in every],
-        "verdict": [_describe_verdict(one) for one in every],
+        "difference": [_describe_gap(one.difference)[0] for one in every],
+        f"{CONFIDENCE:.0%} from": [_describe_gap(one.difference)[1] for one in every],
+        f"{CONFIDENCE:.0%} to": [_describe_gap(one.difference)[2] for one in every],
+        "verdict": [one.badge for one in every],
         "protocol": [protocol(one.result.cell) for one in every],
         "seeds": [f"{len(one.result.runs)} of {len(one.result.seeds)}" for one in every],
         "compression ratio": [_ratio(one.result) for one in every],
-        "core hours": [f"{_hours(one.result):.2f}" for one in every],
-        "commits": [_commits(one.result) for one in every],
+        "core hours": [
+            f"{sum(run.hours for run in one.result.runs.values()):.2f}" for one in every
+        ],
+        "commits": [
+            ", ".join(sorted({run.commit for run in one.result.runs.values()})) for one in every
+        ],
         "configuration": [one.result.cell.config.digest(without_seed=True) for one in every],
     }
-    return Table.from_columns(f"{title(spec)}: every cell", columns)
+    return Table.from_columns(f"{title(spec)}: every cell, {heading(spec.head.metric)}", columns)
 
 
 def _describe_mark(paper: Paper | None) -> str:
@@ -222,32 +229,17 @@ def _describe_mark(paper: Paper | None) -> str:
     return paper.mark if paper.mark == paper.sem_mark else f"{paper.mark}, SEM {paper.sem_mark}"
 
 
-def _describe_gap(gap: Difference | None) -> str:
+def _describe_gap(gap: Difference | None) -> tuple[str, str, str]:
+    """Write a difference and both ends of its interval."""
     if gap is None:
-        return ""
-    bounds = "" if gap.interval is None else " [{:+.2f}, {:+.2f}]".format(*gap.interval)
-    return f"{gap.mean:+.2f}{bounds}"
-
-
-def _describe_verdict(compared: Compared) -> str:
-    if compared.ours is None:
-        return "missing"
-    if compared.paper and not compared.result.cell.has_papers_tasks:
-        return "other tasks"
-    return compared.difference.verdict if compared.difference else ""
+        return "", "", ""
+    low, high = ("", "") if gap.interval is None else (f"{end:+.2f}" for end in gap.interval)
+    return f"{gap.mean:+.2f}", low, high
 
 
 def _ratio(result: CellResult) -> str:
     ratios = [run.ratio for run in result.runs.values()]
     return f"{ratios[0]:.3f}" if ratios and ratios[0] == ratios[0] else ""
-
-
-def _hours(result: CellResult) -> float:
-    return sum(run.hours for run in result.runs.values())
-
-
-def _commits(result: CellResult) -> str:
-    return ", ".join(sorted({run.commit for run in result.runs.values()}))
 
 
 def _tests(spec: TableSpec, results: TableResults) -> Table:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from hcl.storage.files import write_atomically
 from sweeps.output import plots
+from sweeps.output.latex import as_latex
 from sweeps.output.table import Table, numbers_csv
 from sweeps.records.redact import redact_command
 from sweeps.reports.page import comparison_page
@@ -33,9 +34,8 @@ def write_all(request: TableRequest, results: TableResults, origin: Origin) -> l
     folder.mkdir(parents=True, exist_ok=True)
     pictures = {key: plots.png(figure) for key, figure in drawn.items()}
     write_atomically(folder / f"{name}.md", _markdown(tables, list(drawn)))
-    write_atomically(folder / f"{name}.tex", "\n".join(table.latex() for table in tables))
-    write_atomically(folder / f"{name}.csv", tables[1].csv())
-    write_atomically(folder / f"{name}-numbers.csv", numbers_csv(tables))
+    write_atomically(folder / f"{name}.tex", as_latex(tables[0]))
+    write_atomically(folder / f"{name}.csv", numbers_csv(tables[1:]))  # the grid's are among them
     head = {"kind": "table", "command": origin.command, "commit": origin.commit}
     page = comparison_page(title(request.spec), tables, pictures, [request.folder], head)
     write_atomically(folder / f"{name}.html", page)

@@ -139,7 +139,7 @@ def _choice(name: str, group: Group, choice: str, found: Choice) -> Section:
 def _section(name: str, title: str, group_name: str, group: Group) -> Section:
     """Describe the settings of the class that all choices of a group share."""
     kind, defaults = group.choices[group.default]
-    hints, said = typing.get_type_hints(kind), _meanings(kind)
+    hints, said = typing.get_type_hints(kind), meanings(kind)
     prefix = {TOP: "", "sweep": "sweep."}.get(group_name, f"{group_name}/")
     found = []
     for field in dataclasses.fields(kind):
@@ -199,7 +199,7 @@ def _show(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _meanings(kind: type) -> dict[str, str]:
+def meanings(kind: type) -> dict[str, str]:
     """Read the comments of a dataclass's fields, its bases' included."""
     found: dict[str, str] = {}
     for base in reversed(kind.__mro__):

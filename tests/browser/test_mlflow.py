@@ -89,6 +89,6 @@ def test_the_sweeps_own_run_says_what_came_out(
     assert experiment is not None
     run = f"{experiment[1]}/runs/{sweep.read_info()['parent_run_id']}"
     text = shown(page, f"{run}?workflowType=machine_learning", SPACE["description"])
-    assert f"Best of {TRIALS} configurations" in text and f"hcl sweep {NAME}.yaml" in text
+    assert f"of {TRIALS} configurations" in text and f"hcl sweep {NAME}.yaml" in text
     page.get_by_text("test/task/average_accuracy", exact=True).first.wait_for()
     page.close()

@@ -1,7 +1,10 @@
 """The progress that a person reads while a sweep runs."""
 
 import pickle
+from collections.abc import Callable
+from functools import partial
 from io import StringIO
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +12,9 @@ import pytest
 from rich.console import Console
 
 from sweeps.cluster.progress import Counts, ProgressCallback, duration
+from sweeps.records.folder import SweepFolder
+from sweeps.records.journal import Journal
+from sweeps.records.trial_ends import seed_folders
 
 
 def counts(**more: Any) -> Counts:
@@ -17,26 +23,34 @@ def counts(**more: Any) -> Counts:
 
 
 def test_the_line_says_done_running_failed_best_and_time_left() -> None:
-    state = counts(done=2, failed=1, best=(0.9, 0), running={4: 2, 5: 0})
+    state = counts(done=2, failed=1, best=(0.9, 0), running={4: (2,), 5: ()})
     state.end(3, 0.95)
     state.end(6, None)
     # In 60 s: 2 trials ended and 2 of 5 tasks; 10 - 5 - 0.4 are left.
     assert state.seconds_left(60.0) == pytest.approx(60 / 2.4 * 4.6)
     assert state.line(60.0) == (
-        "3/10 trials done, 2 running (trial 4: 2/5 tasks, trial 5: 0/5 tasks), 2 failed,"
-        " best 95.00 % (trial 3), about 2 min left"
+        "3/10 trials done, best 95.00 % (trial 3), about 2 min left, 2 failed,"
+        " 2 running (trial 4: 2/5 tasks, trial 5: 0/5 tasks)"
     )
 
 
 def test_nothing_is_promised_before_the_first_task() -> None:
-    state = counts(done=4, running={4: 0})
+    state = counts(done=4, running={4: (0,)})
     assert state.seconds_left(100.0) is None
-    assert state.line(100.0) == "4/10 trials done, 1 running (trial 4: 0/5 tasks), 0 failed"
+    assert state.line(100.0) == "4/10 trials done, 1 running (trial 4: 0/5 tasks)"
+
+
+def test_several_seeds_are_told_apart() -> None:
+    state = counts(num_seeds=3, running={4: (5, 2), 5: (5, 5, 5), 6: (5,)})
+    # In 60 s: 22 of 3 x 5 tasks; 10 trials less these are left.
+    assert state.seconds_left(60.0) == pytest.approx(60 / (22 / 15 + 1) * (10 - 37 / 15), rel=0.5)
+    said = "trial 4: seed 2/3, 2/5 tasks, trial 5: seed 3/3, 5/5 tasks, trial 6: seed 1/3, 5/5"
+    assert said in state.line(60.0)
 
 
 def test_many_running_trials_are_one_number() -> None:
-    line = counts(running={number: 2 for number in range(64)}).line(1.0)
-    assert "64 running (128 of their 320 tasks learned), 0 failed" in line
+    line = counts(running={number: (2,) for number in range(64)}).line(1.0)
+    assert "64 running (128 of their 320 tasks learned)" in line
 
 
 @pytest.mark.parametrize(("mode", "best"), [("max", 0.9), ("min", 0.1)])
@@ -49,13 +63,27 @@ def test_the_best_follows_the_mode(mode: str, best: float) -> None:
     assert (state.done, state.failed) == (3, 1)
 
 
+def folders(root: Path) -> Callable[[int], list[Path]]:
+    return partial(seed_folders, SweepFolder(root, "mine"))
+
+
+def learn(root: Path, number: int, tasks: int, seed: int = 1) -> None:
+    """Let the journal of a seed have this many tasks."""
+    journal = Journal(SweepFolder(root, "mine").seed_folder(number, seed))
+    for learned in range(journal.count_tasks() + 1, tasks + 1):
+        journal.append("task", tasks_learned=learned, metrics={})
+
+
 def trial(number: int, **last: Any) -> SimpleNamespace:
     return SimpleNamespace(config={"number": number}, last_result=last)
 
 
-def test_without_a_terminal_there_is_a_line_every_ten_seconds_and_failures_at_once() -> None:
+def test_without_a_terminal_there_is_a_line_every_ten_seconds_and_failures_at_once(
+    tmp_path: Path,
+) -> None:
     out, now = StringIO(), [0.0]
-    callback = ProgressCallback(counts(), Console(file=out, width=40), clock=lambda: now[0])
+    console = Console(file=out, width=40)
+    callback = ProgressCallback(counts(), console, folders(tmp_path), clock=lambda: now[0])
     callback.setup()
     for second in range(25):
         now[0] = float(second)
@@ -63,6 +91,7 @@ def test_without_a_terminal_there_is_a_line_every_ten_seconds_and_failures_at_on
             callback.on_trial_start(0, [], trial(0))
             callback.on_trial_start(0, [], trial(1))
         if second == 8:
+            learn(tmp_path, 0, 2)
             callback.on_trial_result(0, [], trial(0), {"tasks_learned": 2, "num_tasks": 5})
         if second == 12:
             callback.on_trial_complete(0, [], trial(0, objective=0.5))
@@ -70,18 +99,17 @@ def test_without_a_terminal_there_is_a_line_every_ten_seconds_and_failures_at_on
         callback.on_step_end(0, [])
     callback.on_experiment_end([])
     assert out.getvalue().splitlines() == [
-        "0/10 trials done, 0 running, 0 failed",
-        "0/10 trials done, 2 running (trial 0: 2/5 tasks, trial 1: 0/5 tasks), 0 failed,"
-        " about 4 min left",
+        "0/10 trials done, 0 running",
+        "0/10 trials done, about 4 min left, 2 running (trial 0: 2/5 tasks, trial 1: 0/5 tasks)",
         "trial 1 failed: lr [too] large",
-        "1/10 trials done, 0 running, 1 failed, best 50.00 % (trial 0)",
+        "1/10 trials done, best 50.00 % (trial 0), 1 failed, 0 running",
     ]
 
 
-def test_on_a_terminal_it_draws_a_bar_and_gives_the_terminal_back() -> None:
+def test_on_a_terminal_it_draws_a_bar_and_gives_the_terminal_back(tmp_path: Path) -> None:
     out = StringIO()
     console = Console(file=out, force_terminal=True, width=120)
-    callback = ProgressCallback(counts(), console)
+    callback = ProgressCallback(counts(), console, folders(tmp_path))
     callback.setup()
     callback.on_trial_start(0, [], trial(7))
     callback.on_trial_error(0, [], trial(7))
@@ -92,9 +120,10 @@ def test_on_a_terminal_it_draws_a_bar_and_gives_the_terminal_back() -> None:
     assert "\x1b[?25h" in out.getvalue()  # the cursor is shown again
 
 
-def test_a_trial_that_ray_gives_up_early_is_run_again_within_its_retries() -> None:
+def test_a_trial_that_ray_gives_up_early_is_run_again_within_its_retries(tmp_path: Path) -> None:
     out = StringIO()
-    callback = ProgressCallback(counts(), Console(file=out, width=200), max_failures=1)
+    console = Console(file=out, width=200)
+    callback = ProgressCallback(counts(), console, folders(tmp_path), max_failures=1)
     for times in (1, 2):  # both events of one death come in one step
         callback.on_trial_recover(0, [], trial(3))
         assert callback.gave_up_early(3) is (times == 1)
@@ -109,10 +138,45 @@ def test_a_trial_that_ray_gives_up_early_is_run_again_within_its_retries() -> No
     assert callback.take_early() == [] and callback.counts.failed == 2
 
 
-def test_ray_can_pickle_it() -> None:
-    assert isinstance(
-        pickle.loads(pickle.dumps(ProgressCallback(counts(), Console()))), ProgressCallback
-    )
+def test_ray_can_pickle_it(tmp_path: Path) -> None:
+    callback = ProgressCallback(counts(), Console(), folders(tmp_path))
+    assert isinstance(pickle.loads(pickle.dumps(callback)), ProgressCallback)
+
+
+def test_a_trial_that_goes_on_begins_where_its_journals_end(tmp_path: Path) -> None:
+    now = [0.0]
+    state = counts(num_seeds=2)
+    callback = ProgressCallback(state, Console(file=StringIO()), folders(tmp_path),
+                                clock=lambda: now[0])  # fmt: skip
+    learn(tmp_path, 3, 4)
+    callback.on_trial_start(0, [], trial(3))
+    assert "trial 3: seed 1/2, 4/5 tasks" in state.line(1.0)
+    learn(tmp_path, 3, 5)
+    learn(tmp_path, 3, 1, seed=2)  # this seed reports nothing to Ray
+    now[0] = 6.0
+    callback.on_step_end(0, [])
+    assert "trial 3: seed 2/2, 1/5 tasks" in state.line(1.0)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_a_terminal_of_any_width_shows_the_best_and_the_time_left(
+    tmp_path: Path, width: int
+) -> None:
+    out, now = StringIO(), [0.0]
+    console = Console(file=out, force_terminal=True, width=width, no_color=True)
+    state = counts(done=2, best=(0.9951, 12))
+    callback = ProgressCallback(state, console, folders(tmp_path), clock=lambda: now[0])
+    callback.setup()
+    for number in range(4):
+        learn(tmp_path, number, 3)
+        callback.on_trial_start(0, [], trial(number))
+    now[0] = 60.0
+    callback.on_step_end(0, [])
+    callback.on_experiment_end([])
+    shown = out.getvalue().splitlines()[-2]
+    assert "best 99.51 % (trial 12), about 2 min left" in shown
+    assert (width < 200) == shown.endswith("…")
+    assert "\x1b[3" not in shown  # no colour
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 SPACES = ROOT / "search_spaces"
 COMMANDS = (
     "sweep", "confirm", "validate", "run", "reproduce", "compare", "report", "ui", "sync", "demo",
-    "files", "settings", "check",
+    "files", "settings", "check", "new", "export",
 )  # fmt: skip
 
 TRIAL = """
@@ -60,10 +60,37 @@ def hcl(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 # --- help and start ----------------------------------------------------------------------------
 
 
-def test_help_names_every_command(hcl) -> None:
-    code, out, _ = hcl("--help")
-    assert code == 0
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_help_names_every_command_in_groups_and_cuts_nothing(hcl, monkeypatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, _ = hcl("-h")
+    assert code == 0 and "..." not in out.partition("Run:")[2]
     assert all(f"  {command} " in out for command in COMMANDS)
+    titles = [line for line in out.splitlines() if line.endswith(":") and line[0] != " "]
+    assert titles == [f"{title}:" for title in ("Options", *cli.GROUPS)]
+    assert max(map(len, out.splitlines())) <= width
+    told = " ".join(hcl("data", "-h")[1].partition("Commands:")[2].split())
+    assert "all trials of this node share" in told and "..." not in told
+
+
+def test_a_shell_completes_commands_sweeps_and_files(tmp_path: Path) -> None:
+    (tmp_path / "storage/sweeps/mine").mkdir(parents=True)
+    (tmp_path / "storage/sweeps/mine/sweep.json").write_text("{}")
+
+    code = "import sys; sys.argv = ['hcl']; from sweeps.cli import main; main()"
+
+    def completed(line: str) -> list[str]:
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - (line[-1] != " "))}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **words, "_HCL_COMPLETE": "complete_bash"},
+            cwd=tmp_path, capture_output=True, text=True,
+        )  # fmt: skip
+        return done.stdout.split()
+
+    assert completed("hcl rep") == ["report", "reproduce"]
+    assert completed("hcl report mi") == ["mine"]
+    assert completed("hcl sweep split_mnist-e") == ["split_mnist-er", "split_mnist-ewc"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -99,6 +126,12 @@ def test_each_command_has_help_with_an_example(hcl, command: str) -> None:
         (["ui"], "no run has been recorded in"),
         (["report", "nothing"], "check --storage and --tracking-uri"),
         (["validate", "."], "there is no .yaml file in ."),
+        (["run", SPACES / "split_digits-si.yaml"], "is a search space: hcl sweep split_digits-si"),
+        (["run", SPACES / "tables/table1.yaml"], "is a table of the paper: hcl reproduce table1"),
+        (
+            ["new", "sweep", "--method", "hnte"],
+            "--method 'hnte': there is none; did you mean hnet",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(hcl, arguments: list[object], message: str) -> None:
@@ -151,6 +184,14 @@ def test_exit_status_of_a_sweep_says_how_it_ended() -> None:
     assert outcome("FINISHED", {}) == 0
     assert outcome("FINISHED", {3: "diverged"}) == 1
     assert outcome("KILLED", {3: "diverged"}) == 130
+
+
+def test_new_writes_a_space_that_validates(hcl, tmp_path: Path) -> None:
+    code, out, _ = hcl("new", "sweep", "--method", "si", "--benchmark", "split_digits")
+    (tmp_path / "mine.yaml").write_text(out)
+    assert code == 0 and hcl("validate", "mine.yaml")[0] == 0
+    code, out, _ = hcl("settings", "--json-schema")
+    assert code == 0 and json.loads(out)["$defs"]["trial"]
 
 
 # --- one trial with MLflow ---------------------------------------------------------------------

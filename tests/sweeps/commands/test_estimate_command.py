@@ -48,7 +48,7 @@ def shown(*arguments: object) -> str:
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
-        (TRIAL, ["file │ 6"]),
+        (TRIAL, ["file"]),
         (SPACE, ["lower ends", "upper ends", "sum"]),
         (TABLE, ["CL1 si", "CL1"]),
     ],

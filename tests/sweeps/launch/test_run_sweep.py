@@ -84,7 +84,7 @@ def test_a_sweep_runs_is_recorded_goes_on_and_survives_a_failure(
     used = space([GOOD] * 3 + [DIVERGING, GOOD], seeds=[1, 2])
     outcome, shown = sweep(tmp_path, used, command="hcl sweep tiny.yaml")
     assert (outcome.exit_code, outcome.num_trials, outcome.undelivered) == (0, 3, 0)
-    assert "3/3 trials done, 0 running, 0 failed, best " in shown
+    assert "3/3 trials done, best " in shown
 
     # The objective of a trial is the mean over its seeds.
     found, trials = results(tmp_path), study_trials(tmp_path)[:3]
@@ -218,6 +218,7 @@ def test_a_signal_stops_in_order_and_says_how_to_go_on(
     else:  # schedulers of clusters end the driver
         process.send_signal(number)
     out = finish(process, status=130)
+    assert "stopping in order, up to 15 s; Ctrl-C again stops now" in out
     last = out.splitlines()[-1]
     assert last.startswith("interrupted, ") and last.endswith("--resume")
     statuses = set(runs(tmp_path)["status"])

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from sweeps.output.table import Estimate, Table, numbers_csv
+from sweeps.output.table import Estimate, Table, best_of_rows, numbers_csv, ties
 
 TABLE = Table(
     "A & B",
@@ -31,7 +31,7 @@ def test_a_single_seed_has_no_sem() -> None:
 
 
 def test_small_numbers_keep_their_digits() -> None:
-    assert str(Estimate(0.0012345, 0.00004, 2)) == "0.0012 ± 4e-05 (2)"
+    assert str(Estimate(0.0012345, 0.00004, 2)) == "0.0012 ± 0.000040 (2)"
     assert str(Estimate(0.0, 0.0, 2)) == "0.00 ± 0.00 (2)"
 
 
@@ -57,42 +57,23 @@ def test_markdown() -> None:
     ]
 
 
-def test_latex_is_booktabs_and_escaped() -> None:
-    lines = [line.strip() for line in TABLE.latex().splitlines()]
-    assert r"\caption{A \& B. note\_1}" in lines
-    assert r"\begin{tabular}{lr}" in lines
-    assert r"method\_name & 100\% |x| \\" in lines
-    assert r"hnet & 98.00 $\pm$ 0.58 (3) \\" in lines
-    assert r"er & -- \\" in lines
-    assert [line for line in lines if line.endswith("rule")] == [
-        r"\toprule",
-        r"\midrule",
-        r"\bottomrule",
-    ]
-
-
-def test_csv_keeps_full_precision() -> None:
-    rows = list(csv.DictReader(io.StringIO(TABLE.csv())))
-    assert float(rows[0]["100% |x| SEM"]) == 1 / math.sqrt(3)
-    assert [row["100% |x| n"] for row in rows] == ["3", "1", ""]
-    assert [row["100% |x| SEM"] for row in rows][1:] == ["", ""]
-
-
 def test_several_tables_are_one_csv_with_units() -> None:
     percent = Table("accuracy (%)", ("method", "task"), (("hnet", Estimate(97.5, None, 1)),))
     rows = list(csv.DictReader(io.StringIO(numbers_csv([TABLE, percent]))))
     assert [row["table"] for row in rows] == [TABLE.title, TABLE.title, "accuracy"]
-    assert [row["row"] for row in rows] == ["hnet", rows[1]["row"], "hnet"]
+    assert [row["method_name"] for row in rows] == ["hnet", "si", ""]
     assert [row["unit"] for row in rows] == ["", "", "%"]
     assert rows[2] == {
-        **{"table": "accuracy", "row": "hnet", "column": "task", "unit": "%"},
-        **{"mean": "97.5", "SEM": "", "n": "1"},
+        **{"table": "accuracy", "method_name": "", "method": "hnet", "column": "task"},
+        **{"unit": "%", "mean": "97.5", "SEM": "", "n": "1"},
     }
     assert float(rows[0]["SEM"]) == 1 / math.sqrt(3)
 
 
-def test_terminal_shows_every_cell_and_note() -> None:
-    shown = TABLE.terminal(width=60)
-    for part in ("A & B", "98.00 ± 0.58 (3)", "50.00 (n = 1)", "note_1", "100% |x|"):
-        assert part in shown
-    assert max(map(len, shown.splitlines())) <= 60
+def test_a_table_of_ties_marks_what_is_within_one_sem_of_the_best() -> None:
+    best, close, far = Estimate(99.0, 0.5, 3), Estimate(98.6, 0.1, 3), Estimate(98.4, 0.1, 3)
+    assert ties([far, best, None, close, "text"]) == {1, 3}
+    assert ties([Estimate(99.0, None, 1), Estimate(98.9, None, 1)]) == {0}
+    assert ties([best, close, far], mode="min") == {2}
+    assert ties([None, "text"]) == set()
+    assert best_of_rows([(best, close), (None, far)], mode="max") == {(0, 0), (0, 1), (1, 1)}

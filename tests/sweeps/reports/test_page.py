@@ -81,7 +81,7 @@ def test_the_page_begins_with_the_answer(folder: SweepFolder) -> None:
     assert "2 seeds: best of the sweep, trial 0, chosen by val/task average accuracy" in page
     assert "A question?" in page and "<pre>hcl sweep x.yaml</pre>" in page
     assert "0123abc, with changes that were not committed" in page
-    assert page.index("Best of 1 configurations") < page.index("Accuracy matrices")
+    assert page.index("Best 1 of 1 configurations") < page.index("Accuracy matrices")
 
 
 def test_a_sweep_without_a_finished_run_has_a_page(tmp_path: Path) -> None:

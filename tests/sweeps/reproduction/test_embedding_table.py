@@ -48,7 +48,7 @@ def test_a_smoke_budget_gives_picture_values_and_cache(storage: Path) -> None:
     write_all(made, read_results(made), ORIGIN)
     name = "plane-smoke-digits_in_2-d-hnet"
     assert (made.output / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert "budget smoke" in (made.output / f"{name}.svg").read_text()
+    assert "1% of the iterations" in (made.output / f"{name}.svg").read_text()
     assert f"{name}.png" in (made.output / "plane-smoke.md").read_text()
     rows = list(csv.DictReader((made.output / f"{name}.csv").read_text().splitlines()))
     assert len(rows) == 2 + 25

@@ -12,6 +12,7 @@ from hcl.benchmarks import digits, sources
 from hcl.config import ConfigError, TrialConfig
 from hcl.results import NUMERICS_VERSION
 from sweeps.launch.request import store_of
+from sweeps.output.table import Estimate
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
 from sweeps.reproduction.request import TableRequest, folder_name
@@ -226,18 +227,26 @@ def test_runs_of_other_sweeps_count_when_named(made: TableRequest) -> None:
 
 def test_every_form_says_what_its_numbers_are(made: TableRequest) -> None:
     tables = write_all(made, read_results(made), Origin("hcl reproduce tiny", "abc"))
-    grid = tables[0].rows
-    assert str(grid[0][1]).endswith("(2) ? 12.00")
-    assert "(n = 1) of 2 ? 99.00†" in str(grid[0][2])
-    assert grid[0][3] is None
+    grid = tables[0]
+    assert grid.columns == ("", "", "SI", "HNET+ENT", "HNET+TIR")
+    ours, paper, verdict, other, seeds = grid.rows
+    assert ours[:2] == ("CL1", "ours") and paper[:2] == ("CL1", "paper")
+    assert str(ours[2]).endswith("(2)") and str(ours[3]).endswith("(n = 1)") and ours[4] is None
+    assert paper[2:] == (Estimate(12, 0.5, 20), Estimate(99, None, 20), None)
+    assert verdict[2:] == ("too few seeds", "too few seeds†, 1 of 2 seeds", "")
+    assert other[1] == "ours" and seeds[2:] == ("", "1 of 2 seeds", "")
+    assert "CL3: split_digits, 2 tasks, the task is not given, all classes compete" in grid.notes
+    assert [row[1] for row in grid.narrow.rows] == ["SI", "HNET+ENT", "HNET+ENT"]
     out = made.output
     for form in ("md", "tex", "html"):
         text = (out / f"tiny-table.{form}").read_text()
         assert "hcl reproduce tiny" in text and "not complete" in text, form
     rows = list(csv.DictReader((out / "tiny-table.csv").read_text().splitlines()))
-    assert [row["verdict"] for row in rows] == ["unknown", "unknown", ""]
-    ours = float(rows[0]["difference [95% CI]"]) + 12
-    assert float(rows[0]["ours mean"]) == pytest.approx(ours, abs=0.01)
+    ours, paper = rows[:2]
+    assert [(row["method"], row["column"], row["unit"]) for row in (ours, paper)] == [
+        ("SI", "ours", "%"), ("SI", "paper", "%")]  # fmt: skip
+    assert ours["verdict"] == "too few seeds" and ours["95% from"] == ""
+    assert float(ours["mean"]) == pytest.approx(float(ours["difference"]) + 12, abs=0.01)
     page = (out / "tiny-table.html").read_text()
     assert page.count("<script") == 2 and "script-src 'sha256-" in page  # its data, its own script
 
@@ -276,11 +285,12 @@ def test_seeds_with_tasks_of_their_own_are_compared_with_such_seeds_alone(storag
         request, found.cells["CL1", "lwf"].cell.config
     )
     grid, every, tests = write_all(request, found, Origin("hcl", "abc"))
-    assert " # 50.00" in str(grid.rows[0][1]) and " # " not in str(grid.rows[0][2])
+    assert grid.rows[2][1:3] == ("verdict", "not comparable")
+    assert grid.rows[2][3] in ("below", "above", "agrees") and grid.rows[2][4:] == ("", "")
     assert "protocol of SI (drawn): class_order shuffled, order_seed trial" in grid.notes
-    kinds = {row[1]: (row[6], row[7]) for row in every.rows}
-    assert kinds["SI"] == ("other tasks", "")
-    assert kinds["SI (drawn)"][0] in ("below", "above", "matches")
+    kinds = {row[1]: (row[8], row[9]) for row in every.rows}
+    assert kinds["SI"] == ("not comparable", "")
+    assert kinds["SI (drawn)"][0] in ("below", "above", "agrees")
     shuffled = "class_order shuffled, order_seed trial"
     assert kinds["LwF"] == ("", f"{shuffled}, distillation mean_over_classes")
     pairs = {(row[0], row[1]) for row in tests.rows}
@@ -291,8 +301,16 @@ def test_seeds_with_tasks_of_their_own_are_compared_with_such_seeds_alone(storag
 def test_a_smaller_budget_is_named_and_not_compared(made: TableRequest) -> None:
     quick = replace(made, spec=made.spec.at_budget("quick"))
     tables = write_all(quick, read_results(quick), Origin("hcl", "abc"))
-    assert "budget quick: 0.1 of the iterations" in tables[0].title
-    assert all("12.00" not in str(cell) for row in tables[0].rows for cell in row)
+    grid = tables[0]
+    assert ", 10% of the iterations: average accuracy (%)" in grid.title
+    assert grid.banner.startswith("10% of the iterations, not the paper's setting")
+    assert grid.rows[1][1:3] == ("paper", Estimate(12, 0.5, 20))
+    assert grid.rows[2][2] == "missing, 2 seeds" and not any("Welch" in n for n in grid.notes)
+    page = (quick.output / "tiny-table.html").read_text()
+    assert "<section class=uncompared>" in page and '<tr class="paper">' in page
+    for form in ("md", "tex", "html"):
+        text = (quick.output / f"tiny-table.{form}").read_text()
+        assert "not the paper" in text and "12.00" in text, form
 
 
 def test_a_store_that_nobody_made_holds_nothing(tmp_path: Path) -> None:

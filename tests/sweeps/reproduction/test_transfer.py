@@ -73,10 +73,11 @@ def test_tables_figures_and_files(storage: Path) -> None:
 
     write_all(made, found, ORIGIN)
     files = {path.name for path in made.output.iterdir()}
-    assert {"transfer-MLP.png", "transfer-MLP.svg", "transfer-numbers.csv"} <= files
+    assert {"transfer-MLP.png", "transfer-MLP.svg", "transfer.csv"} <= files
     assert "forward transfer" in (made.output / "transfer.md").read_text()
-    rows = list(csv.DictReader((made.output / "transfer-numbers.csv").read_text().splitlines()))
-    (mine,) = (r for r in rows if r["row"] == "MLP | HNET" and r["column"] == "forward transfer")
+    rows = list(csv.DictReader((made.output / "transfer.csv").read_text().splitlines()))
+    (mine,) = (r for r in rows if (r["method"], r["column"]) == ("HNET", "forward transfer"))
+    assert mine["row"] == "MLP"
     assert float(mine["mean"]) == pytest.approx(np.mean(by_hand)) and mine["unit"] == "%"
 
 

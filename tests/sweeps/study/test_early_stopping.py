@@ -149,10 +149,10 @@ def test_a_stopped_trials_journal_ends_once(tmp_path: Path) -> None:
 
 def test_progress_counts_them_apart() -> None:
     counts = Counts(total=4, num_tasks=5, mode="max", started=0.0)
-    counts.running = {0: 5, 1: 2}
+    counts.running = {0: (5,), 1: (2,)}
     counts.end(0, 0.5)
     counts.stop(1)
-    line = "1/4 trials done, 0 running, 1 stopped early, 0 failed, best 0.5000 (trial 0)"
+    line = "1/4 trials done, best 0.5000 (trial 0), 1 stopped early, 0 running"
     assert counts.line(10.0) == line and counts.ended == 2
 
 
@@ -165,7 +165,7 @@ def test_a_sweep_with_early_stopping_end_to_end(tmp_path: Path) -> None:
     outcome = run_sweep(request, Console(file=out, width=200))
     assert (outcome.exit_code, outcome.num_trials, outcome.stopped) == (0, 3, 2)
     assert [trial["number"] for trial in outcome.best] == [0]
-    assert "1/3 trials done, 0 running, 2 stopped early, 0 failed" in out.getvalue()
+    assert "2 stopped early, 0 running" in out.getvalue()
 
     store = store_of(request.folder, None)
     frame = tracking.runs_frame(store, "tiny").set_index("tags.trial")
@@ -175,7 +175,7 @@ def test_a_sweep_with_early_stopping_end_to_end(tmp_path: Path) -> None:
     text = report("tiny", store)
     assert (
         "left out because the sweep stopped them early: 2" in text
-        and "Best of 1 configurations" in text
+        and "Best 1 of 1 configurations" in text
     )
 
     again = run_sweep(request, Console(file=StringIO()))  # nothing is left to do
