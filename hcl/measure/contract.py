@@ -4,6 +4,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,16 +42,27 @@ def check_method(name: str) -> Iterator[Finding]:
     """
     for scenario in TrialConfig.from_dict(_settings(name)).method.SCENARIOS:
         config = TrialConfig.from_dict({**_settings(name), "scenario": scenario})
-        try:
-            for tried, check in (
-                ("two tasks are learned, with finite losses", _learns),
-                ("the same seed gives the same result", _repeats),
-                ("a training that was killed goes on as if it had not been", _resumes),
-                ("predictions have the right shape", _predicts),
-            ):
-                yield Finding(f"{scenario}: {tried}", check(config))
-        except Exception as error:  # whatever a user's method raises
-            yield Finding(f"{scenario}: {tried}", _describe(error))
+        for tried, problem in check_trial(config):
+            yield Finding(f"{scenario}: {tried}", problem)
+
+
+def check_trial(config: TrialConfig) -> Iterator[Finding]:
+    """Try the method of a trial of two tasks, as `check_method` does in each scenario.
+
+    Args:
+        config: a trial so short that it can be trained several times, of more than SAVED_AT steps
+            a task.
+    """
+    try:
+        for tried, check in (
+            ("two tasks are learned, with finite losses", _learns),
+            ("the same seed gives the same result", _repeats),
+            ("a training that was killed goes on as if it had not been", _resumes),
+            ("predictions have the right shape", _predicts),
+        ):
+            yield Finding(tried, check(config))
+    except Exception as error:  # whatever a user's method raises
+        yield Finding(tried, _describe(error))
 
 
 def steps_per_second(name: str) -> float:
@@ -87,20 +99,31 @@ def _run(
 
 def _learns(config: TrialConfig) -> str:
     try:
-        _, losses = _run(config)
+        result, losses = _run(config)
     except TrainingDiverged as error:
         return str(error)
-    return "" if losses else "train_step returns no loss; return {'task': loss.detach()}"
+    if not losses:
+        return "train_step returns no loss; return {'task': loss.detach()}"
+    for name, matrix in result.accuracy.items():
+        lengths, scores = [len(row) for row in matrix], [score for row in matrix for score in row]
+        if lengths != [1, 2] or not all(0 <= score <= 1 for score in scores):
+            return f"its accuracies {name} are {matrix}, no triangle of numbers from 0 to 1"
+    return ""
 
 
 def _repeats(config: TrialConfig) -> str:
     (one, first), (other, second) = _run(config), _run(config)
-    if first == second and one.accuracy == other.accuracy:
-        return ""
-    return (
-        f"losses were {first} and then {second}; draw random numbers from torch's global"
-        " generators or from hcl.seeding.generator"
-    )
+    if (first, one.accuracy, one.inference) != (second, other.accuracy, other.inference):
+        return (
+            f"losses were {first} and then {second}; draw random numbers from torch's global"
+            " generators or from hcl.seeding.generator"
+        )
+    if _run(replace(config, seed=config.seed + 1))[1] == first:
+        return (
+            f"another seed gives the same losses, {first}; draw initial weights from torch's"
+            " global generators"
+        )
+    return ""
 
 
 def _resumes(config: TrialConfig) -> str:
@@ -109,7 +132,8 @@ def _resumes(config: TrialConfig) -> str:
         with suppress(_Stop):
             _run(config, folder, stop=True)
         again, last = _run(config, folder)
-    if whole.accuracy == again.accuracy and losses[len(losses) - len(last) :] == last:
+    results = [(result.accuracy, result.inference) for result in (whole, again)]
+    if results[0] == results[1] and losses[len(losses) - len(last) :] == last:
         return ""
     return (
         f"its last losses are {last} and not {losses[len(losses) - len(last) :]}; what it keeps"
@@ -127,8 +151,12 @@ def _predicts(config: TrialConfig) -> str:
     wanted = (INPUTS, method.layout.num_outputs)
     if tuple(logits.shape) != wanted:
         return f"the logits of {INPUTS} inputs have the shape {tuple(logits.shape)}, not {wanted}"
+    if bool(logits[:, method.layout.head(0)].isnan().any()):
+        return "logits of the first task are NaN"
     if task_ids is not None and (task_ids.shape != (INPUTS,) or task_ids.dtype != torch.int64):
         return f"task_ids are {task_ids.dtype} {tuple(task_ids.shape)}, not int64 ({INPUTS},)"
+    if task_ids is not None and not set(task_ids.tolist()) <= {0, 1}:
+        return f"task_ids are {task_ids.tolist()}, but tasks 0 and 1 alone have been learned"
     return ""
 
 

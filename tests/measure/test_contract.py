@@ -41,6 +41,26 @@ class Endless(Finetune):
         return {name: loss / 0.0 for name, loss in super().losses(x, y).items()}
 
 
+class Fixed(Finetune):
+    Config = Config
+
+    def __init__(self, setup):
+        super().__init__(setup)
+        for p in self.network.parameters():
+            p.data.fill_(0.1)
+
+    def losses(self, x, y):
+        return {"task": sum(p.sum() for p in self.network.parameters())}
+
+
+class Elsewhere(Finetune):
+    Config = Config
+
+    def predict(self, x, task_id):
+        found = super().predict(x, task_id)
+        return Prediction(found.logits, found.logits.argmax(1) + 7)
+
+
 class Narrow(Finetune):
     Config = Config
 
@@ -70,6 +90,8 @@ def test_good_methods(folder: Path, name: str) -> None:
         ("Forgets", "a training that was killed", "no attribute 'count' (broken.py, line "),
         ("Random", "the same seed gives the same result", "draw random numbers from torch's"),
         ("Endless", "two tasks are learned", "the task loss is nan at step 6 of task 0"),
+        ("Fixed", "the same seed gives the same result", "another seed gives the same losses, ["),
+        ("Elsewhere", "predictions have the right shape", "but tasks 0 and 1 alone have been"),
         ("Narrow", "predictions have the right shape", "task_ids are torch.float32 (5,), not"),
     ],
 )

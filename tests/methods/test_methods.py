@@ -1,16 +1,16 @@
 """The contract of a method: every one in the registry, in every scenario that it supports."""
 
 import io
-import math
 from typing import get_args
 
 import pytest
 import torch
-from tiny import EVERY_CELL, VARIANTS, assert_same, batch, build, go, learn, trial, variant
+from tiny import EVERY_CELL, VARIANTS, assert_same, batch, build, learn, trial, variant
 
 from hcl.config import ConfigError, TrialConfig
 from hcl.config.methods import METHOD_CONFIGS, ScenarioName
 from hcl.hypernets import TaskHypernet
+from hcl.measure.contract import check_trial
 from hcl.methods import METHODS
 from hcl.training.learner import run
 
@@ -120,23 +120,11 @@ def test_a_method_learns_and_predicts(method: str, scenario: str, benchmark: str
 
 
 @pytest.mark.parametrize(("method", "scenario", "benchmark"), EVERY_CELL)
-def test_same_seed_same_bits_other_seed_other_bits(
-    method: str, scenario: str, benchmark: str
-) -> None:
-    def losses_and_result(seed: int) -> tuple[list[float], dict[str, object]]:
-        seen: list[float] = []
-        config = trial(method, scenario, benchmark, seed=seed, benchmark__num_tasks=2)
-        result = go(config, progress=lambda p: seen.extend(p.losses.values()))
-        return seen, {"accuracy": result.accuracy, "inference": result.inference}
-
-    losses, result = losses_and_result(1)
+def test_a_method_keeps_the_contract(method: str, scenario: str, benchmark: str) -> None:
+    """What `hcl check` asks of a user's own: finite, repeatable, resumed to the bit, in shape."""
     torch.randn(7)  # what else a process draws does not matter
-    assert (losses, result) == losses_and_result(1)
-    assert losses != losses_and_result(2)[0]
-    for matrix in result["accuracy"].values():  # type: ignore[attr-defined]
-        assert [len(row) for row in matrix] == [1, 2]
-        assert all(0 <= value <= 1 for row in matrix for value in row)
-    assert all(map(math.isfinite, losses))
+    findings = list(check_trial(trial(method, scenario, benchmark, benchmark__num_tasks=2)))
+    assert len(findings) == 4 and not [finding for finding in findings if finding.problem]
 
 
 @pytest.mark.parametrize("name", VARIANTS)
