@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test bench check wheel docs lock clean help
+.PHONY: demo test bench gpu check wheel docs lock clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -23,10 +23,14 @@ demo: $(READY)  ## sweep hypernetworks on the bundled digits, compare them with 
 	$(BIN)/hcl demo
 
 test: $(READY)  ## the fast tests
-	$(BIN)/python -m pytest -m "not slow and not mnist and not browser"
+	$(BIN)/python -m pytest -m "not slow and not mnist and not browser and not cuda"
 
 bench: $(READY)  ## time training steps against the plain algorithm; make bench ONLY=p10:9 for one row
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+
+gpu: $(READY)  ## have a GPU? check every method on it, and time it
+	$(BIN)/python -m pytest -m cuda
+	$(BIN)/python -m bench.gpu
 
 check: $(READY)  ## what CI checks: lint, format, types
 	$(BIN)/ruff check .

@@ -36,28 +36,36 @@ def main() -> None:
     args = parser.parse_args()
     rows = []
     for row in args.only.split(","):
-        alone = _processes(row, 1, args.threads, args)
         for count in COUNTS:
-            stacked = _processes(row, 1, args.threads, args, count)
-            apart = _processes(row, count, 1, args)
-            rows.append(
-                {
-                    "setting": row,
-                    "replicas": count,
-                    "threads": args.threads,
-                    "device": args.device,
-                    "batch_steps_per_second": round(stacked, 2),
-                    "processes_steps_per_second": round(apart, 2),
-                    "one_trial_steps_per_second": round(alone, 2),
-                    "load_at_end": round(os.getloadavg()[0], 1),
-                }
-            )
+            rows.append(compare(row, count, args.threads, args.steps, args.device))
             print(json.dumps(rows[-1]))
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
 
 
+def compare(row: str, count: int, threads: int, steps: int, device: str) -> dict[str, object]:
+    """Measure a batch of `count` replicas, as many processes, and a trial alone.
+
+    Args:
+        row: SETTING:PAST_TASKS.
+        count: how many replicas.
+        threads: of a process that is alone.
+        steps: timed steps of every replica.
+        device: cpu or cuda.
+    """
+    return {
+        "setting": row,
+        "replicas": count,
+        "threads": threads,
+        "device": device,
+        "batch_steps_per_second": round(_processes(row, 1, threads, steps, device, count), 2),
+        "processes_steps_per_second": round(_processes(row, count, 1, steps, device), 2),
+        "one_trial_steps_per_second": round(_processes(row, 1, threads, steps, device), 2),
+        "load_at_end": round(os.getloadavg()[0], 1),
+    }
+
+
 def _processes(
-    row: str, processes: int, threads: int, args: argparse.Namespace, count: int = 0
+    row: str, processes: int, threads: int, steps: int, device: str, count: int = 0
 ) -> float:
     """Return the steps per second over all replicas.
 
@@ -67,11 +75,12 @@ def _processes(
         row: SETTING:PAST_TASKS.
         processes: how many run at the same time.
         threads: of each process.
-        args: the command's options.
+        steps: timed steps of every replica.
+        device: cpu or cuda.
         count: replicas in each process's batch; 0 = an ordinary trial without a batch.
     """
     command = [sys.executable, "-m", "bench.replicas", "--worker", row, str(count), str(threads),
-               str(args.steps), args.device]  # fmt: skip
+               str(steps), device]  # fmt: skip
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     workers = [subprocess.Popen(command, **pipes) for _ in range(processes)]  # type: ignore[call-overload]
     for worker in workers:
@@ -80,7 +89,7 @@ def _processes(
         worker.stdin.write("go\n")
         worker.stdin.flush()
     seconds = max(float(worker.communicate()[0]) for worker in workers)
-    return processes * max(1, count) * args.steps / seconds
+    return processes * max(1, count) * steps / seconds
 
 
 def _worker(row: str, count: int, threads: int, steps: int, device: str) -> None:

@@ -1,0 +1,1 @@
+"""What a GPU does with every method: checks, then timings."""
