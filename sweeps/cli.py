@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from hcl.config import ConfigError
+from sweeps.commands.best import best
 from sweeps.commands.check import check
 from sweeps.commands.compare import compare
 from sweeps.commands.confirm import confirm
@@ -30,7 +31,7 @@ from sweeps.records.redact import redact
 
 GROUPS = {  # in the order of --help: what a newcomer needs first
     "Run": (demo, run, sweep, confirm, study, data),
-    "Look": (report, compare, ui, export),
+    "Look": (report, compare, best, ui, export),
     "Reproduce the paper": (reproduce,),
     "Write and check your own": (files, settings, new, validate, check),
     "Maintain": (sync,),

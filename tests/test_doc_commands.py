@@ -41,6 +41,8 @@ RUN_BY = {
     "sync": "sweeps/tracking/test_outages.py::",
     "validate": "sweeps/commands/test_cli.py::",
     "data": "benchmarks/test_prepared.py::",
+    "study": "sweeps/comparison/test_study.py::",
+    "best": "sweeps/space/test_change.py::",
     "files": "sweeps/space/test_bundled.py::",
     "settings": "sweeps/space/test_reference.py::",
 }
@@ -110,9 +112,9 @@ def test_commands_parse_and_name_what_is_there(page: Path) -> None:
             spec.only((context.params["only"] or "").split(",")) if context.params[
                 "only"
             ] else None
-        kind = {"sweep": "search space", "run": "trial"}.get(name)
+        kind = {"sweep": "search space", "run": "trial", "study": "study"}.get(name)
         given = str(context.params.get("file") or context.params.get("config") or "")
-        if kind and given and not given.startswith(("mine", "my_")):
+        if kind and given and not given.startswith(("mine", "my_", "trial.yaml")):
             assert (ROOT / find_file(ROOT / given if "/" in given else given, kind)).is_file()
 
 

@@ -204,22 +204,32 @@ def parse_names(text: str | None) -> list[str]:
     return text.split(",") if text else []
 
 
-def changed(values: dict[str, Any], changes: list[str]) -> dict[str, Any]:
-    """Apply `KEY=VALUE`s; a value is read as YAML, so `[25, 25]` is a list and `1e-3` a number.
-
-    A key such as `sweep/num_trials` goes to the place that the file has for it, nested or flat.
+def parse_changes(changes: list[str] | None) -> dict[str, Any]:
+    """Read `KEY=VALUE`s; a value is read as YAML, so `[25, 25]` is a list and `1e-3` a number.
 
     Raises:
         ConfigError: a change is not KEY=VALUE, or its value is no YAML.
     """
-    for change in changes:
+    values = {}
+    for change in changes or []:
         key, equals, text = change.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {change!r}: write KEY=VALUE, e.g. --set method/beta=0.1")
         try:
-            values = _put(values, key, parse_yaml(f"value: {text}")["value"])
+            values[key] = parse_yaml(f"value: {text}")["value"]
         except ConfigError as error:
             raise ConfigError(f"--set {change!r}: {error}") from None
+    return values
+
+
+def changed(values: dict[str, Any], changes: list[str] | None) -> dict[str, Any]:
+    """Apply `KEY=VALUE`s to a file's content, each at the place that it has there, nested or flat.
+
+    Raises:
+        ConfigError: see `parse_changes`.
+    """
+    for key, value in parse_changes(changes).items():
+        values = _put(values, key, value)
     return values
 
 

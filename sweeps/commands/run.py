@@ -85,7 +85,7 @@ def run(
     Exit status: 0 trained, 1 training failed, 2 something to correct, 130 interrupted.
     """
     use_plugins(context, plugin, config)
-    values = changed(_read(find_file(config, "trial")), change or [])
+    values = changed(_read(find_file(config, "trial")), change)
     chosen = parse_seeds(seeds) or [values.get("seed", 1)]
     configs = [TrialConfig.from_dict({**values, "seed": seed}) for seed in chosen]
     _check_device(device)

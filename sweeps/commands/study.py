@@ -74,7 +74,7 @@ def study(
     """
     use_plugins(context, plugin, file)
     path = find_file(file, "study")
-    spec = load_study(path, name or path.stem, lambda values: changed(values, change or []))
+    spec = load_study(path, name or path.stem, lambda values: changed(values, change))
     parts = tuple(make_plan(spec))
     with importing():
         from sweeps.comparison.run import StudyRequest

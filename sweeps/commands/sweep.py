@@ -1,8 +1,9 @@
 """`hcl sweep`: search hyperparameters."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +11,7 @@ from hcl.config import ConfigError
 from sweeps.commands.options import (
     STORAGE,
     Address,
+    Changes,
     DataRoot,
     Plugin,
     ShipCode,
@@ -19,6 +21,7 @@ from sweeps.commands.options import (
     command_line,
     complete_files,
     console,
+    parse_changes,
     parse_gpus,
     parse_seeds,
     say,
@@ -30,7 +33,9 @@ from sweeps.output.terminal import listed, terminal_width
 from sweeps.records.folder import SweepFolder
 from sweeps.records.redact import redact_command
 from sweeps.space.bundled import find_file
-from sweeps.space.search_space import SearchSpace, load
+from sweeps.space.change import overridden, with_points
+from sweeps.space.search_space import SearchSpace, load, parse
+from sweeps.space.yaml_file import load_yaml
 from sweeps.workers.warm_imports import importing
 
 if TYPE_CHECKING:
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     from sweeps.launch.request import SweepRequest
 
 SHOWN = 5  # best configurations in the final table
+WARM = 3  # configurations that a warm start takes over
 
 File = Annotated[
     Path,
@@ -64,6 +70,9 @@ MaxFailures = Annotated[
 Name = Annotated[
     str | None, typer.Option(show_default="the file's name", help="Name of the sweep.")
 ]
+WarmStart = Annotated[
+    str | None, typer.Option(metavar="SWEEP", help="Try the best of an earlier sweep first.")
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Only go on with a sweep that is there.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, show the first trials, stop.")
@@ -73,6 +82,8 @@ DryRun = Annotated[
 def sweep(
     context: typer.Context,
     file: File,
+    change: Changes = None,
+    warm_start: WarmStart = None,
     num_trials: NumTrials = None,
     seeds: Seeds = None,
     max_concurrent: MaxConcurrent = None,
@@ -101,6 +112,7 @@ def sweep(
       hcl sweep split_digits-hnet --num-trials 4
       hcl sweep split_mnist-hnet --seeds 1,2,3 --name mnist3
       hcl sweep split_mnist-hnet --seeds 1,2,3 --name mnist3 --num-trials 40
+      hcl sweep split_mnist-hnet --set train/iterations=500 --warm-start split_digits-hnet
       hcl sweep my_space.yaml --address auto --storage /shared/hcl \\
           --tracking-uri http://mlflow:5000
 
@@ -109,7 +121,8 @@ def sweep(
     died (the same command goes on), 130 interrupted.
     """
     use_plugins(context, plugin, file)
-    space = load(find_file(file, "search space")).with_sweep(
+    path = find_file(file, "search space")
+    space = read_space(path, parse_changes(change)).with_sweep(
         num_trials=num_trials,
         seeds=parse_seeds(seeds),
         max_concurrent_trials=max_concurrent,
@@ -121,6 +134,8 @@ def sweep(
     folder = SweepFolder(storage, space.name if name is None else name)
     if resume and not folder.space_file.exists():
         raise ConfigError(f"there is no sweep {folder.name!r} in {folder.storage} to resume")
+    if warm_start is not None:
+        space = _warm_started(space, folder, SweepFolder(storage, warm_start))
     from sweeps.launch.request import SweepRequest
 
     request = SweepRequest(
@@ -130,6 +145,37 @@ def sweep(
         _check_and_show(request)
     else:
         _run(request)
+
+
+def read_space(path: Path, changes: dict[str, Any]) -> SearchSpace:
+    """Read a search space, with the changes of the command line.
+
+    Raises:
+        ConfigError: every mistake in it.
+    """
+    if not changes:
+        return load(path)
+    return parse(overridden(load_yaml(path), changes), name=path.stem)
+
+
+def _warm_started(space: SearchSpace, folder: SweepFolder, earlier: SweepFolder) -> SearchSpace:
+    """Let the sweep try the best configurations of an earlier one first, and say what is left out.
+
+    A sweep that goes on keeps the points that it began with.
+    """
+    if folder.space_file.exists():
+        return replace(space, points=load(folder.space_file).points)
+    from sweeps.launch import confirm
+
+    its = confirm.read_space(earlier)
+    best = confirm.best_of(earlier, its, WARM, confirm.searched_in(earlier, None))
+    found = [{key: its.parameters[key].load(v) for key, v in one.params.items()} for one in best]
+    started, notes = with_points(space, found)
+    count = len(started.points) - len(space.points)
+    say(f"warm start: the best {count} configurations of {earlier.name} are tried first")
+    for note in notes:
+        say(f"  {note}")
+    return started
 
 
 def _run(request: "SweepRequest") -> None:

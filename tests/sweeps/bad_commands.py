@@ -31,6 +31,20 @@ CASES = {  # options of sweep come first
     ),
     "empty name": Case("sweep space.yaml --name ''", "--name '': use letters"),
     "quote in a name": Case('sweep space.yaml --name "a\' or 1"', "use letters"),
+    "set without a value": Case(
+        "sweep space.yaml --set train/lr", "--set 'train/lr': write KEY=VALUE"
+    ),
+    "set of an unknown key in a sweep": Case(
+        "sweep space.yaml --set train/iteratons=3", "trial.train/iteratons: unknown key; did you"
+    ),
+    "warm start from nothing": Case(
+        "sweep space.yaml --warm-start nothing", "there is no sweep 'nothing' in"
+    ),
+    "best of nothing": Case("best nothing", "there is no sweep or study 'nothing' with"),
+    "study without effort": Case(
+        "study split_digits-study --set effort={}", "effort: give trials or core_hours"
+    ),
+    "study of unknown name": Case("study split_digit-study", "did you mean split_digits-study?"),
     "resume nothing": Case("sweep space.yaml --resume", "there is no sweep 'space' in"),
     "GPUs in words": Case(
         "sweep space.yaml --gpus-per-trial all", "--gpus-per-trial 'all': give a number"

@@ -153,7 +153,7 @@ def check_bytes(name: str, case: bad.Case, status: int, out: bytes, err: bytes) 
 DRY = [
     name
     for name, case in CASES.items()
-    if case.command.partition(" ")[0] in ("sweep", "run", "confirm", "reproduce")
+    if case.command.partition(" ")[0] in ("sweep", "run", "confirm", "reproduce", "study")
 ]
 
 

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 SPACES = ROOT / "search_spaces"
 COMMANDS = (
     "sweep", "confirm", "validate", "run", "reproduce", "compare", "report", "ui", "sync", "demo",
-    "files", "settings", "check", "new", "export",
+    "files", "settings", "check", "new", "export", "best", "study",
 )  # fmt: skip
 
 TRIAL = """
