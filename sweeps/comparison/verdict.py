@@ -72,29 +72,34 @@ def complete_values(spec: StudySpec, outcomes: Sequence[Outcome]) -> dict[str, V
 
 def answer(spec: StudySpec, groups: Mapping[str, Mapping[str, Values]]) -> str:
     """Word the verdict in a sentence for each benchmark and scenario."""
-    sentences = []
-    for row, values in groups.items():
-        if len(values) < 2:
-            sentences.append(f"{row}: not enough methods are complete")
-            continue
-        best = _ranked(values)[0]
-        tests = paired_tests(values, spec.reference)
-        beaten = [_other(t, best) for t in tests if best in (t.first, t.second)
-                  and t.verdict == "differ"]  # fmt: skip
-        rest = [name for name in _ranked(values)[1:] if name not in beaten]
-        parts = [f"better than {', '.join(beaten)}"] if beaten else []
-        parts += [f"no difference shown to {', '.join(rest)}"] if rest else []
-        sentences.append(f"{row}: {best} has the highest mean, {'; '.join(parts)}")
-    return ". ".join(sentences)
+    return ". ".join(f"{row}: {_answer_row(spec, values)}" for row, values in groups.items())
+
+
+def _answer_row(spec: StudySpec, values: Mapping[str, Values]) -> str:
+    """Say which methods the best one, or the reference, is shown to differ from."""
+    if len(values) < 2:
+        return "fewer than two methods have every pair"
+    best = _ranked(values)[0]
+    one = spec.reference if spec.reference in values else best
+    found: dict[str, list[str]] = {
+        "better than": [],
+        "worse than": [],
+        "no difference shown to": [],
+    }
+    for test in paired_tests(values, spec.reference):
+        if one in (test.first, test.second):
+            is_better = (test.mean > 0) == (test.first == one)
+            shown = "better than" if is_better else "worse than"
+            words = shown if test.verdict == "differ" else "no difference shown to"
+            found[words].append(test.second if test.first == one else test.first)
+    parts = [f"{words} {', '.join(others)}" for words, others in found.items() if others]
+    rank = "has the highest mean" if one == best else f"is below {best} in the mean"
+    return "; ".join([f"{one} {rank}", *parts])
 
 
 def _ranked(values: Mapping[str, Values]) -> list[str]:
     means = {name: Estimate.of(found.values()).mean for name, found in values.items()}
     return sorted(means, key=lambda name: -means[name])
-
-
-def _other(test: PairedTest, name: str) -> str:
-    return test.second if test.first == name else test.first
 
 
 def _verdict(

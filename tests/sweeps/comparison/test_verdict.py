@@ -38,7 +38,17 @@ def test_the_best_is_named_with_what_the_numbers_show() -> None:
     by_seed = {m: dict(zip(spec.confirmation.seeds, v, strict=True))
                for m, v in (("m0", low), ("m1", high))}  # fmt: skip
     groups = {r: complete_values(spec, o) for r, o in by_row(outcomes(spec, by_seed)).items()}
-    assert answer(spec, groups).endswith("m1 has the highest mean, better than m0")
+    assert answer(spec, groups).endswith("m1 has the highest mean; better than m0")
+
+
+def test_the_answer_is_about_the_reference_where_there_is_one() -> None:
+    spec = spec_of(8, methods=3, reference="m0")
+    values = {"m0": [0.8, 0.81, 0.79, 0.8, 0.82, 0.8, 0.78, 0.81]}
+    values |= {"m1": [v + 0.1 for v in values["m0"]], "m2": [v - 0.1 for v in values["m0"]]}
+    numbered = {m: dict(zip(spec.confirmation.seeds, v, strict=True)) for m, v in values.items()}
+    said = answer(spec, {"row": numbered})
+    assert said == "row: m0 is below m1 in the mean; better than m2; worse than m1"
+    assert answer(spec, {"row": {}}) == "row: fewer than two methods have every pair"
 
 
 def test_what_n_can_show_stands_in_the_notes() -> None:
