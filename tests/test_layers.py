@@ -27,7 +27,7 @@ LAYERS = {
     "sweeps": (
         ("cli",),
         ("api", "commands"),
-        ("reproduction", "comparison"),
+        ("comparison", "reproduction"),
         ("launch",),
         ("cluster",),
         ("reports", "workers"),
