@@ -33,8 +33,8 @@ from sweeps.output.terminal import listed, terminal_width
 from sweeps.records.folder import SweepFolder
 from sweeps.records.redact import redact_command
 from sweeps.space.bundled import find_file
-from sweeps.space.change import overridden, with_points
 from sweeps.space.search_space import SearchSpace, load, parse
+from sweeps.space.sections import overridden
 from sweeps.space.yaml_file import load_yaml
 from sweeps.workers.warm_imports import importing
 
@@ -170,7 +170,7 @@ def _warm_started(space: SearchSpace, folder: SweepFolder, earlier: SweepFolder)
     its = confirm.read_space(earlier)
     best = confirm.best_of(earlier, its, WARM, confirm.searched_in(earlier, None))
     found = [{key: its.parameters[key].load(v) for key, v in one.params.items()} for one in best]
-    started, notes = with_points(space, found)
+    started, notes = space.with_points(found)
     count = len(started.points) - len(space.points)
     say(f"warm start: the best {count} configurations of {earlier.name} are tried first")
     for note in notes:

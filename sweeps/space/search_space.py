@@ -7,7 +7,7 @@ Optuna only for distributions, so that `hcl validate` is quick.
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,6 +150,33 @@ class SearchSpace:
         if errors or sweep is None:
             raise ConfigError(errors)
         return replace(self, sweep=sweep)
+
+    def with_points(self, found: Sequence[Mapping[str, Any]]) -> tuple["SearchSpace", list[str]]:
+        """Let a sweep try configurations of another sweep first.
+
+        Args:
+            found: the configurations, best first: searched key -> value as a trial reads it.
+
+        Returns:
+            The space with these points before its own, and a sentence for each value that it
+            cannot take; Optuna chooses that one.
+        """
+        points, notes = [], []
+        for one in found:
+            kept = {}
+            for key, parameter in self.parameters.items():
+                if key not in one:
+                    notes.append(f"{key}: the other sweep did not search it")
+                elif problem := parameter.problem(one[key]):
+                    notes.append(f"{key}: {problem}")
+                else:
+                    kept[key] = parameter.store(one[key])
+            notes += [f"{key}: is not searched here" for key in one if key not in self.parameters]
+            searched = self.conditions.searched(kept)
+            point = {key: self.parameters[key].load(value) for key, value in searched.items()}
+            if point and point not in points:
+                points.append(point)
+        return replace(self, points=(*points, *self.points)), list(dict.fromkeys(notes))
 
 
 def load(path: Path) -> SearchSpace:

@@ -40,6 +40,40 @@ class Sections:
         return {key: parameter for key, parameter in self.parameters.items() if parameter}
 
 
+def overridden(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Change what a search space file holds.
+
+    `train/iterations` fixes a setting of every trial, which is then searched no more;
+    `sweep/num_trials` changes the section `sweep`, `search/method/beta` a range.
+
+    Args:
+        document: what the file holds.
+        changes: full key -> new value.
+
+    Raises:
+        ConfigError: the file's section `trial` gives a key twice.
+    """
+    if not changes:
+        return dict(document)
+    trial = flatten(document.get("trial") or {})
+    search = dict(document.get("search") or {})
+    sweep = dict(document.get("sweep") or {})
+    points = [flatten(point) for point in document.get("points_to_evaluate") or []]
+    for name, value in changes.items():
+        section, _, key = name.partition("/")
+        if section == "sweep":
+            sweep[key] = value
+        elif section == "search":
+            search[key] = value
+            trial.pop(key, None)
+        else:
+            trial[name] = value
+            search.pop(name, None)
+            points = [{k: v for k, v in point.items() if k != name} for point in points]
+    changed = {"trial": trial, "search": search, "sweep": sweep}
+    return {**document, **changed, "points_to_evaluate": [point for point in points if point]}
+
+
 def read_sections(document: Mapping[str, Any], errors: list[str]) -> Sections:
     """Read all sections, appending every mistake to `errors` with its path in the file."""
     errors += [

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from hcl.config import ConfigError, TrialConfig, flatten
 from sweeps.cli import app
 from sweeps.records.folder import SweepFolder
-from sweeps.space.change import overridden, with_points
 from sweeps.space.search_space import parse
+from sweeps.space.sections import overridden
 from sweeps.study.study import open_study
 
 DOCUMENT: dict[str, Any] = {
@@ -60,7 +60,7 @@ def test_points_of_another_sweep_come_first_and_what_does_not_fit_is_named() -> 
         {"method/beta": 0.5, "method/hidden_sizes": [25, 25], "method/chunk_size": 100},
         {"method/beta": 99.0, "method/hidden_sizes": [10, 10], "train/lr": 2e-3},
     ]
-    started, notes = with_points(space, found)
+    started, notes = space.with_points(found)
     assert started.points == (
         {"method/beta": 0.5, "method/hidden_sizes": (25, 25)},
         {"method/hidden_sizes": (10, 10), "train/lr": 2e-3},
@@ -78,7 +78,7 @@ def test_conditions_decide_over_the_points_too() -> None:
     document = {**DOCUMENT, "search": {**DOCUMENT["search"], "method/activation": condition},
                 "points_to_evaluate": []}  # fmt: skip
     found = [{"method/hidden_sizes": [10, 10], "method/activation": "elu"}]
-    started, _ = with_points(parse(document, "tiny"), found)
+    started, _ = parse(document, "tiny").with_points(found)
     assert started.points == ({"method/hidden_sizes": (10, 10)},)
 
 
