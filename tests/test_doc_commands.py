@@ -24,8 +24,8 @@ PAGES = [
 ]
 # Programs that are not ours: docs/cluster.md says what of them was tried.
 FOREIGN = set(
-    "cd curl docker echo env export git grep kubectl mlflow pip python3 ray sbatch source ssh"
-    " uv".split()
+    "cd curl docker echo env export git grep kubectl mlflow optuna-dashboard pip python3 ray"
+    " sbatch source sqlite3 ssh uv".split()
 )
 # Where a whole command of each kind runs for real, beside the start page below.
 RUN_BY = {
