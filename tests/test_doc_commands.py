@@ -36,6 +36,7 @@ RUN_BY = {
     "compare": "sweeps/reports/test_compare.py::",
     "run": "sweeps/commands/test_cli.py::",
     "report": "sweeps/reports/test_report.py::",
+    "check": "test_bring_your_own.py::test_check_and_validate",
     "ui": "sweeps/commands/test_cli.py::",
     "export": "sweeps/tracking/test_learners.py::",
     "sync": "sweeps/tracking/test_outages.py::",

@@ -15,6 +15,7 @@ from tiny import go
 from hcl.benchmarks import load
 from hcl.config import TrialConfig, plugins
 from hcl.measure.contract import check_method
+from sweeps.space.search_space import parse
 
 PAGE = (Path(__file__).parents[1] / "docs" / "own.md").read_text()
 BLOCKS = [block.split("```")[0] for block in PAGE.split("```python\n")[1:]]
@@ -66,6 +67,12 @@ def test_the_settings_method_and_network_at_its_top(folder: Path) -> None:
     assert result.config["method/strength"] == 0.2
     assert [type(layer).__name__ for layer in result.learner.module(1)][1] == "Tanh"
     assert not [one for one in check_method("my_methods:Shrinking") if one.problem]
+
+
+def test_the_search_at_its_end(folder: Path) -> None:
+    space = parse(yaml.safe_load(PAGE.split("```yaml\n")[2].split("```")[0]), "my_search")
+    assert space.example().method.label("task") == "Shrinking"
+    assert list(space.parameters) == ["method/strength"]
 
 
 def test_a_csv(folder: Path) -> None:

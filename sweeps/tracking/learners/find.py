@@ -38,7 +38,10 @@ def find_learner(
         return load_seed(_folder(run, storage), device)
     if (sweep := SweepFolder(storage, run)).path.is_dir():
         if not (kept := sweep.read_info().get("learners")):
-            raise ConfigError(f"sweep {run!r} names no learner as its best; name a run of it")
+            first = next((f"/{f.parent.name}/{f.name}" for f in sweep.journals()), "/0003/seed_1")
+            raise ConfigError(
+                f"{run!r} has no best trial with a learner; name a run of it, as in {run}{first}"
+            )
         return load_seed(_folder(f"{run}/{kept[0]}", storage), device)
     store = Store(tracking_uri, None, "any") if tracking_uri else local_store(storage, "any")
     if not is_made(store):

@@ -163,7 +163,9 @@ def test_a_sweeps_name_is_its_best(folder: SweepFolder, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, arguments)
     assert isinstance(done.exception, ConfigError) and "something already" in str(done.exception)
     folder.write_info(learners=[])
-    with pytest.raises(ConfigError, match="names no learner as its best; name a run of it"):
+    with pytest.raises(
+        ConfigError, match="no best trial with a learner; name a run of it, as in tiny/0000/s"
+    ):
         sweeps.load("tiny", folder.storage)
 
 
