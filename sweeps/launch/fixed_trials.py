@@ -21,7 +21,7 @@ from sweeps.cluster.connection import cluster
 from sweeps.cluster.progress import Counts, ProgressCallback
 from sweeps.cluster.tuner import Interrupt, run_trials
 from sweeps.cluster.watchdog import end_process
-from sweeps.records.folder import SweepFolder
+from sweeps.records.folder import SweepFolder, wait_for_writers
 from sweeps.records.journal import Journal
 from sweeps.records.report_keys import FAILURE, NUM_TASKS, OBJECTIVE, TASKS_LEARNED
 from sweeps.space.settings import SweepSettings
@@ -148,9 +148,13 @@ def _schedule(
 
     progress = ProgressCallback(counts, console, folders, settings.max_failures)
 
+    def close() -> None:
+        wait_for_writers(folder.journals())
+        close_runs(plan.context.store, folder.name)
+
     def on_lost(what: str) -> None:
         progress.close()
-        end_process(what, lambda: close_runs(plan.context.store, folder.name))
+        end_process(what, close)
 
     if address is None:
         console.print("starting Ray")

@@ -22,6 +22,7 @@ from sweeps.launch.preflight import check_start
 from sweeps.launch.request import SweepRequest
 from sweeps.launch.resume import find_study_url, make_search, record_start
 from sweeps.records.disk_full import is_full
+from sweeps.records.folder import wait_for_writers
 from sweeps.records.trial_ends import note_stop, seed_folders
 from sweeps.study.scheduler import TaskBoundaryScheduler
 from sweeps.study.searcher import OptunaSearch
@@ -110,9 +111,13 @@ def _run_trials(
         _counts(search), console, partial(seed_folders, request.folder), settings.max_failures
     )
 
+    def close() -> None:
+        wait_for_writers(request.folder.journals())
+        finish(request, search, parent_run_id, interrupted=True)
+
     def on_lost(what: str) -> None:
         progress.close()
-        end_process(what, lambda: finish(request, search, parent_run_id, interrupted=True))
+        end_process(what, close)
 
     if request.address is None:
         console.print("starting Ray")

@@ -14,7 +14,8 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,6 +174,20 @@ class SweepFolder:
 def trial_label(trial: int | str) -> str:
     """Name a trial's folder: `0007` for trial 7; a single run's name stays."""
     return f"{trial:04d}" if isinstance(trial, int) else trial
+
+
+def wait_for_writers(folders: Sequence[Path], seconds: float = 5.0) -> None:
+    """Wait until no process works in these seeds' folders, but not longer than `seconds`.
+
+    A worker that outlives Ray for a moment would open its MLflow run again.
+    """
+    deadline = time.monotonic() + seconds
+    for folder in folders:
+        with (
+            suppress(LockHeldError, OSError),
+            locked(folder / ".lock", max(0.0, deadline - time.monotonic())),
+        ):
+            pass
 
 
 @contextmanager
