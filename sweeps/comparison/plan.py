@@ -79,7 +79,8 @@ def _make_part(spec: StudySpec, benchmark: Settings, scenario: str, method: str)
     }
     seed = spec.confirmation.first_seed
     config = TrialConfig.from_dict({**benchmarks[seed], "method/name": "finetune"}).benchmark
-    row = f"{config.name}, {config.num_tasks} tasks, {scenario}"
+    name = " ".join(Path(word).name for word in config.name.split(" "))  # files without folders
+    row = f"{name}, {config.num_tasks} tasks, {scenario}"
     part = Part(row, method, scenario, space, benchmarks)
     for params in (*space.corners(0), *space.corners(-1)):
         part.confirmation(params, seed)
