@@ -1,6 +1,7 @@
 """`hcl reproduce`: a table of the paper with one command."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +57,13 @@ Show = Annotated[
 RunsFrom = Annotated[
     str | None, typer.Option(metavar="NAME,...", help="Other sweeps whose runs count too.")
 ]
+Records = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Count the trainings in FOLDER/NAME.jsonl too; add those made now.",
+    ),
+]
 AnyVersion = Annotated[
     bool,
     typer.Option(
@@ -91,6 +99,7 @@ def reproduce(
     dry_run: DryRun = False,
     show: Show = False,
     runs_from: RunsFrom = None,
+    records: Records = None,
     any_version: AnyVersion = False,
     any_code: AnyCode = False,
     cpus_per_trial: Cpus = 1,
@@ -115,6 +124,7 @@ def reproduce(
       hcl reproduce table1 --seeds 5 --dry-run
       hcl reproduce table1 --seeds 5 --only S-CL1,S-CL3
       hcl reproduce table1 --budget smoke --seeds 2
+      hcl reproduce table1 --seeds 5 --show --records docs/records
 
     \b
     Exit status: 0 complete, 1 cells are missing, 2 something to correct, 3 Ray itself died (the
@@ -136,10 +146,27 @@ def reproduce(
     store, sources = find_store(folder, tracking_uri), tuple(parse_names(runs_from))
     request = TableRequest(spec, chosen, folder, store, sources, any_version or any_code,
                            data_root, address, settings, num_replicas, command_line())  # fmt: skip
+    if records:
+        _read_records(request, records, is_needed=show)
     if dry_run:
         _show_plan(request, ship_code)
     else:
-        _make(request, ship_code, train=not show)
+        _make(request, ship_code, not show, records)
+
+
+def _read_records(request: "TableRequest", records: Path, is_needed: bool) -> None:
+    """Take over the finished trainings that a folder of records has of the table's sources."""
+    from hcl.config import ConfigError
+    from sweeps.records.archive import archive_of, unpack
+    from sweeps.tracking.sync import sync_sweep
+
+    for name in (request.folder.name, *request.runs_from):
+        folder, archive = SweepFolder(request.folder.storage, name), archive_of(records, name)
+        if is_needed and not archive.exists():
+            raise ConfigError(f"--records {records}: there is no {archive.name} in that folder")
+        if archive.exists() and (count := unpack(archive, folder)):
+            say(f"{archive}: {count} trainings")
+            sync_sweep(folder, replace(request.store, experiment=name))
 
 
 def _show_names() -> None:
@@ -147,10 +174,11 @@ def _show_names() -> None:
         say(f"{name:18} {load_table(name).head.title}")
 
 
-def _make(request: "TableRequest", ship_code: bool, train: bool) -> None:
+def _make(request: "TableRequest", ship_code: bool, train: bool, records: Path | None) -> None:
     with importing():
         from sweeps.cluster.connection import connected
         from sweeps.output.terminal import as_text
+        from sweeps.records.archive import archive_of, pack
         from sweeps.reproduction.results import read_results
         from sweeps.reproduction.tables import Origin
         from sweeps.reproduction.trainings import train_missing
@@ -160,6 +188,8 @@ def _make(request: "TableRequest", ship_code: bool, train: bool) -> None:
     with connected(request.address if train else None, ship_code and train):
         if train:
             train_missing(request, console())
+            if records:
+                pack(request.folder, archive_of(records, request.folder.name))
         found = read_results(request)
         commit = str(git_tags().get("git_commit", "?"))
         tables = write_all(request, found, Origin(portable_command(sys.argv[1:], STORAGE), commit))

@@ -20,13 +20,13 @@ from sweeps.launch.outcome import best_trials
 from sweeps.launch.request import SweepRequest
 from sweeps.output.metric_names import heading, is_fraction, short_headings
 from sweeps.output.table import Entry, Estimate, Table
-from sweeps.records.database_url import with_driver
 from sweeps.records.folder import SweepFolder
 from sweeps.records.redact import HIDDEN, redact_url
 from sweeps.reports.summary import summarise
 from sweeps.space.search_space import SearchSpace, load
 from sweeps.study.storage import open_storage
 from sweeps.tracking import prepare
+from sweeps.tracking.store import with_driver
 from sweeps.tracking.sweep_run import close_sweep
 from sweeps.workers.seed_records import Seed, read_result, single_seed
 

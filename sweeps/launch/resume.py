@@ -33,7 +33,6 @@ from optuna.trial import FrozenTrial, TrialState
 from hcl.config import ConfigError, TrialConfig
 from hcl.measure.needs import compression_ratio
 from sweeps.launch.request import SweepRequest
-from sweeps.records.database_url import with_driver
 from sweeps.records.disk_full import release, reserve
 from sweeps.records.entries import space_params
 from sweeps.records.folder import SweepFolder, git_tags
@@ -43,6 +42,7 @@ from sweeps.study.searcher import OptunaSearch
 from sweeps.study.storage import open_storage, requeue
 from sweeps.study.study import open_study
 from sweeps.tracking import end_sweep, prepare, start_sweep
+from sweeps.tracking.store import with_driver
 from sweeps.tracking.views import space_columns
 from sweeps.workers.seed_records import TOO_LARGE
 

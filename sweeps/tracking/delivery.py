@@ -13,6 +13,7 @@ the points whose key and step the run has.
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ def deliver_all(store: Store, folders: Sequence[Path], parent_run_id: str | None
 
 def _delivered_states(store: Store, folders: Sequence[Path]) -> dict[str, tuple[str, str]]:
     """Return run_key -> (the tag `delivered`, the status) for every run of the folders' sweep."""
-    sweep = Path(folders[0]).parents[2].name if folders else store.experiment
+    keys = filter(None, map(_run_key, folders))  # a study's sweeps share an experiment
+    sweep = next((key.split("/")[0] for key in keys), store.experiment)
     query = f"tags.kind = 'trial' and tags.sweep = '{sweep}'"
     states: dict[str, tuple[str, str]] = {}
     for run in all_runs(store, query):
@@ -104,6 +106,13 @@ def _delivered_states(store: Store, folders: Sequence[Path]) -> dict[str, tuple[
         # Oldest first: of two runs with one key, a delivery finds the oldest.
         states.setdefault(tags.get("run_key", ""), (tags.get("delivered", ""), run.info.status))
     return states
+
+
+def _run_key(folder: Path) -> str | None:
+    """Return the run key of a journal; None if it is empty or damaged."""
+    with suppress(JournalError):
+        return next((record["run_key"] for record in Journal(folder).records()[:1]), None)
+    return None
 
 
 def _has_arrived(folder: Path, states: dict[str, tuple[str, str]]) -> bool:

@@ -1,13 +1,14 @@
 """Address of the MLflow store that a sweep's runs are kept in."""
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from hcl.config import ConfigError
-from sweeps.records.database_url import with_driver
 from sweeps.records.redact import redact_url
 
 SQLITE = "sqlite:///"
+PLAIN, PSYCOPG2 = "postgresql://", "postgresql+psycopg2://"
 KNOWN_SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql")
 
 
@@ -87,3 +88,13 @@ def local_store(folder: Path, experiment: str) -> Store:
 def is_made(store: Store) -> bool:
     """Return whether the store can hold runs: a sqlite file that does not exist yet cannot."""
     return store.sqlite_file is None or store.sqlite_file.exists()
+
+
+def with_driver(url: str) -> str:
+    """Name the driver that is installed in a URL of PostgreSQL that names none.
+
+    SQLAlchemy since 2.1 takes psycopg 3 for it; this project and MLflow install psycopg2.
+    """
+    if url.startswith(PLAIN) and find_spec("psycopg") is None:
+        return PSYCOPG2 + url.removeprefix(PLAIN)
+    return url

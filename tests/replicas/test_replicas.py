@@ -115,7 +115,9 @@ def test_results_are_those_of_each_alone(count: int, scenario: str, tmp_path: Pa
         assert [row.tasks_learned for row in rows[i]] == [row.tasks_learned for row in reports]
         assert [row.metrics.keys() for row in rows[i]] == [row.metrics.keys() for row in reports]
         states = [checkpoint.load_latest(tmp_path / f"{who}_{i}") for who in ("replica", "alone")]
-        assert_near(*(state and state["method"] for state in states), 1e-3, 1e-5)
+        # Float32 products of a batch and of one are rounded apart, by how much depends on the
+        # processor: after 36 steps by 1% of a step at most. The test above is in float64.
+        assert_near(*(state and state["method"] for state in states), 1e-3, 1e-4)
         assert_near(*(state and state["random"] for state in states), 0, 0)
 
 
