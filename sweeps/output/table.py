@@ -37,7 +37,10 @@ class Estimate:
     def __str__(self) -> str:
         if self.sem is None:
             return f"{number(self.mean)} (n = {self.n})"
-        return f"{number(self.mean)} ± {number(self.sem)} ({self.n})"
+        sem = number(self.sem)
+        decimals = len(sem.partition(".")[2])
+        mean = f"{self.mean:.{decimals}f}" if decimals > 2 else number(self.mean)
+        return f"{mean} ± {sem} ({self.n})"
 
 
 Entry = str | Estimate | None  # None: nothing was measured, shown as a dash
@@ -179,7 +182,7 @@ def _number_lines(table: Table) -> Iterator[dict[str, object]]:
 
 def number(value: float) -> str:
     """Write two decimals, or two significant digits where two decimals would show nothing."""
-    if value == 0 or abs(value) >= 0.005:
+    if value == 0 or abs(value) >= 0.01:
         return f"{value:.2f}"
     return f"{value:.{1 - math.floor(math.log10(abs(value)))}f}" if abs(value) > 1e-9 else "0.00"
 

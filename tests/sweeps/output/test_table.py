@@ -31,7 +31,7 @@ def test_a_single_seed_has_no_sem() -> None:
 
 
 def test_small_numbers_keep_their_digits() -> None:
-    assert str(Estimate(0.0012345, 0.00004, 2)) == "0.0012 ± 0.000040 (2)"
+    assert str(Estimate(0.0012345, 0.00004, 2)) == "0.001234 ± 0.000040 (2)"
     assert str(Estimate(0.0, 0.0, 2)) == "0.00 ± 0.00 (2)"
 
 
