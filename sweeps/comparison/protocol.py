@@ -24,7 +24,7 @@ KINDS = ("full", "first_tasks", "disjoint_tasks", "transfer")
 
 @dataclass(frozen=True)
 class Protocol:
-    """What tuning may see.
+    """Part of the tasks that tuning may see.
 
     Attributes:
         kind: one of KINDS.

@@ -82,7 +82,7 @@ class StudyRequest:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a search spent: trials that ended in each way, core-hours, settings searched."""
+    """Effort that a search took: how its trials ended, core-hours, settings searched."""
 
     done: int
     failed: int

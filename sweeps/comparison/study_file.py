@@ -20,7 +20,7 @@ MOST_TRIALS = 1000  # of a search that core-hours end
 
 @dataclass(frozen=True)
 class Effort:
-    """What each method's search may spend: so many trials, or so many core-hours."""
+    """Effort that each method's search may take: so many trials, or so many core-hours."""
 
     trials: int = setting(0, ge=0)
     core_hours: float = setting(0.0, ge=0)

@@ -122,7 +122,7 @@ class Compared:
 
     @property
     def badge(self) -> str:
-        """How ours stands to theirs, in a word or two; how many seeds are missing."""
+        """Say in a word or two how ours stands to theirs; how many seeds are missing."""
         result = self.result
         if self.ours is None:
             return f"missing, {len(result.seeds)} seeds"

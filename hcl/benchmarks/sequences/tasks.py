@@ -1,4 +1,4 @@
-"""What all sequences share: inputs as networks take them, one task, and the whole of them."""
+"""Parts that all sequences share: inputs as networks take them, one task, all tasks."""
 
 import hashlib
 import json
