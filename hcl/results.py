@@ -16,7 +16,11 @@ NUMERICS_VERSION = 1
 
 @dataclass(frozen=True)
 class Progress:
-    """The place that training has reached; its losses are those last read from the device."""
+    """The place that training has reached; its losses are those last read from the device.
+
+    After an evaluation within a task (`train/eval_every`), and after the one at a task's end,
+    `scores` holds its validation scores, named as in a `TaskReport`; else it is empty.
+    """
 
     task_id: int
     num_tasks: int
@@ -24,6 +28,8 @@ class Progress:
     iterations: int  # steps per task
     losses: dict[str, float]
     seconds: float  # training and evaluation time so far, restarts included
+    total_steps: int = 0  # finished steps of this and all earlier tasks
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -72,12 +72,14 @@ def check_method(method: MethodConfig, benchmark: BenchmarkConfig) -> list[str]:
 
 def check_validation(benchmark: BenchmarkConfig, train: TrainConfig) -> list[str]:
     """Refuse to watch validation data where there are none."""
-    if not train.plateau_patience or benchmark.val_fraction > 0 or benchmark.may_bring_validation:
+    if benchmark.val_fraction > 0 or benchmark.may_bring_validation:
         return []
-    return [
-        "train/plateau_patience: watches validation data, never test data as the paper's"
-        " code did; set benchmark/val_fraction above 0, e.g. to 0.1"
-    ]
+    fix = "set benchmark/val_fraction above 0, e.g. to 0.1"
+    what = {
+        "plateau_patience": "watches validation data, never test data as the paper's code did",
+        "eval_every": "scores validation data, never test data",
+    }
+    return [f"train/{key}: {why}; {fix}" for key, why in what.items() if getattr(train, key)]
 
 
 def check_batch_norm(method: MethodConfig, target: TargetConfig, top: TopLevel) -> list[str]:

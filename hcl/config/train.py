@@ -35,6 +35,10 @@ class TrainConfig:
     label_smoothing: float = setting(0.0, ge=0, lt=1, added_later=True)
     # Random crops and flips of training images (hcl/benchmarks/augment.py).
     augment: bool = setting(False, added_later=True)
+    # Steps between two evaluations within a task, on the validation data of all tasks learned so
+    # far and of the current one: series of accuracy and loss that show how deep and how long a
+    # past task falls. No result changes; 0 = never.
+    eval_every: int = setting(0, ge=0, added_later=True)
     # Inputs scored at once; 0 = 10,000, or fewer where that is more than 8 million values.
     eval_batch_size: int = setting(0, ge=0)
     # Compile parts of a hypernetwork's step: where it saves more time than it takes, or always.

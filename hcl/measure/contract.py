@@ -59,6 +59,7 @@ def check_trial(config: TrialConfig) -> Iterator[Finding]:
             ("the same seed gives the same result", _repeats),
             ("a training that was killed goes on as if it had not been", _resumes),
             ("predictions have the right shape", _predicts),
+            ("predictions between two steps change nothing", _only_looks),
         ):
             yield Finding(tried, check(config))
     except Exception as error:  # whatever a user's method raises
@@ -158,6 +159,29 @@ def _predicts(config: TrialConfig) -> str:
     if task_ids is not None and not set(task_ids.tolist()) <= {0, 1}:
         return f"task_ids are {task_ids.tolist()}, but tasks 0 and 1 alone have been learned"
     return ""
+
+
+def _only_looks(config: TrialConfig) -> str:
+    """Compare trainings with and without evaluations within tasks, in all that a restart needs."""
+    watched = replace(config, benchmark=replace(config.benchmark, val_fraction=0.2))
+    looks = replace(watched, train=replace(watched.train, eval_every=2))
+    (one, first), (other, second) = _state(watched), _state(looks)
+    if (one.accuracy, one.inference) == (other.accuracy, other.inference) and first == second:
+        return ""
+    return (
+        "a training with train/eval_every ends elsewhere than one without; predict must change"
+        " nothing that train_step reads, and draw no number from a generator of its own"
+    )
+
+
+def _state(config: TrialConfig) -> tuple[Result, list[bytes]]:
+    """Train, and return the result and the bytes of the parameters and buffers."""
+    with tempfile.TemporaryDirectory() as folder:
+        result, _ = _run(config, folder)
+        trial = start_trial(config, Runtime(threads=1, checkpoint_dir=folder), None)
+    values = trial.method.state_dict().items()
+    tensors = [value for _, value in values if isinstance(value, torch.Tensor)]
+    return result, [tensor.cpu().numpy().tobytes() for tensor in tensors]
 
 
 def _describe(error: Exception) -> str:

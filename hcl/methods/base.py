@@ -18,11 +18,11 @@ What the training loop (hcl.training.learner) calls, for every task of the seque
     method.network_weights(task_id)          a plain network, taken out of a trained learner
 
 The core is `start_task`, `train_step`, `end_task` and `predict`; two of these have a default that
-does next to nothing. With a validation set and a plateau schedule, `eval`, `predict` and `train`
-are also called between two steps. A checkpoint may be written between any two steps too, so a
-trial can be interrupted anywhere and continues from the newest checkpoint in a new process:
-`load_state_dict` on a freshly built method, then the steps that are left (no second `start_task`
-for a task that had begun).
+does next to nothing. With a plateau schedule or `train/eval_every`, `eval`, `predict` and `train`
+are also called between two steps, and must not change what follows. A checkpoint may be written
+between any two steps too, so a trial can be interrupted anywhere and continues from the newest
+checkpoint in a new process: `load_state_dict` on a freshly built method, then the steps that are
+left (no second `start_task` for a task that had begun).
 
 Before anything is trained, `hcl validate --estimate` and searches with a bound on the compression
 ratio build the method on torch's meta device, where tensors have shapes but no values, and ask

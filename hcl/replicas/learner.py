@@ -21,7 +21,13 @@ from hcl.replicas.groups import check_replicas
 from hcl.replicas.hnet_replicas import HnetReplicas
 from hcl.results import Progress, Result, TaskReport
 from hcl.training.batches import make_batches
-from hcl.training.learner import READ_EVERY, TrainingDiverged, finish_task, take_losses
+from hcl.training.learner import (
+    READ_EVERY,
+    TrainingDiverged,
+    do_what_is_due,
+    finish_task,
+    take_losses,
+)
 from hcl.training.process import Runtime, process_settings
 from hcl.training.report import result_of
 from hcl.training.trial_state import TrialState, load_benchmark, start_trial
@@ -154,27 +160,27 @@ class _Steps:
         self.shared = HnetReplicas([one.method for one in running])
         trial = running[0].trial
         self.iterations = trial.num_steps(task.task_id)
-        self.every = trial.runtime.checkpoint_every
         self.batches = [make_batches(one.trial, task) for one in running]
 
     def train(self, first: int, until: int, began: float) -> None:
         """Train up to `until`, or until a replica diverges; the others stay where they are."""
         for step in range(first + 1, until + 1):
             losses = self.shared.train_step(*self._batch(step - 1))
-            if step % READ_EVERY == 0 or step == self.iterations:
-                self._take(losses, step)
+            for one in self.running:
+                one.trial.step = step
+            due = self.running[0].trial.due(self.iterations)
+            if step % READ_EVERY == 0 or step == self.iterations or due.scores:
+                self._take(losses)
             alive = [one for one in self.running if one.failure is None]
             is_over = step == until or len(alive) < len(self.running)
-            is_due = bool(self.every) and step % self.every == 0 and step < self.iterations
-            if not (is_over or is_due):
+            if not (is_over or due.scores or due.checkpoint):
                 continue
             self.shared.write_back()
             for one in alive:
-                one.trial.step = step
                 one.trial.train_seconds += time.monotonic() - began
-            for one in alive if is_due else ():
+            for one in alive if due.scores or due.checkpoint else ():
                 with one.alone() as trial:
-                    trial.save()
+                    do_what_is_due(trial, self.task, due)
             began = time.monotonic()
             if is_over:
                 return
@@ -184,10 +190,9 @@ class _Steps:
         xs, ys = zip(*(batches.at(step) for batches in self.batches), strict=True)
         return torch.stack(xs), torch.stack(ys)
 
-    def _take(self, losses: dict[str, Tensor], step: int) -> None:
+    def _take(self, losses: dict[str, Tensor]) -> None:
         rows = torch.stack(list(losses.values()), dim=1).tolist()  # waits for the device once
         for one, row in zip(self.running, rows, strict=True):
-            one.trial.step = step
             try:
                 take_losses(one.trial, self.task, dict(zip(losses, row, strict=True)))
             except TrainingDiverged as error:

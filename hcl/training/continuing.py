@@ -55,7 +55,9 @@ def continue_training(
     with process_settings(runtime), seeding.isolated(config.seed, "trial"):
         seeding.set_global_state(learner.random)
         learned = method.num_learned
-        trial = TrialState(config, runtime, benchmark, method, progress, learned)
+        # A learner has no data of past tasks to evaluate it on.
+        alone = replace(config, train=replace(config.train, eval_every=0))
+        trial = TrialState(alone, runtime, benchmark, method, progress, learned)
         train_task(trial, benchmark.tasks[learned])
         random = seeding.get_global_state()
         return Learner(config, method.eval(), labels, random, benchmark.digest)

@@ -6,7 +6,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from hcl import metrics
+from hcl import metrics, seeding
 from hcl.benchmarks.arrays import Benchmark, TaskData
 from hcl.config.methods import ScenarioName
 from hcl.learners.inputs import inputs_at_once
@@ -23,19 +23,39 @@ def score_tasks(trial: TrialState) -> dict[str, float]:
         The rows and their means, as named metrics.
     """
     scores: dict[str, float] = {}
+    for name, (accuracies, inferred) in _evaluate(trial, SPLITS).items():
+        trial.accuracy.setdefault(name, []).append(accuracies)
+        if inferred:
+            trial.inference.setdefault(name, []).append(inferred)
+        scores |= name_scores(name, trial.method.layout.score, accuracies, inferred)
+    return scores
+
+
+def score_within_task(trial: TrialState) -> dict[str, float]:
+    """Score the tasks so far on validation data, between two training steps.
+
+    The trial stays as it is, torch's random generators included.
+    """
+    scores: dict[str, float] = {}
+    with seeding.isolated("within task"):
+        for name, (accuracies, inferred) in _evaluate(trial, ("val",)).items():
+            scores |= name_scores(name, trial.method.layout.score, accuracies, inferred)
+    trial.method.train()
+    return scores
+
+
+def _evaluate(
+    trial: TrialState, splits: Sequence[str]
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Evaluate in each of the trial's scenarios: name of a matrix -> as `evaluate_row`."""
+    found: dict[str, tuple[list[float], list[float]]] = {}
     trial.method.eval()
     # The task scenario last: it can use the weights that the others generate for all tasks.
     for scenario in sorted(trial.config.eval_scenarios, key=lambda name: name == "task"):
-        rows = evaluate_row(
-            trial.method, trial.benchmark, scenario, trial.config.train.eval_batch_size
-        )
-        for split, (accuracies, inferred) in rows.items():
-            name = f"{split}/{scenario}"
-            trial.accuracy.setdefault(name, []).append(accuracies)
-            if inferred:
-                trial.inference.setdefault(name, []).append(inferred)
-            scores |= name_scores(name, trial.method.layout.score, accuracies, inferred)
-    return scores
+        at_once = trial.config.train.eval_batch_size
+        rows = evaluate_row(trial.method, trial.benchmark, scenario, at_once, splits)
+        found |= {f"{split}/{scenario}": row for split, row in rows.items()}
+    return found
 
 
 def name_scores(
@@ -61,7 +81,11 @@ def name_scores(
 
 @torch.no_grad()
 def evaluate_row(
-    method: Method, benchmark: Benchmark, scenario: ScenarioName, batch_size: int
+    method: Method,
+    benchmark: Benchmark,
+    scenario: ScenarioName,
+    batch_size: int,
+    splits: Sequence[str] = SPLITS,
 ) -> dict[str, tuple[list[float], list[float]]]:
     """Score all tasks learned so far in one scenario.
 
@@ -70,6 +94,7 @@ def evaluate_row(
         benchmark: the task sequence.
         scenario: decides whether the task is given and which outputs compete.
         batch_size: inputs at once; 0 = as many as `inputs_at_once` says.
+        splits: data to score.
 
     Returns:
         Split -> (accuracy on each task, share of each task's inputs whose task was inferred right;
@@ -77,7 +102,7 @@ def evaluate_row(
     """
     counts: dict[str, list[Tensor]] = {}
     for task in benchmark.tasks[: method.num_learned]:
-        for split in SPLITS:
+        for split in splits:
             data: TaskData = getattr(task, split)
             if len(data):
                 right = sum_scores(method, data, task.task_id, scenario, batch_size)

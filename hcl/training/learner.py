@@ -12,11 +12,11 @@ from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError, TrialConfig, as_trial
 from hcl.results import Progress, Result, TaskReport
 from hcl.training.batches import make_batches
-from hcl.training.evaluate import score_tasks, sum_scores
+from hcl.training.evaluate import score_tasks, score_within_task, sum_scores
 from hcl.training.process import Runtime, process_settings
 from hcl.training.report import result_of, task_report
 from hcl.training.schedule import Plateau, epoch_length, learning_rate
-from hcl.training.trial_state import TrialState, start_trial
+from hcl.training.trial_state import Due, TrialState, start_trial
 
 __all__ = ["Runtime", "TrainingDiverged", "run"]
 
@@ -44,7 +44,8 @@ def run(
         config: the trial, or its settings, nested or flat.
         report: called after each task, before its checkpoint is written: after a kill a task may
             be reported twice, but none is left out.
-        progress: called every 100 steps and at a task's end.
+        progress: called every 100 steps, at a task's end and, with its scores, after each
+            evaluation within a task (`train/eval_every`), which is not made without it.
         runtime: device, threads, checkpoints.
         first_tasks: learn the first so many tasks alone; `hcl.continue_training` learns others
             later. None = all.
@@ -84,14 +85,14 @@ def train_task(trial: TrialState, task: TaskSplits) -> None:
         x, y = batches.at(step)
         losses = method.train_step(x, y)
         trial.step = step + 1
-        if trial.step % READ_EVERY == 0 or trial.step == num_steps:
+        due = trial.due(num_steps)
+        if trial.step % READ_EVERY == 0 or trial.step == num_steps or due.scores:
             values = torch.stack(list(losses.values())).tolist() if losses else []
             take_losses(trial, task, dict(zip(losses, values, strict=True)))
         _watch_plateau(trial, task)
-        every = trial.runtime.checkpoint_every
-        if every and trial.step % every == 0 and trial.step < num_steps:
+        if due.scores or due.checkpoint:
             trial.train_seconds += time.monotonic() - began
-            trial.save()
+            do_what_is_due(trial, task, due)
             began = time.monotonic()
     method.end_task(task)
     trial.train_seconds += time.monotonic() - began
@@ -144,10 +145,25 @@ def take_losses(trial: TrialState, task: TaskSplits, losses: dict[str, float]) -
                 f"the {name} loss is {value} at step {trial.step} of task {task.task_id};"
                 " try a smaller train/lr"
             )
+    _show_progress(trial, task, trial.step, {})
+
+
+def do_what_is_due(trial: TrialState, task: TaskSplits, due: Due) -> None:
+    """Score, and then save: what was scored is not scored again after a restart from there."""
+    if due.scores and trial.progress:
+        _show_progress(trial, task, trial.step, score_within_task(trial))
+    if due.checkpoint:
+        trial.save()
+
+
+def _show_progress(
+    trial: TrialState, task: TaskSplits, step: int, scores: dict[str, float]
+) -> None:
     if trial.progress:
-        iterations, num_tasks = trial.num_steps(task.task_id), len(trial.benchmark.tasks)
+        num_tasks, iterations = len(trial.benchmark.tasks), trial.num_steps(task.task_id)
+        losses, seconds, total = trial.losses, trial.seconds, trial.total_steps
         trial.progress(
-            Progress(task.task_id, num_tasks, trial.step, iterations, trial.losses, trial.seconds)
+            Progress(task.task_id, num_tasks, step, iterations, losses, seconds, total, scores)
         )
 
 
@@ -156,6 +172,9 @@ def finish_task(
 ) -> None:
     """Score the tasks learned so far, report, and only then save."""
     scores = score_tasks(trial)
+    if trial.config.train.eval_every:
+        known = {name: value for name, value in scores.items() if name.startswith("val/")}
+        _show_progress(trial, task, trial.num_steps(task.task_id), known)
     if report:
         report(task_report(trial, task.task_id, scores))
     trial.save()  # last: after a kill a task may be reported twice, but none is left out

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,6 +22,13 @@ from hcl.storage import checkpoint
 from hcl.storage.shared_classifier import SharedClassifier, classifier_digest
 from hcl.training.process import Runtime
 from hcl.training.schedule import Plateau, num_steps
+
+
+class Due(NamedTuple):
+    """What is to be done after a step, before the next one of the same task."""
+
+    scores: bool
+    checkpoint: bool
 
 
 @dataclass
@@ -62,6 +69,21 @@ class TrialState:
         """Count the training steps of a task."""
         return num_steps(self.config.train, self.num_samples(task_id))
 
+    @property
+    def total_steps(self) -> int:
+        """Steps so far, those of earlier tasks included."""
+        return self._steps_of_learned() + self.step
+
+    def due(self, num_steps: int) -> Due:
+        """Say what is due at this step of a task of so many; nothing at the last one's end."""
+        evals, saves = self.config.train.eval_every, self.runtime.checkpoint_every
+        return Due(
+            *(
+                bool(every) and self.step % every == 0 and self.step < num_steps
+                for every in (evals, saves)
+            )
+        )
+
     def _steps_of_learned(self) -> int:
         return sum(self.num_steps(task_id) for task_id in range(self.tasks_learned))
 
@@ -78,7 +100,6 @@ class TrialState:
         """Write a checkpoint, where the runtime names a folder."""
         if self.runtime.checkpoint_dir is None:
             return
-        number = self._steps_of_learned() + self.step
         benchmark = self.benchmark
         state: dict[str, Any] = {
             "digest": self.config.digest(),
@@ -94,7 +115,7 @@ class TrialState:
             "plateau": asdict(self.plateau),
             "learner": facts(self.config, self.method, self._labels(), benchmark.digest),
         }
-        checkpoint.save(Path(self.runtime.checkpoint_dir), number, state)
+        checkpoint.save(Path(self.runtime.checkpoint_dir), self.total_steps, state)
 
     def restore(self) -> None:
         """Take up the newest readable checkpoint, if there is one.
@@ -223,11 +244,12 @@ def _check_tasks(config: TrialConfig, benchmark: Benchmark) -> None:
     Raises:
         ConfigError: no validation data to watch, or classes whose shared output is not clear.
     """
-    if config.train.plateau_patience and not len(benchmark.tasks[0].val):
-        raise ConfigError(
-            f"train/plateau_patience: watches validation data, which {benchmark.name} does not"
-            " have; set benchmark/val_fraction above 0, e.g. to 0.1"
-        )
+    for key in ("plateau_patience", "eval_every"):
+        if getattr(config.train, key) and not len(benchmark.tasks[0].val):
+            raise ConfigError(
+                f"train/{key}: watches validation data, which {benchmark.name} does not"
+                " have; set benchmark/val_fraction above 0, e.g. to 0.1"
+            )
     if config.benchmark.sequence != "given" or config.scenario != "domain":
         return
     places: dict[int, tuple[int, int]] = {}

@@ -16,7 +16,16 @@ from typing import Any
 
 from sweeps.output.table import Entry, Estimate, Table
 
-SCRIPTS = ("base", "runs", "matrices", "difference", "axes", "charts", "main")  # in this order
+SCRIPTS = (
+    "base",
+    "runs",
+    "matrices",
+    "difference",
+    "axes",
+    "charts",
+    "within",
+    "main",
+)  # in this order
 # Words that begin a badge of ours against the paper's number -> its class.
 BADGES = {"agrees": "agrees", "below": "below", "above": "above", "missing": "missing",
           "too few": "missing", "not comparable": "missing"}  # fmt: skip

@@ -126,6 +126,8 @@ def metric_points(
         if record["kind"] == "task":
             metrics, step = _task_metrics(record, num_tasks), record["tasks_learned"]
             learned = max(learned, step)
+        elif record["kind"] == "scores":
+            metrics, step = _scores_within(record, num_tasks), record["total_steps"]
         elif record["kind"] == "end":
             metrics = _finite(record.get("metrics"))
         for key, value in metrics.items():
@@ -140,13 +142,23 @@ def _task_metrics(record: dict[str, Any], num_tasks: int) -> dict[str, float]:
 
     MLflow shows metrics in the order in which they come first: what a person looks for leads.
     """
-    metrics = _finite(record.get("metrics"))
-    if num_tasks > MAX_TASKS_AS_SERIES:
-        metrics = {k: v for k, v in metrics.items() if not _TASK_ACCURACY.search(k)}
+    metrics = _shown(record, num_tasks)
     first = {k: v for k, v in metrics.items() if k.endswith("/average_accuracy")}
     extra = {key: record.get(key) for key in ("seconds", "steps_per_second")}
     last = {"tasks_learned": float(record["tasks_learned"])}
-    return first | metrics | _finite(extra) | last
+    return first | metrics | _finite(extra) | _finite(record.get("usage")) | last
+
+
+def _scores_within(record: dict[str, Any], num_tasks: int) -> dict[str, float]:
+    """The metrics of a "scores" record, whose steps are those of the training."""
+    return {f"within_task/{key}": value for key, value in _shown(record, num_tasks).items()}
+
+
+def _shown(record: dict[str, Any], num_tasks: int) -> dict[str, float]:
+    metrics = _finite(record.get("metrics"))
+    if num_tasks > MAX_TASKS_AS_SERIES:
+        metrics = {k: v for k, v in metrics.items() if not _TASK_ACCURACY.search(k)}
+    return metrics
 
 
 def _finite(metrics: dict[str, Any] | None) -> dict[str, float]:

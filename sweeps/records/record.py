@@ -113,6 +113,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "start": ("run_key", "sweep", "trial", "seed", "phase", "params"),
     "resume": (),
     "task": ("tasks_learned", "metrics"),
+    "scores": ("total_steps", "metrics"),
     "end": ("metrics",),
     "failed": ("reason",),
     "stopped": ("tasks_learned",),
@@ -132,6 +133,8 @@ SHAPES: dict[str, Callable[[Any], bool]] = {
     "metrics": _is_dict_of(_is_number),
     "seconds": _is_number,
     "steps_per_second": _is_number,
+    "usage": _is_dict_of(_is_number),
+    "total_steps": _is_count,
     # A picture in the seed's own folder: whatever lies elsewhere is nobody's to upload.
     "samples": lambda value: isinstance(value, str) and Path(value).name == value,
     "curves": lambda value: isinstance(value, list) and all(map(_is_numbers, value)),

@@ -25,10 +25,12 @@ from sweeps.records.folder import SweepFolder
 from sweeps.reports.runs import complete_runs, estimate, varied_params
 from sweeps.reports.stopping import read_early_ranks, stopping_pictures, stopping_tables
 from sweeps.reports.sweep_tables import best_runs, objectives_of, sweep_tables
+from sweeps.reports.within_tasks import read_series
 from sweeps.space.yaml_file import load_yaml
 
 HEADLINES = ("average_accuracy", "learning_accuracy", "forgetting", "backward_transfer", "mse",
-             "compression_ratio", "wall_seconds")  # fmt: skip
+             "compression_ratio", "wall_seconds", "peak_memory_gb",
+             "peak_gpu_memory_gb")  # fmt: skip
 STEPS = {True: 10_000, False: 1_000_000}  # of an accuracy, of another measure
 STATES = {"end": "done", "failed": "failed", "stopped": "stopped early"}
 
@@ -69,6 +71,7 @@ def page_data(folders: Sequence[SweepFolder], urls: Mapping[str, str]) -> dict[s
     for run in runs:
         run["config"] = ids[run["config"]]
     fraction = not any(key.endswith("/mse") for run in runs for key in run["metrics"])
+    series = [read_series(records, STEPS[fraction]) for _, _, records in found]
     return {
         "objectives": names,
         "modes": modes,
@@ -77,6 +80,7 @@ def page_data(folders: Sequence[SweepFolder], urls: Mapping[str, str]) -> dict[s
         "scale": STEPS[fraction],
         "runs": runs,
         "matrices": pack(_differences(matrices, runs, STEPS[fraction])),
+        "within": pack(series) if any(series) else None,
     }
 
 

@@ -118,6 +118,21 @@ def left_out(frame: pd.DataFrame) -> list[str]:
     return [*notes, f"left out because they did not learn all tasks: {states}"]
 
 
+def usage_notes(runs: pd.DataFrame) -> list[str]:
+    """Say in one note what the processes of the runs used; none where no run recorded it."""
+    parts = []
+    for name, words, most in (
+        ("peak_memory_gb", "{:.2f} GB of memory at most", True),
+        ("cpu_cores", "{:.1f} cores", False),
+        ("peak_gpu_memory_gb", "{:.2f} GB of a GPU at most", True),
+        ("gpu_percent", "a GPU {:.0f} % busy", False),
+    ):
+        values = runs.get(f"usage/{name}", pd.Series(dtype=float)).dropna()
+        if len(values):
+            parts.append(words.format(values.max() if most else values.mean()))
+    return [f"used by the process of a run: {', '.join(parts)}"] if parts else []
+
+
 def _trials(group: pd.DataFrame) -> str:
     """Numbers of the trials that some runs belong to."""
     trials = sorted(set(group["tags.trial"])) if "tags.trial" in group else []

@@ -26,6 +26,7 @@ from sweeps.reports.runs import (
     left_out,
     method_label,
     one_run_per_seed,
+    usage_notes,
 )
 
 FORMS: dict[str, Callable[[Sequence[Table]], str]] = {
@@ -92,6 +93,7 @@ def sweep_tables(frame: pd.DataFrame, settings: dict[str, str]) -> list[Table]:
     # Runs of the paper's protocol have no validation data, so none of them can be the best.
     is_regression = any(str(name).endswith("/average_mse") for name in frame)
     methods = method_table(frame, "average_mse" if is_regression else "average_accuracy")
+    methods = replace(methods, notes=(*methods.notes, *usage_notes(complete_runs(frame))))
     return [best, methods] if best.rows else [methods]
 
 

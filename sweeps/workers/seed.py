@@ -75,7 +75,7 @@ def train_locked(
 
     try:
         runtime = replace(runtime_of(context), checkpoint_dir=seed.folder / "checkpoints")
-        result = run(seed.config, report=report, progress=progress, runtime=runtime)
+        result = run(seed.config, report, records.watch(progress), runtime)
         result = replace(result, learner=None)  # its checkpoint has it; here it takes memory
         records.write_result(result)
     except Exception as error:  # recorded whatever it was, then raised

@@ -114,7 +114,7 @@ class _Replicas:
         return Replica(
             self.seeds[i].config,
             report,
-            progress if is_first else None,
+            self.records[i].watch(progress if is_first else None),
             diverged,
             self.seeds[i].folder / "checkpoints",
         )

@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 
 from hcl import TrainingDiverged
 from hcl.config import ConfigError, TrialConfig, plugins
-from hcl.results import NUMERICS_VERSION, Result, TaskReport
+from hcl.results import NUMERICS_VERSION, Progress, Result, TaskReport
 from hcl.storage import checkpoint
 from hcl.training.evaluate import name_scores
 from sweeps.output.sample_grid import samples_path, save_samples
@@ -21,6 +22,7 @@ from sweeps.records.journal import Journal
 from sweeps.records.mend import mend
 from sweeps.tracking import deliver
 from sweeps.workers.context import RunContext
+from sweeps.workers.usage import Usage
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +95,7 @@ class SeedRecords:
         self.seed, self.context, self.folder = seed, context, seed.folder
         self.journal = Journal(seed.folder)
         self.delivery = MlflowDelivery(context, seed.folder)
+        self.usage = Usage(context.device)
         mend_journal(seed, context)
         if self.journal.scan()[0]:
             self.journal.append("resume")
@@ -114,8 +117,24 @@ class SeedRecords:
             metrics=row.metrics,
             seconds=row.seconds,
             steps_per_second=row.steps_per_second,
+            usage=self.usage.metrics(),
         )
         self.delivery.send()
+
+    def watch(self, progress: Callable[[Progress], None] | None) -> Callable[[Progress], None]:
+        """Make a callback that records scores within tasks and goes on to `progress`."""
+
+        def watched(place: Progress) -> None:
+            self.usage.look()
+            if place.scores:
+                losses = {f"loss/{name}": value for name, value in place.losses.items()}
+                metrics = {**place.scores, **losses}
+                self.journal.append("scores", total_steps=place.total_steps, metrics=metrics)
+                self.delivery.send()
+            elif progress:
+                progress(place)
+
+        return watched
 
     def write_result(self, result: Result) -> None:
         """Write the journal's end, then result.json."""

@@ -74,7 +74,7 @@ function measures() {
 }
 const lowerIsBetter = (name) => data.objectives.includes(name)
   ? data.modes[data.objectives.indexOf(name)] === "min"
-  : /ratio|seconds|forgetting|mse/.test(name);
+  : /ratio|seconds|forgetting|mse|memory/.test(name);
 
 function pareto(render) {
   const names = measures();

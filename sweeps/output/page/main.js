@@ -41,7 +41,7 @@ function render() {
   const all = drawMatrices(section("matrices"), render);
   drawDifference(section("difference"), all, render);
   fitCharts(section("charts"));
-  const figures = [curves(), history(), pareto(render), parallel()].filter(Boolean);
+  const figures = [curves(), within(render), history(), pareto(render), parallel()].filter(Boolean);
   document.getElementById("charts").hidden = !figures.length;
   replace(section("charts"), make("div", { class: "charts" }, figures));
   replace(section("runs"), runTable());
@@ -80,6 +80,7 @@ async function start() {
     const steps = await unpack(data.matrices);
     matrices = Object.fromEntries(Object.entries(steps).map(([name, each]) =>
       [name, each.map((one) => (one ? matrixOf(one, data.scale) : null))]));
+    series = data.within ? await unpack(data.within) : [];
     const own = `test/${data.runs[0].scenario}`;
     state.matrix = own in matrices ? own : Object.keys(matrices)[0] ?? "";
     filters(document.querySelector(".bar"), render);
