@@ -152,7 +152,8 @@ def compare(
     """
     store = _store(sweeps[0] if sweeps else None, storage, tracking_uri)
     write = reporting.form_of(form)
-    compared = comparing.runs_to_compare(store, sweeps, methods, metric)
+    frame = runs_frame(store)
+    compared = comparing.runs_to_compare(frame, store.shown_uri, sweeps, methods, metric)
     return write(comparing.comparison_tables(compared, metric, mixed))
 
 

@@ -1,5 +1,6 @@
 """`hcl best`: the best configuration of a sweep or of a study, as a file."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,11 +19,16 @@ Out = Annotated[
     Path | None, typer.Option(show_default="the terminal", help="File to write, for hcl run.")
 ]
 
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print its settings as JSON, for python -m hcl --config.")
+]
+
 
 def best(
     context: typer.Context,
     name: Name,
     out: Out = None,
+    as_json: AsJson = False,
     storage: Storage = STORAGE,
     study_url: StudyUrl = None,
 ) -> None:
@@ -32,6 +38,7 @@ def best(
     Examples:
       hcl best split_digits-hnet --out trial.yaml
       hcl run trial.yaml --seeds 1..5
+      hcl best split_digits-hnet --json > trial.json
 
     \b
     Exit status: 0 written, 2 there is no such sweep, or nothing has finished in it.
@@ -43,15 +50,16 @@ def best(
     else:
         about, settings = _best_of_study(folder)
     kept = {key: value for key, value in settings.items() if key not in ("seed", "code")}
+    if as_json:
+        say(json.dumps(kept, indent=1))
     text = f"# {about}\n{yaml.safe_dump(kept, sort_keys=False, width=99)}"
     if out is None:
-        say(text.rstrip("\n"))
-        return
+        return None if as_json else say(text.rstrip("\n"))
     try:
         write_atomically(out.expanduser().absolute(), text)
     except OSError as error:
         raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from None
-    say(f"{out}: {about}")
+    return say(f"{out}: {about}", stderr=as_json)
 
 
 def _best_of_sweep(folder: SweepFolder, study_url: str | None) -> tuple[str, dict[str, Any]]:

@@ -39,10 +39,7 @@ def report(
         str, typer.Option("--format", help="markdown, latex, csv, json or terminal.")
     ] = "terminal",
     as_json: Json = False,
-    html: Annotated[
-        bool,
-        typer.Option("--html", help="Write the page: matrices, curves, search, runs."),
-    ] = False,
+    html: Annotated[bool, typer.Option("--html", help="Write the page instead.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(show_default="report.html in the sweep's folder", help="File of the page."),
@@ -68,19 +65,20 @@ def report(
     folder = SweepFolder(storage, sweep)
     if tracking_uri is None and folder.journals():
         return say(_read_journals(folder, form))
-    from sweeps.reports.report import report as tables
+    from sweeps.reports.report import report as read
 
-    return say(tables(sweep, find_store(folder, tracking_uri), form))
+    return say(read(sweep, find_store(folder, tracking_uri), form))
 
 
 def _read_journals(folder: SweepFolder, form: str) -> str:
     """Write the tables from the sweep's own records: MLflow has the same, seconds later."""
-    from sweeps.records.entries import journal_rows, recorded_settings, rows_frame
-    from sweeps.reports.stopping import read_early_ranks, stopping_tables
+    from sweeps.records.entries import read_journals, recorded_settings, rows_frame, run_row
+    from sweeps.reports.stopping import find_early_ranks, stopping_tables
     from sweeps.reports.sweep_tables import written_tables
 
-    frame, settings = rows_frame(journal_rows(folder)), recorded_settings(folder)
-    more = stopping_tables(read_early_ranks(folder, settings))
+    journals = list(read_journals(folder).values())
+    frame, settings = rows_frame(list(map(run_row, journals))), recorded_settings(folder)
+    more = stopping_tables(find_early_ranks(journals, frame, settings))
     return written_tables(folder.name, frame, settings, form, more)
 
 
@@ -88,7 +86,7 @@ def _write_page(folder: SweepFolder, out: Path | None, tracking_uri: str | None)
     if not folder.journals():
         raise ConfigError(
             f"there are no records of a sweep {folder.name!r} in {folder.storage}; the page is"
-            " made of them: give the --storage that it was run with"
+            " made of them: give its --storage"
         )
     from sweeps.reports.summary import write_page
 

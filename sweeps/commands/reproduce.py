@@ -1,12 +1,15 @@
 """`hcl reproduce`: a table of the paper with one command."""
 
+import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hcl.config import ConfigError
 from sweeps.commands.options import (
     STORAGE,
     Address,
@@ -29,6 +32,7 @@ from sweeps.space.settings import SweepSettings
 from sweeps.workers.warm_imports import importing
 
 if TYPE_CHECKING:
+    from sweeps.output.table import Table
     from sweeps.reproduction.request import TableRequest
 
 TableName = Annotated[
@@ -53,6 +57,9 @@ DryRun = Annotated[
 ]
 Show = Annotated[
     bool, typer.Option("--show", help="Make the table from what is there; trains nothing.")
+]
+ShowJson = Annotated[
+    bool, typer.Option("--json", help="With --show: print the tables as JSON, for a program.")
 ]
 RunsFrom = Annotated[
     str | None, typer.Option(metavar="NAME,...", help="Other sweeps whose runs count too.")
@@ -98,6 +105,7 @@ def reproduce(
     only: Only = None,
     dry_run: DryRun = False,
     show: Show = False,
+    as_json: ShowJson = False,
     runs_from: RunsFrom = None,
     records: Records = None,
     any_version: AnyVersion = False,
@@ -125,11 +133,14 @@ def reproduce(
       hcl reproduce table1 --seeds 5 --only S-CL1,S-CL3
       hcl reproduce table1 --budget smoke --seeds 2
       hcl reproduce table1 --seeds 5 --show --records docs/records
+      hcl reproduce table1 --seeds 5 --show --json
 
     \b
     Exit status: 0 complete, 1 cells are missing, 2 something to correct, 3 Ray itself died (the
     same command goes on), 130 interrupted.
     """
+    if as_json and not show:
+        raise ConfigError("--json: prints a table that is there; give --show too")
     if show_list or not table:
         _show_names()
         raise typer.Exit(0 if show_list else 2)
@@ -147,16 +158,15 @@ def reproduce(
     request = TableRequest(spec, chosen, folder, store, sources, any_version or any_code,
                            data_root, address, settings, num_replicas, command_line())  # fmt: skip
     if records:
-        _read_records(request, records, is_needed=show)
+        _read_records(request, records, show, as_json)
     if dry_run:
         _show_plan(request, ship_code)
     else:
-        _make(request, ship_code, not show, records)
+        _make(request, ship_code, not show, records, as_json)
 
 
-def _read_records(request: "TableRequest", records: Path, is_needed: bool) -> None:
+def _read_records(request: "TableRequest", records: Path, is_needed: bool, is_quiet: bool) -> None:
     """Take over the finished trainings that a folder of records has of the table's sources."""
-    from hcl.config import ConfigError
     from sweeps.records.archive import archive_of, unpack
     from sweeps.tracking.sync import sync_sweep
 
@@ -165,7 +175,7 @@ def _read_records(request: "TableRequest", records: Path, is_needed: bool) -> No
         if is_needed and not archive.exists():
             raise ConfigError(f"--records {records}: there is no {archive.name} in that folder")
         if archive.exists() and (count := unpack(archive, folder)):
-            say(f"{archive}: {count} trainings")
+            say(f"{archive}: {count} trainings", stderr=is_quiet)
             sync_sweep(folder, replace(request.store, experiment=name))
 
 
@@ -174,10 +184,15 @@ def _show_names() -> None:
         say(f"{name:18} {load_table(name).head.title}")
 
 
-def _make(request: "TableRequest", ship_code: bool, train: bool, records: Path | None) -> None:
+def _make(
+    request: "TableRequest",
+    ship_code: bool,
+    train: bool,
+    records: Path | None,
+    as_json: bool = False,
+) -> None:
     with importing():
         from sweeps.cluster.connection import connected
-        from sweeps.output.terminal import as_text
         from sweeps.records.archive import archive_of, pack
         from sweeps.reproduction.results import read_results
         from sweeps.reproduction.tables import Origin
@@ -192,14 +207,25 @@ def _make(request: "TableRequest", ship_code: bool, train: bool, records: Path |
                 pack(request.folder, archive_of(records, request.folder.name))
         found = read_results(request)
         commit = str(git_tags().get("git_commit", "?"))
-        tables = write_all(request, found, Origin(portable_command(sys.argv[1:], STORAGE), commit))
+        typed = [argument for argument in sys.argv[1:] if argument != "--json"]
+        tables = write_all(request, found, Origin(portable_command(typed, STORAGE), commit))
         transfer = request.spec.head.figure == "transfer"
-        for table in [tables[0], *(transfer_tables(request, found) if transfer else [])]:
-            say(as_text(table))
-        drawn = ", ".join(sorted(path.name for path in request.output.glob("*.png")))
-        say(f"every cell and tests in {request.output}; figures there: {drawn or 'none'}")
+        more = transfer_tables(request, found) if transfer else []
+        if as_json:
+            say(json.dumps([table.to_dict() for table in [*tables, *more]], indent=1))
+        else:
+            _show_tables(request, [tables[0], *more])
     is_complete = all(result.is_complete for result in found.cells.values())
     raise typer.Exit(0 if is_complete else 1)
+
+
+def _show_tables(request: "TableRequest", tables: Sequence["Table"]) -> None:
+    from sweeps.output.terminal import as_text
+
+    for table in tables:
+        say(as_text(table))
+    drawn = ", ".join(sorted(path.name for path in request.output.glob("*.png")))
+    say(f"every cell and tests in {request.output}; figures there: {drawn or 'none'}")
 
 
 def _show_plan(request: "TableRequest", ship_code: bool) -> None:

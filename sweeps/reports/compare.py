@@ -5,17 +5,13 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from hcl.config import BenchmarkConfig, ConfigError
-from hcl.metrics import running_average_accuracy
-from sweeps.output import plots
 from sweeps.output.metric_names import SCENARIOS, UNITS, heading, is_fraction, mode_of
 from sweeps.output.statistics.paired import check_same_pairs, paired_table
 from sweeps.output.table import Entry, Table, best_of_rows
 from sweeps.records.entries import text
 from sweeps.reports.runs import choose_runs, complete_runs, estimate, method_label
-from sweeps.tracking import Store, accuracy_matrices, runs_frame
 
 # Settings that decide which tasks a seed has; runs of other tasks stand in another row.
 ORDER = ("class_order", "order_seed", "first_task_permuted")
@@ -55,28 +51,30 @@ Compared = dict[Row, dict[str, pd.DataFrame]]
 
 
 def runs_to_compare(
-    store: Store, sweeps: Sequence[str], methods: Sequence[str], metric: str = "average_accuracy"
+    frame: pd.DataFrame,
+    where: str,
+    sweeps: Sequence[str],
+    methods: Sequence[str],
+    metric: str = "average_accuracy",
 ) -> Compared:
     """Choose one configuration of every method of every sweep, for each benchmark and scenario.
 
     It is the best on validation data of those with the most seeds; test data choose nothing.
 
     Args:
-        store: where the runs are.
-        sweeps: names; none = all in the store.
+        frame: from `runs_frame` or `rows_frame`.
+        where: the place that they were read from, for messages.
+        sweeps: names; none = all in the frame.
         methods: registry keys to keep; none = all.
         metric: last part of the metric's name.
 
     Raises:
-        ConfigError: a sweep or a method has no finished run, or the store is not reachable.
+        ConfigError: a sweep or a method has no finished run.
     """
-    frame = runs_frame(store)
     known = sorted(set(frame["tags.sweep"])) if "tags.sweep" in frame else []
     for name in sweeps:
         if name not in known:
-            raise ConfigError(
-                f"no runs of a sweep {name!r} in {store.shown_uri}; there: {', '.join(known)}"
-            )
+            raise ConfigError(f"no runs of a sweep {name!r} in {where}; there: {', '.join(known)}")
     runs = complete_runs(frame)
     runs = runs[runs["tags.sweep"].isin(sweeps)] if sweeps else runs
     for method in methods:
@@ -88,7 +86,7 @@ def runs_to_compare(
     for scenario in SCENARIOS:
         _add_scenario(compared, runs, scenario, metric)
     if not compared:
-        raise ConfigError(f"no run has learned all its tasks yet in {store.shown_uri}")
+        raise ConfigError(f"no run has learned all its tasks yet in {where}")
     return {row: compared[row] for row in sorted(compared, key=Row.position)}
 
 
@@ -226,22 +224,3 @@ def pairs_table(compared: Compared, metric: str = "average_accuracy") -> Table:
             for label, g in methods.items()
         }
     return paired_table("Methods against each other", groups, mode_of(metric))
-
-
-def curves(compared: Compared, store: Store) -> dict[str, Figure]:
-    """Draw the average accuracy after each task, a figure for each row."""
-    drawn = {}
-    for row, methods in compared.items():
-        name = f"test/{row.scenario}"
-        lines = {
-            label: [
-                running_average_accuracy(accuracy_matrices(store, run)[name])
-                for run in group["run_id"]
-            ]
-            for label, group in methods.items()
-        }
-        figure = plots.average_accuracy_curves(lines)
-        figure.suptitle(str(row), fontsize=10)
-        order = f"-{row.order.replace(' ', '_')}" if row.order else ""
-        drawn[f"{row.benchmark}-{row.num_tasks}-{row.scenario}{order}"] = figure
-    return drawn

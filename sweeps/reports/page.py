@@ -1,16 +1,12 @@
-"""The page of one sweep, or of several: its runs and matrices as data, its tables, its answer."""
+"""The data of a page: its runs and matrices; the page of several sweeps or of a table."""
 
 import os
 import shlex
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from sweeps.output.html_page import Head, html_page, pack
-from sweeps.output.metric_names import heading, is_fraction
 from sweeps.output.table import Table
 from sweeps.records.entries import (
     MAX_TASKS_AS_SERIES,
@@ -22,9 +18,8 @@ from sweeps.records.entries import (
 )
 from sweeps.records.entries import read_matrices as matrices_of
 from sweeps.records.folder import SweepFolder
-from sweeps.reports.runs import complete_runs, estimate, varied_params
-from sweeps.reports.stopping import read_early_ranks, stopping_pictures, stopping_tables
-from sweeps.reports.sweep_tables import best_runs, objectives_of, sweep_tables
+from sweeps.reports.runs import varied_params
+from sweeps.reports.sweep_tables import objectives_of
 from sweeps.reports.within_tasks import read_series
 from sweeps.space.yaml_file import load_yaml
 
@@ -33,29 +28,6 @@ HEADLINES = ("average_accuracy", "learning_accuracy", "forgetting", "backward_tr
              "peak_gpu_memory_gb")  # fmt: skip
 STEPS = {True: 10_000, False: 1_000_000}  # of an accuracy, of another measure
 STATES = {"end": "done", "failed": "failed", "stopped": "stopped early"}
-
-Journals = Sequence[list[dict[str, Any]]]
-
-
-def sweep_page(folder: SweepFolder, urls: Mapping[str, str]) -> str:
-    """Write the page of a sweep from its journals.
-
-    Args:
-        folder: the sweep's.
-        urls: run_key -> address of the run in the MLflow UI; may be empty.
-    """
-    settings, frame = recorded_settings(folder), rows_frame(list(map(run_row, _journals(folder))))
-    tables = sweep_tables(frame, settings)
-    if not folder.space_file.exists():  # nothing was searched: methods stand beside each other
-        tables.reverse()
-    ranks = read_early_ranks(folder, settings)
-    tables += stopping_tables(ranks)
-    pictures = stopping_pictures(ranks)
-    return html_page(_head(folder, settings, frame), tables, pictures, page_data([folder], urls))
-
-
-def _journals(folder: SweepFolder) -> Journals:
-    return list(read_journals(folder).values())
 
 
 def page_data(folders: Sequence[SweepFolder], urls: Mapping[str, str]) -> dict[str, Any]:
@@ -165,52 +137,6 @@ def _steps(rows: Sequence[Sequence[float | None]] | None, scale: int) -> list[in
             steps.append(None if value is None else value - (known or 0))
         before = now
     return steps
-
-
-def _head(folder: SweepFolder, settings: dict[str, str], frame: pd.DataFrame) -> Head:
-    info, runs = folder.read_info(), complete_runs(frame)
-    commit = settings.get("git_commit", "")[:12]
-    if settings.get("git_dirty") == "True":
-        commit += ", with changes that were not committed"
-    seeds = frame["seed"].nunique() if "seed" in frame else 0
-    return Head(
-        title=folder.name,
-        kind="sweep" if folder.space_file.exists() else "trainings",
-        lead=settings.get("description", ""),
-        answer=_answer(best_runs(frame, settings), settings),
-        facts={
-            "runs": f"{len(runs)} finished of {len(frame)}, {seeds} seed{'s' * (seeds != 1)}",
-            "method": _names(frame, "method/name"),
-            "benchmark": _names(frame, "benchmark/name"),
-            "scenario": _names(frame, "scenario"),
-            "commit": commit,
-            "started": str(info.get("created", "")),
-            "written": time.strftime("%F %T%z"),
-        },
-        command=settings.get("command", ""),
-    )
-
-
-def _names(frame: pd.DataFrame, column: str) -> str:
-    return ", ".join(dict.fromkeys(map(str, frame[column].dropna()))) if column in frame else ""
-
-
-def _answer(best: pd.DataFrame, settings: dict[str, str]) -> tuple[str, str] | None:
-    """Word the main result: test accuracy of the configuration that validation data chose."""
-    if best.empty:
-        return None
-    name = f"test/{best['scenario'].iloc[0]}/average_accuracy"
-    found = estimate(best, name) if name in best else None
-    if found is None:
-        return None
-    unit = " %" if is_fraction(name) else ""
-    error = "" if found.sem is None else f" ± {found.sem:.2f}"
-    trial = best["tags.trial"].iloc[0] if "tags.trial" in best else ""
-    chosen = settings.get("sweep/objective") or settings.get("objective")
-    by = f", chosen by {heading(chosen).removesuffix(' (%)')}" if chosen else ""
-    seeds = f"{found.n} seed{'s' if found.n > 1 else ''}"
-    who = f"best of the sweep, trial {trial}{by}" if chosen else "the only configuration"
-    return f"{found.mean:.2f}{error}{unit}", f"average test accuracy, {seeds}: {who}"
 
 
 def comparison_page(

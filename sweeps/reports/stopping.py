@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from sweeps.output.plots import png
-from sweeps.output.rank_plots import early_ranks
+import pandas as pd
+
 from sweeps.output.statistics.rank import CONFIDENCE, MIN_RANKED, kendall
 from sweeps.output.table import Entry, Table
-from sweeps.records.entries import journal_rows, method_of, read_journals, rows_frame
-from sweeps.records.folder import SweepFolder
+from sweeps.records.entries import method_of
 from sweeps.reports.sweep_tables import objectives_of
 
 ENOUGH = 0.6  # tau: 80% of the pairs of trials stand in their last order
@@ -48,22 +47,25 @@ class EarlyRank:
         return self.interval is not None and self.interval[0] >= ENOUGH
 
 
-def read_early_ranks(folder: SweepFolder, settings: dict[str, str]) -> list[EarlyRank]:
+def find_early_ranks(
+    journals: Sequence[list[dict[str, Any]]], frame: pd.DataFrame, settings: dict[str, str]
+) -> list[EarlyRank]:
     """Measure the early ranks of a sweep's finished trials.
 
     Args:
-        folder: the sweep's.
+        journals: the records of each of its seeds.
+        frame: from `rows_frame`, of the same.
         settings: params and tags of its own run.
 
     Returns:
         One for each method and number of tasks; none where too few trials have finished, where
         there are several objectives, or where the objective is known at the end alone.
     """
-    names, modes = objectives_of(rows_frame(journal_rows(folder)), settings)
+    names, modes = objectives_of(frame, settings)
     if len(names) > 1:
         return []
     found: dict[str, dict[str, list[list[float]]]] = {}
-    for records in read_journals(folder).values():
+    for records in journals:
         start = records[0]
         values = _after_tasks(records, names[0])
         if start["phase"] == "search" and len(values) > 1:
@@ -146,13 +148,3 @@ def _advice(method: str, ranks: Sequence[EarlyRank]) -> str:
     if safe is None:
         return f"{method}: early stopping is not shown to be safe (tau surely above {ENOUGH:g})"
     return f"{method}: early stopping is safe from sweep.grace_tasks {safe} on (tau > {ENOUGH:g})"
-
-
-def stopping_pictures(ranks: Sequence[EarlyRank]) -> dict[str, bytes]:
-    """Draw tau against the number of tasks, a line for each method; none without ranks."""
-    if not ranks:
-        return {}
-    lines: dict[str, list[tuple[int, float, tuple[float, float] | None]]] = {}
-    for rank in ranks:
-        lines.setdefault(rank.method, []).append((rank.tasks, rank.tau, rank.interval))
-    return {TITLE: png(early_ranks(lines, ENOUGH))}

@@ -5,7 +5,8 @@ They are made of the journals and kept in the sweep's folder: an outage of MLflo
 """
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,10 +14,21 @@ import pandas as pd
 
 from hcl.config import ConfigError
 from hcl.storage.files import write_atomically
-from sweeps.records.entries import journal_rows, recorded_settings, rows_frame
+from sweeps.output.html_page import Head, html_page
+from sweeps.output.metric_names import heading, is_fraction
+from sweeps.output.plots import png
+from sweeps.output.rank_plots import early_ranks
+from sweeps.records.entries import read_journals, recorded_settings, rows_frame, run_row
 from sweeps.records.folder import SweepFolder, git_tags
-from sweeps.reports.page import sweep_page
-from sweeps.reports.stopping import read_early_ranks, stopping_tables
+from sweeps.reports.page import page_data
+from sweeps.reports.runs import complete_runs, estimate
+from sweeps.reports.stopping import (
+    ENOUGH,
+    TITLE,
+    EarlyRank,
+    find_early_ranks,
+    stopping_tables,
+)
 from sweeps.reports.sweep_tables import best_runs, sweep_tables
 from sweeps.tracking import Store, is_made, prepare, start_sweep
 from sweeps.tracking.sweep_run import close_sweep, first_note
@@ -38,9 +50,10 @@ def summarise(folder: SweepFolder, store: Store, metrics: dict[str, float] | Non
     """
     metrics = metrics or {}
     try:
-        frame, settings = rows_frame(journal_rows(folder)), recorded_settings(folder)
+        journals = list(read_journals(folder).values())
+        frame, settings = rows_frame(list(map(run_row, journals))), recorded_settings(folder)
         tables = sweep_tables(frame, settings)
-        tables += stopping_tables(read_early_ranks(folder, settings))
+        tables += stopping_tables(find_early_ranks(journals, frame, settings))
         note = "\n\n".join([first_note(settings), *(table.markdown() for table in tables)])
         means, known = _means(best_runs(frame, settings)), folder.read_info().get("metrics", {})
         metrics = {**means, **known, **means, **metrics}  # the means come first
@@ -57,6 +70,80 @@ def write_page(folder: SweepFolder, store: Store, path: Path | None = None) -> P
     urls = run_urls(store, folder.name) if is_made(store) else {}
     write_atomically(path, sweep_page(folder, urls))
     return path
+
+
+def sweep_page(folder: SweepFolder, urls: Mapping[str, str]) -> str:
+    """Write the page of a sweep from its journals.
+
+    Args:
+        folder: the sweep's.
+        urls: run_key -> address of the run in the MLflow UI; may be empty.
+    """
+    journals = list(read_journals(folder).values())
+    settings, frame = recorded_settings(folder), rows_frame(list(map(run_row, journals)))
+    tables = sweep_tables(frame, settings)
+    if not folder.space_file.exists():  # nothing was searched: methods stand beside each other
+        tables.reverse()
+    ranks = find_early_ranks(journals, frame, settings)
+    tables += stopping_tables(ranks)
+    pictures = stopping_pictures(ranks)
+    return html_page(_head(folder, settings, frame), tables, pictures, page_data([folder], urls))
+
+
+def stopping_pictures(ranks: Sequence[EarlyRank]) -> dict[str, bytes]:
+    """Draw tau against the number of tasks, a line for each method; none without ranks."""
+    if not ranks:
+        return {}
+    lines: dict[str, list[tuple[int, float, tuple[float, float] | None]]] = {}
+    for rank in ranks:
+        lines.setdefault(rank.method, []).append((rank.tasks, rank.tau, rank.interval))
+    return {TITLE: png(early_ranks(lines, ENOUGH))}
+
+
+def _head(folder: SweepFolder, settings: dict[str, str], frame: pd.DataFrame) -> Head:
+    info, runs = folder.read_info(), complete_runs(frame)
+    commit = settings.get("git_commit", "")[:12]
+    if settings.get("git_dirty") == "True":
+        commit += ", with changes that were not committed"
+    seeds = frame["seed"].nunique() if "seed" in frame else 0
+    return Head(
+        title=folder.name,
+        kind="sweep" if folder.space_file.exists() else "trainings",
+        lead=settings.get("description", ""),
+        answer=_answer(best_runs(frame, settings), settings),
+        facts={
+            "runs": f"{len(runs)} finished of {len(frame)}, {seeds} seed{'s' * (seeds != 1)}",
+            "method": _names(frame, "method/name"),
+            "benchmark": _names(frame, "benchmark/name"),
+            "scenario": _names(frame, "scenario"),
+            "commit": commit,
+            "started": str(info.get("created", "")),
+            "written": time.strftime("%F %T%z"),
+        },
+        command=settings.get("command", ""),
+    )
+
+
+def _names(frame: pd.DataFrame, column: str) -> str:
+    return ", ".join(dict.fromkeys(map(str, frame[column].dropna()))) if column in frame else ""
+
+
+def _answer(best: pd.DataFrame, settings: dict[str, str]) -> tuple[str, str] | None:
+    """Word the main result: test accuracy of the configuration that validation data chose."""
+    if best.empty:
+        return None
+    name = f"test/{best['scenario'].iloc[0]}/average_accuracy"
+    found = estimate(best, name) if name in best else None
+    if found is None:
+        return None
+    unit = " %" if is_fraction(name) else ""
+    error = "" if found.sem is None else f" ± {found.sem:.2f}"
+    trial = best["tags.trial"].iloc[0] if "tags.trial" in best else ""
+    chosen = settings.get("sweep/objective") or settings.get("objective")
+    by = f", chosen by {heading(chosen).removesuffix(' (%)')}" if chosen else ""
+    seeds = f"{found.n} seed{'s' if found.n > 1 else ''}"
+    who = f"best of the sweep, trial {trial}{by}" if chosen else "the only configuration"
+    return f"{found.mean:.2f}{error}{unit}", f"average test accuracy, {seeds}: {who}"
 
 
 def _means(runs: pd.DataFrame) -> dict[str, float]:

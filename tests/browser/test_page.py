@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from recorded_sweep import NAME, TRIALS
 
-from sweeps.output.html_page import Head, html_page
+from sweeps.output.html_page import Head, html_page, pack
 from sweeps.records.folder import SweepFolder
 from sweeps.reports.page import page_data
 
@@ -93,6 +93,29 @@ def test_charts_tables_and_links_are_there(page: Any, sweep: SweepFolder) -> Non
     assert again == f"hcl run {path} --name again"
     page.locator("#matrices select").nth(1).select_option("mean")
     assert page.locator(".tile").count() == TRIALS
+
+
+def test_scores_within_tasks_are_a_line_for_each_task(
+    browser: Any, sweep: SweepFolder, tmp_path: Path, axe: str
+) -> None:
+    data = page_data([sweep], {})
+    lines = [[9000, 5000, 8000, 8500], [None, None, 6000, 9000]]
+    one = {"steps": [50, 100, 150, 200], "lines": lines}
+    data["within"] = pack([one, {**one, "steps": [1, 2, 3, 4]}, *[None] * (TRIALS - 2)])
+    (tmp_path / "page.html").write_text(html_page(Head("within"), [], {}, data))
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((tmp_path / "page.html").as_uri())
+    figure = page.locator("#charts .charts > div", has_text="Within tasks")
+    figure.wait_for()
+    assert figure.locator("path.line").count() == 2 and figure.locator("circle.dot").count() == 6
+    figure.locator("circle.dot").nth(1).hover()
+    assert page.locator(".tip").inner_text() == "task 0, step 100: 50.00 %"
+    figure.locator("select").select_option(label="trial 1 · seed 1")
+    assert "4" in figure.locator("text").all_inner_texts()
+    page.evaluate(axe)
+    found = page.evaluate("axe.run()")["violations"]
+    assert not [v["id"] for v in found if v["impact"] in ("serious", "critical")]
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

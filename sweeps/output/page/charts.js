@@ -115,7 +115,9 @@ function pareto(render) {
 // A line for each configuration through its searched values and its objective.
 function parallel() {
   const all = configurations().filter((one) => one.value !== null);
-  const keys = data.searched.filter(({ key }) => all.some(({ runs: [run] }) => run.params[key] !== undefined));
+  // Settings that most configurations have: the others' lines would skip an axis.
+  const keys = data.searched.filter(({ key }) =>
+    2 * all.filter(({ runs: [run] }) => run.params[key] !== undefined).length > all.length);
   if (keys.length < 2 || all.length < 2) return null;
   const [top, bottom, width] = [46, HEIGHT - 14, Math.max(WIDTH, 120 * (keys.length + 1))];
   const axes = [...keys.map(({ key, log, choice }) => {
@@ -130,6 +132,7 @@ function parallel() {
   const at = (index) => 60 + (index * (width - 130)) / (axes.length - 1);
   const frame = make("svg", { class: "chart", viewBox: `0 0 ${width} ${HEIGHT}`, role: "img",
     "aria-label": `Searched values and objective of ${all.length} configurations; the table of runs has them` });
+  frame.style.minWidth = `${width}px`; // where it is wider than its place, that scrolls
   const scores = all.map((one) => one.value);
   const [low, high] = [Math.min(...scores), Math.max(...scores)];
   for (const one of [...all].reverse()) {

@@ -34,7 +34,10 @@ function drawDifference(place, all, render) {
   if (!all.length) return replace(place, make("p", { class: "soft" }, "There is nothing to compare."));
   const find = (key) => all.find((one) => one.key === key);
   const first = find(state.first) ?? all[0];
-  const second = find(state.second) ?? all.find((one) => one.run.config !== first.run.config)
+  const others = all.filter((one) => one.run.config !== first.run.config);
+  const second = find(state.second)
+    ?? others.find((one) => ["benchmark", "scenario"].every((key) => one.run[key] === first.run[key]))
+    ?? others[0]
     ?? all.find((one) => one !== first) ?? first;
   const options = all.map((one) => [one.key, `${one.name} (${cellText(average(one.rows))})`]);
   const set = (key) => (value) => { state[key] = value; render(); };

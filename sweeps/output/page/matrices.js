@@ -120,7 +120,8 @@ function tile(subject, colourOf, choose) {
   const value = average(subject.rows);
   const what = state.show === "spread" ? "average spread" : "average";
   const face = make("button", {
-    class: "face", type: "button", "aria-pressed": String(state.first === subject.key),
+    class: "face", type: "button",
+    "aria-pressed": String([state.first, state.second].includes(subject.key)),
     "aria-label": `${subject.name}, ${what} ${cellText(value)}. Arrow keys read the cells; press to compare`,
     onclick: () => choose(subject.key),
   }, canvas);

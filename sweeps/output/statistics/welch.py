@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import stats
+from scipy.special import stdtrit
 
 from sweeps.output.table import Estimate
 
@@ -45,5 +45,5 @@ def difference(ours: Estimate, theirs: Estimate) -> Difference:
         return Difference(mean, (mean, mean))
     freedom = total**2 / sum(v**2 / (n - 1) for v, n in zip(variances, (ours.n, theirs.n),
                                                             strict=True))  # fmt: skip
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(total)
+    half = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(total)
     return Difference(mean, (mean - half, mean + half))

@@ -38,3 +38,11 @@ def test_coverage(correlation: float) -> None:
         assert interval is not None
         hit += interval[0] <= true <= interval[1]
     assert hit / 400 == pytest.approx(0.95, abs=0.03)
+
+
+def test_ties_count_as_scipy_counts_them() -> None:
+    draw = np.random.default_rng(2)
+    for n in (5, 9, 40):
+        a = draw.integers(0, 4, n).astype(float)
+        b = a + draw.integers(0, 4, n)
+        assert kendall(a, b)[0] == pytest.approx(stats.kendalltau(a, b).statistic)

@@ -1,5 +1,6 @@
 """`hcl compare` over real records: the chosen runs, the tests, the files."""
 
+import json
 from pathlib import Path
 
 import optuna
@@ -12,8 +13,14 @@ from sweeps.cli import app
 from sweeps.launch.request import store_of
 from sweeps.output.table import Estimate
 from sweeps.records.folder import SweepFolder
-from sweeps.reports.compare import ablation_table, comparison_tables, pairs_table, runs_to_compare
-from sweeps.reports.importance import describe_study
+from sweeps.reports.compare import (
+    Compared,
+    ablation_table,
+    comparison_tables,
+    pairs_table,
+    runs_to_compare,
+)
+from sweeps.reports.pictures import describe_study
 from sweeps.tracking import Store, prepare, runs_frame
 from sweeps.workers.context import RunContext
 from sweeps.workers.seed import train_seed
@@ -64,8 +71,12 @@ def store(folder: Path) -> Store:
     return store_of(SweepFolder(folder, "one"), None)
 
 
+def compared_of(store: Store, sweeps: list[str], methods: list[str]) -> Compared:
+    return runs_to_compare(runs_frame(store), store.shown_uri, sweeps, methods)
+
+
 def test_methods_of_several_sweeps_stand_side_by_side(store: Store) -> None:
-    table = ablation_table(runs_to_compare(store, ["one", "two"], []))
+    table = ablation_table(compared_of(store, ["one", "two"], []))
     assert table.columns == ("", "SI", "Fine-tuning") or table.columns == ("", "Fine-tuning", "SI")
     ((name, *cells),) = table.rows
     assert name == "split_digits, 2 tasks, task"
@@ -73,7 +84,7 @@ def test_methods_of_several_sweeps_stand_side_by_side(store: Store) -> None:
 
 
 def test_seeds_with_tasks_of_their_own_stand_in_another_row(store: Store) -> None:
-    compared = runs_to_compare(store, ["one", "two", "drawn"], [])
+    compared = compared_of(store, ["one", "two", "drawn"], [])
     names = {str(row): set(methods) for row, methods in compared.items()}
     assert names == {
         "split_digits, 2 tasks, task": {"SI", "Fine-tuning (two)"},
@@ -84,7 +95,7 @@ def test_seeds_with_tasks_of_their_own_stand_in_another_row(store: Store) -> Non
 
 
 def test_validation_data_choose_the_configuration(store: Store) -> None:
-    (row, found), *_ = runs_to_compare(store, ["one"], []).items()
+    (row, found), *_ = compared_of(store, ["one"], []).items()
     assert set(found) == {"SI"} and len(found["SI"]) == 2
     frame = runs_frame(store, "one")
     means = frame.groupby("tags.config_id")[row.metric_name("val", "average_accuracy")].mean()
@@ -92,7 +103,7 @@ def test_validation_data_choose_the_configuration(store: Store) -> None:
 
 
 def test_pairs_are_tested_over_shared_seeds(store: Store) -> None:
-    (line,) = pairs_table(runs_to_compare(store, ["one", "two"], [])).rows
+    (line,) = pairs_table(compared_of(store, ["one", "two"], [])).rows
     assert line[4:6] == ("2", "0.5") and line[-1] == "too few pairs"
 
 
@@ -104,7 +115,7 @@ def test_unequal_seeds_and_protocols_are_refused_unless_mixed(folder: Path, stor
         (["one", "unequal"], "different protocols: LwF full, first_tasks 1, SI full"),
         (["one", "alone"], "same seeds, orders and data alone, but ER lacks seed 2"),
     ):
-        compared = runs_to_compare(store, sweeps_, [])
+        compared = compared_of(store, sweeps_, [])
         with pytest.raises(ConfigError, match=what):
             comparison_tables(compared)
         (table,) = comparison_tables(compared, mixed=True)
@@ -113,9 +124,9 @@ def test_unequal_seeds_and_protocols_are_refused_unless_mixed(folder: Path, stor
 
 def test_a_missing_sweep_or_method_is_reported(store: Store) -> None:
     with pytest.raises(ConfigError, match="no runs of a sweep 'three'.*there: .*one, .*two"):
-        runs_to_compare(store, ["three"], [])
+        compared_of(store, ["three"], [])
     with pytest.raises(ConfigError, match="--methods hnet: it has no finished run; there: fine"):
-        runs_to_compare(store, ["one", "two"], ["hnet"])
+        compared_of(store, ["one", "two"], ["hnet"])
 
 
 def test_the_command_writes_every_form(folder: Path, tmp_path: Path) -> None:
@@ -123,8 +134,23 @@ def test_the_command_writes_every_form(folder: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert done.exit_code == 0 and "Fine-tuning" in done.output
     names = {path.name for path in tmp_path.iterdir()}
-    assert {"compare.md", "compare.tex", "compare.csv", "compare.html"} <= names
+    assert names == {"compare.md", "compare.tex", "compare.csv", "compare.html"}
+    CliRunner().invoke(app, [*arguments, "--plots"], catch_exceptions=False)
     assert (tmp_path / "split_digits-2-task.png").stat().st_size > 1000
+
+
+def test_records_and_mlflow_give_the_same_comparison(folder: Path, store: Store) -> None:
+    """The records need no MLflow; --tracking-uri asks it, and the pictures are of either."""
+    outputs, pictures = [], []
+    for more in ([], ["--tracking-uri", store.tracking_uri]):
+        out = folder / f"out{len(outputs)}"
+        arguments = ["compare", "one", "two", "--json", "--plots", "--out", str(out)]
+        arguments += ["--storage", str(folder), *more]
+        done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        outputs.append(json.loads(done.output))
+        pictures.append((out / "split_digits-2-task.png").read_bytes())
+    assert outputs[0] == outputs[1] and pictures[0] == pictures[1]
 
 
 def test_importances_are_optunas_own(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from journals import matrices_of, write_journal
 from sweeps.output.html_page import pack
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
-from sweeps.reports.page import _differences, page_data, sweep_page
+from sweeps.reports.page import _differences, page_data
+from sweeps.reports.summary import sweep_page
 
 NAME = "paged"
 SPACE = {

@@ -7,16 +7,15 @@ import numpy as np
 from journals import write_journal
 
 from sweeps.commands.records import _read_journals
-from sweeps.records.entries import recorded_settings
+from sweeps.records.entries import read_journals, recorded_settings, rows_frame, run_row
 from sweeps.records.folder import SweepFolder
-from sweeps.reports.page import sweep_page
 from sweeps.reports.stopping import (
     ENOUGH,
+    find_early_ranks,
     rank_trials,
-    read_early_ranks,
-    stopping_pictures,
     stopping_tables,
 )
+from sweeps.reports.summary import stopping_pictures, sweep_page
 
 
 def test_ranks_that_never_change_are_safe_from_the_first_task() -> None:
@@ -65,7 +64,9 @@ def test_every_report_of_a_sweep_has_table_and_picture(tmp_path: Path) -> None:
     shutil.move(
         write_journal(tmp_path / "made", "digits/0006/seed_1", tasks=1), folder.seed_folder(6, 1)
     )
-    ranks = read_early_ranks(folder, recorded_settings(folder))
+    journals = list(read_journals(folder).values())
+    frame = rows_frame(list(map(run_row, journals)))
+    ranks = find_early_ranks(journals, frame, recorded_settings(folder))
     assert [(r.method, r.trials, r.tasks, r.tau, r.place) for r in ranks] == [
         ("HNET", 6, 1, 1.0, 1), ("HNET", 6, 2, 1.0, 1),
     ]  # fmt: skip

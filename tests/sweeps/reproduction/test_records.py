@@ -1,5 +1,6 @@
 """The records in docs/records make the tables of docs/tables, without training."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ pytestmark = [
 ]
 
 
-def show(table: str, records: Path, storage: Path) -> tuple[int, str, str]:
+def show(table: str, records: Path, storage: Path, *more: str) -> tuple[int, str, str]:
     words = ["reproduce", table, "--seeds", "5", "--only", "S-CL3,online_ewc,si,dgr_distill"]
-    words += ["--show", "--records", str(records), "--storage", str(storage)]
+    words += ["--show", "--records", str(records), "--storage", str(storage), *more]
     done = CliRunner().invoke(app, words)
     return done.exit_code, done.stdout, str(done.exception)
 
@@ -29,6 +30,11 @@ def test_a_table_is_made_from_records_alone(tmp_path: Path) -> None:
     kept = (ROOT / "docs" / "tables" / "table1-split-drawn.md").read_text()
     (row,) = [line for line in kept.splitlines() if line.startswith("| S-CL3 | ours |")]
     assert row in made.splitlines()
+    status, out, _ = show("table1", ROOT / "docs" / "records", tmp_path, "--json")
+    tables = json.loads(out)
+    ours = next(row for row in tables[0]["rows"] if row["row"] == "S-CL3")
+    assert status == 0 and ours["SI"]["n"] == 5
+    assert "--json" not in (tmp_path / "tables" / "table1" / "table1.md").read_text()
 
 
 def test_records_that_are_not_there_are_a_sentence(tmp_path: Path) -> None:

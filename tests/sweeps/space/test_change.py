@@ -1,5 +1,6 @@
 """Changes of a search space from the command line, and what one sweep hands to the next."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,8 @@ def test_the_best_of_a_sweep_is_a_file_for_run(hcl, tmp_path: Path) -> None:
     config = TrialConfig.from_dict(flatten(yaml.safe_load(text)))
     assert config.to_dict()["method/beta"] == 0.4
     assert "method/beta: 0.4" in hcl("best", "earlier")
+    settings = json.loads(hcl("best", "earlier", "--json"))
+    assert TrialConfig.from_dict(settings) == config and "seed" not in settings
 
 
 def test_the_best_of_a_study_is_chosen_on_validation_data(hcl, tmp_path: Path) -> None:

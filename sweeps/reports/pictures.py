@@ -1,19 +1,49 @@
-"""Optuna's own analysis of a sweep's study: which parameters mattered, its plots."""
+"""Pictures of a comparison: curves over tasks, and Optuna's own analysis of a sweep's study."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import optuna
+import pandas as pd
 from matplotlib import pyplot
+from matplotlib.figure import Figure
 from optuna.study import Study
 from optuna.visualization import matplotlib as draw
 
+from hcl.metrics import running_average_accuracy
+from sweeps.output import plots
 from sweeps.output.table import Table
 from sweeps.records.folder import SweepFolder
+from sweeps.reports.compare import Compared
 from sweeps.study.storage import open_storage
 
 MIN_TRIALS = 4  # the importance of parameters over fewer trials means nothing
+
+
+def curves(compared: Compared, matrices_of: Callable[[pd.Series], Any]) -> dict[str, Figure]:
+    """Draw the average accuracy after each task, a figure for each row.
+
+    Args:
+        compared: from `runs_to_compare`.
+        matrices_of: reads the accuracy matrices of a run, given as its row of the frame.
+    """
+    drawn = {}
+    for row, methods in compared.items():
+        lines = {
+            label: [
+                running_average_accuracy(matrices_of(run)[f"test/{row.scenario}"])
+                for _, run in group.iterrows()
+            ]
+            for label, group in methods.items()
+        }
+        figure = plots.average_accuracy_curves(lines)
+        figure.suptitle(str(row), fontsize=10)
+        order = f"-{row.order.replace(' ', '_')}" if row.order else ""
+        drawn[f"{row.benchmark}-{row.num_tasks}-{row.scenario}{order}"] = figure
+    return drawn
 
 
 def describe_study(folder: SweepFolder, output: Path) -> Table | None:
