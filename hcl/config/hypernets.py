@@ -43,7 +43,8 @@ class HypernetConfig:
 class HnetConfig(HypernetConfig, MethodConfig):
     """Task-conditioned hypernetwork with output regularizer (von Oswald et al., 2020).
 
-    Where the task is not given, it is the one of lowest predictive entropy (HNET+ENT).
+    Where the task is not given, it is the one of lowest predictive entropy (HNET+ENT), or what
+    another rule says (`inference`).
     """
 
     LABEL: ClassVar[str] = "HNET"
@@ -52,6 +53,7 @@ class HnetConfig(HypernetConfig, MethodConfig):
     REGRESSION: ClassVar[bool] = True
     INFERS_TASK: ClassVar[bool] = True
     REPLICAS: ClassVar[bool] = True
+    CHOOSES_RULE: ClassVar[bool] = True  # `inference` decides something
 
     mask_heads: bool = False  # leave out, for a past task, the weights of other tasks' heads
     # The hypernet makes "all" weights of the target, those whose parameter names match a regular
@@ -61,6 +63,13 @@ class HnetConfig(HypernetConfig, MethodConfig):
     shared: Literal["once", "fixed"] = setting("once", added_later=True)
     # Parameters with a hypernet and a chunk size of their own: "REGEX=CHUNK_SIZE" each.
     chunk_groups: tuple[str, ...] = setting((), added_later=True)
+    # The task of an input, where it is not given, is that whose network has the lowest entropy
+    # (HNET+ENT), the largest logit, the largest gap between two logits in units of that task's own
+    # gaps, or the largest part in making a mixture of all networks surer (SupSup). Training is
+    # the same; "gap_zscore" also notes each task's gaps at its end.
+    inference: Literal["entropy", "max_logit", "gap_zscore", "entropy_gradient"] = setting(
+        "entropy", added_later=True
+    )
 
     @classmethod
     def label(cls, scenario: str) -> str:
@@ -90,6 +99,8 @@ class HnetConfig(HypernetConfig, MethodConfig):
                 "chunk_groups: cannot differentiate through the lookahead; set"
                 " lookahead to detached"
             )
+        if self.inference != "entropy" and not self.CHOOSES_RULE:
+            errors.append(f"inference: {self.name} has no choice of it; leave it out")
         return errors + self._check_init()
 
     def _check_init(self) -> list[str]:
@@ -126,6 +137,7 @@ class HnetFromScratchConfig(HnetConfig):
     ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {}
     INFERS_TASK: ClassVar[bool] = False
     REPLICAS: ClassVar[bool] = False
+    CHOOSES_RULE: ClassVar[bool] = False
     BATCH_NORM: ClassVar[tuple[str, ...]] = ("per_task",)
 
     beta: float = setting(0.0, ge=0, le=0)  # a new hypernetwork has no past task to keep
@@ -197,6 +209,7 @@ class HnetTirConfig(HnetVaeConfig, HnetConfig):
     LABEL: ClassVar[str] = "HNET+TIR"
     REGRESSION: ClassVar[bool] = False
     REPLICAS: ClassVar[bool] = False
+    CHOOSES_RULE: ClassVar[bool] = False
     SCENARIOS: ClassVar[tuple[str, ...]] = ("domain", "class")
     ALSO_SCORES: ClassVar[dict[str, tuple[str, ...]]] = {"class": ("task",)}
     WHY_NOT: ClassVar[str] = "with the task given there is nothing to infer: it is hnet"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hcl.inference import screening
 from hcl.inference.entropy import lowest_entropy, pick
+from hcl.inference.rules import Evidence, Rule
 from hcl.kernels import int8_mlp
 from hcl.kernels.flat_mlp import Sizes
 from hcl.kernels.int8_mlp import EightBitMlps
@@ -117,6 +118,10 @@ class NetworksOfTasks:
         )
         return torch.cat(task_ids), torch.cat(chosen)
 
+    def infer_by(self, rule: Rule, x: Tensor, num_tasks: int) -> tuple[Tensor, Tensor]:
+        """Choose for each input the task that a rule scores highest, else as `infer`."""
+        return self._infer_in_parts(x, self._first(num_tasks), rule)
+
     def _first(self, num_tasks: int) -> Tensor:
         return self.weights(range(num_tasks))
 
@@ -125,17 +130,27 @@ class NetworksOfTasks:
         rough = self._rough_logits(x, weights, exact)
         if rough is not None:
             return screening.lowest_entropy(rough[0], exact, rough[1])
+        return self._infer_in_parts(x, weights, None)
+
+    def _infer_in_parts(
+        self, x: Tensor, weights: Tensor, rule: Rule | None
+    ) -> tuple[Tensor, Tensor]:
         rows = max(1, INFERENCE_ROWS // len(weights))
-        parts = [self._infer_exactly(part, weights) for part in x.split(rows)]
+        parts = [self._infer_exactly(part, weights, rule) for part in x.split(rows)]
         task_ids, chosen = zip(*parts, strict=True)
         return torch.cat(task_ids), torch.cat(chosen)
 
-    def _infer_exactly(self, x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    def _infer_exactly(
+        self, x: Tensor, weights: Tensor, rule: Rule | None
+    ) -> tuple[Tensor, Tensor]:
         tasks = range(len(weights))
         logits = self._target.run_many(weights, x, [self._statistics(i) for i in tasks])
         heads = torch.stack([self._layout.own_head(logits[i], i) for i in tasks])
-        task_ids = lowest_entropy(heads)
-        return task_ids, pick(heads, task_ids)
+        if rule is None:
+            found = lowest_entropy(heads)
+        else:
+            found = rule(Evidence(x, weights, heads)).argmax(dim=0)
+        return found, pick(heads, found)
 
     def _own_head(self, x: Tensor, weights: Tensor, task_id: int, rows: Tensor) -> Tensor:
         """Run some of the inputs, int64 (n,), through a task's network: (n, classes)."""

@@ -10,12 +10,16 @@ from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError
 from hcl.config.methods import HnetConfig
 from hcl.hypernets import GroupedTaskHypernet, TaskHypernet
+from hcl.inference import rules
 from hcl.inference.networks_of_tasks import NetworksOfTasks, place_in_heads
 from hcl.methods.base import EXTRA, Method, Prediction, Setup
 from hcl.networks.generated import Generated
 from hcl.networks.optim import make_adam, set_rate
 from hcl.networks.running_statistics import GeneratedStatistics
+from hcl.networks.state import to_device
 from hcl.networks.target import TargetNetwork
+
+GAP_SAMPLES = 1000  # of a task's training samples, whose gaps are noted
 
 
 class Hnet(Method):
@@ -30,7 +34,8 @@ class Hnet(Method):
     alone (`lookahead`: as a constant, differentiated through, or left out). Adam's moments are
     new for every task, and e_t rests once its task is over, as in the authors' code.
 
-    Where the task is not given, it is the one of lowest predictive entropy (HNET+ENT).
+    Where the task is not given, it is the one of lowest predictive entropy (HNET+ENT), or what
+    another rule says (`inference`).
     """
 
     config: HnetConfig
@@ -61,6 +66,7 @@ class Hnet(Method):
         self.networks = NetworksOfTasks(
             self.task_hypernet, self.target, self.layout, self.statistics.of
         )
+        self.gaps: list[Tensor] = []  # `rules.gap_statistics` of each task
 
     def _make_hypernets(self, chunk_sizes: list[int]) -> TaskHypernet | GroupedTaskHypernet:
         """Make one for each group of parameters, and one for those of no group."""
@@ -116,8 +122,20 @@ class Hnet(Method):
         return losses if penalty is None else losses | {"regularizer": penalty}
 
     def end_task(self, task: TaskSplits) -> None:
+        if self.config.inference == "gap_zscore":
+            self._note_gaps(task)
         if self.setup.shared is not None:
             self.setup.shared.give(self.task_id, self.classifier_state())
+
+    @torch.no_grad()
+    def _note_gaps(self, task: TaskSplits) -> None:
+        step = max(1, len(task.train) // GAP_SAMPLES)
+        x, _ = task.train.batch(torch.arange(0, len(task.train), step, device=self.device))
+        was_training = self.training
+        self.eval()
+        logits = self.networks.run(x, task.task_id)
+        self.train(was_training)
+        self.gaps.append(rules.gap_statistics(logits[:, self.layout.head(task.task_id)]))
 
     def train(self, mode: bool = True) -> "Hnet":
         super().train(mode)
@@ -133,7 +151,27 @@ class Hnet(Method):
 
     def infer(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Choose each input's task, int64 (B,), and answer with its own head, (B, classes)."""
-        return self.networks.infer(x, self.num_learned)
+        rule = self._rule()
+        if rule is None:
+            return self.networks.infer(x, self.num_learned)
+        return self.networks.infer_by(rule, x, self.num_learned)
+
+    def _rule(self) -> rules.Rule | None:
+        """Make the rule that `inference` names; None for the lowest entropy."""
+        if self.config.inference == "max_logit":
+            return rules.max_logit
+        if self.config.inference == "gap_zscore":
+            return rules.gap_zscore(torch.stack(self.gaps))
+        if self.config.inference == "entropy_gradient":
+            return rules.entropy_gradient(self._run_mixture)
+        return None
+
+    def _run_mixture(self, flat: Tensor, x: Tensor) -> Tensor:
+        """Run a mixture of the learned tasks' networks, with the mean of their statistics."""
+        sets = [self.statistics.of(task_id) for task_id in range(self.num_learned)]
+        means = {k: torch.stack([s[k] for s in sets]).float().mean(0) for k in sets[0]}
+        logits = self.target.run_plainly(flat, x, means)
+        return logits[:, self.layout.seen(self.num_learned)]
 
     def network_weights(self, task_id: int | None) -> dict[str, Tensor]:
         if task_id is None:
@@ -160,7 +198,8 @@ class Hnet(Method):
             set_rate(self.shared_optimizer, rate)
 
     def num_stored(self) -> int:
-        return self.task_hypernet.num_stored() + sum(p.numel() for p in self.shared)
+        gaps = 2 * self.layout.num_tasks if self.config.inference == "gap_zscore" else 0
+        return self.task_hypernet.num_stored() + sum(p.numel() for p in self.shared) + gaps
 
     def num_target_weights(self) -> int:
         return self.generated.num_parameters
@@ -188,8 +227,10 @@ class Hnet(Method):
         self.statistics.put(self.task_id, state["buffers"], self.device)
 
     def get_extra_state(self) -> dict[str, Any]:
+        gaps = {"gaps": self.gaps} if self.gaps else {}
         return {
             **super().get_extra_state(),
+            **gaps,
             "buffers_of": self.statistics.sets,
             "task_hypernet": self.task_hypernet.training_state(),
             "shared_optimizer": self.shared_optimizer and self.shared_optimizer.state_dict(),
@@ -199,6 +240,7 @@ class Hnet(Method):
         super().set_extra_state(state)
         self.networks.forget()
         self.statistics.load_state(state["buffers_of"], self.device)
+        self.gaps = to_device(state.get("gaps", []), self.device)
         self.task_hypernet.load_training_state(state["task_hypernet"], *self._head_mask())
         self._make_shared_optimizer()
         if self.shared_optimizer is not None and state["shared_optimizer"] is not None:

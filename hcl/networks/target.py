@@ -72,6 +72,10 @@ class TargetNetwork:
         if self.layer_sizes and not self.is_differentiated_twice:
             logits: Tensor = FlatMlp.apply(flat, x, self.layer_sizes)
             return logits
+        return self.run_plainly(flat, x, buffers)
+
+    def run_plainly(self, flat: Tensor, x: Tensor, buffers: Weights | None = None) -> Tensor:
+        """Run the module by torch's own operations alone, which have derivatives of any kind."""
         tensors = {**self.generated.weights(flat, self.shared), **(buffers or {})}
         # strict: without it a missing weight would silently be the module's own.
         return functional_call(self.module, tensors, (x,), strict=True)

@@ -34,7 +34,10 @@ def classifier_digest(config: TrialConfig) -> str | None:
         return None
     flat = config.to_dict()
     # Both methods train the classifier alike: all of its settings count but the method's name.
-    mine = {f"method/{field.name}" for field in fields(HnetConfig)} - {"method/name"}
+    mine = {f"method/{field.name}" for field in fields(HnetConfig)} - {
+        "method/name",
+        "method/inference",
+    }
     kept = {
         key: value
         for key, value in flat.items()
