@@ -118,6 +118,18 @@ class SiConfig(MethodConfig):
 
 
 @dataclass(frozen=True)
+class XdgConfig(SiConfig):
+    """Context-dependent gating (Masse et al., 2018), alone or with SI."""
+
+    LABEL: ClassVar[str] = "XdG"
+    SCENARIOS: ClassVar[tuple[str, ...]] = ("task",)
+    WHY_NOT: ClassVar[str] = "its gates follow from the task of an input"
+
+    gated: float = setting(0.8, ge=0, lt=1)  # share of the hidden units that a task has off
+    c: float = setting(0.0, ge=0)  # strength of SI's penalty beside the gates; 0 = gates alone
+
+
+@dataclass(frozen=True)
 class EwcConfig(MethodConfig):
     """Elastic weight consolidation (Kirkpatrick et al., 2017), one quadratic term per task."""
 
@@ -142,6 +154,17 @@ class OnlineEwcConfig(EwcConfig):
     gamma: float = setting(0.8, ge=0, le=1)  # what is left of older tasks' Fisher at a task's end
 
 
+@dataclass(frozen=True)
+class MasConfig(MethodConfig):
+    """Memory aware synapses (Aljundi et al., 2018): importances from outputs, without labels."""
+
+    LABEL: ClassVar[str] = "MAS"
+    REGRESSION: ClassVar[bool] = True
+
+    mas_lambda: float = setting(1.0, ge=0)  # strength of the penalty
+    importance_samples: int = setting(0, ge=0)  # training inputs looked at per task; 0 = all
+
+
 # Registry keys are [a-z0-9_] (MLflow takes no "+"); tables have columns in this order.
 METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
     "hnet": HnetConfig,
@@ -150,6 +173,8 @@ METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
     "online_ewc": OnlineEwcConfig,
     "ewc": EwcConfig,
     "si": SiConfig,
+    "mas": MasConfig,
+    "xdg": XdgConfig,
     "dgr": DgrConfig,
     "dgr_distill": DgrDistillConfig,
     "lwf": LwfConfig,

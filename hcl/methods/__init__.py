@@ -18,7 +18,9 @@ from hcl.methods.hnet_r import HnetR
 from hcl.methods.hnet_tir import HnetTir
 from hcl.methods.joint import Joint
 from hcl.methods.lwf import LwF
+from hcl.methods.mas import MAS
 from hcl.methods.si import SI
+from hcl.methods.xdg import XdG
 
 METHODS: dict[str, type[Method]] = {
     "hnet": Hnet,
@@ -27,6 +29,8 @@ METHODS: dict[str, type[Method]] = {
     "online_ewc": OnlineEWC,
     "ewc": EWC,
     "si": SI,
+    "mas": MAS,
+    "xdg": XdG,
     "dgr": DGR,
     "dgr_distill": DGRDistill,
     "lwf": LwF,

@@ -1,16 +1,13 @@
 """The diagonal of the Fisher information matrix, from per-sample gradients."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from hcl.networks.target import is_linear
-
-# Per-sample gradients held at once on the general path: bounds memory, not results.
-SAMPLES_AT_ONCE = 16
+from hcl.methods.per_sample import sum_gradients
 
 
 def diagonal_fisher(
@@ -47,9 +44,20 @@ def diagonal_fisher(
             log_p = network(x)[:, active].log_softmax(dim=1)
         count += len(x)
         for chosen, weight in _labels(log_p, y - active.start, labels, generator):
-            for name, square in _squares(network, x, chosen, active, weight).items():
+            squares = sum_gradients(network, x, _Likelihood(active), Tensor.square, chosen, weight)
+            for name, square in squares.items():
                 total[name] += square
     return {name: square / max(count, 1) for name, square in total.items()}
+
+
+class _Likelihood:
+    """Log-likelihood of each sample's label, from all outputs."""
+
+    def __init__(self, active: slice) -> None:
+        self.active = active
+
+    def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return -F.cross_entropy(outputs[:, self.active], labels, reduction="none")
 
 
 def gaussian_fisher(
@@ -106,85 +114,3 @@ def _labels(
         return [(drawn.to(y.device), ones)]
     classes = range(log_p.shape[1])
     return [(torch.full_like(y, c), log_p[:, c].exp()) for c in classes]
-
-
-def _squares(
-    network: nn.Module, x: Tensor, label: Tensor, active: slice, weight: Tensor
-) -> dict[str, Tensor]:
-    """Sum weighted squared per-sample gradients, the quick way where that is exact."""
-    found = None
-    if is_linear(network):
-        found = _squares_linear(network, x, label, active, weight)
-    return found or _squares_general(network, x, label, active, weight)
-
-
-def _squares_linear(
-    network: nn.Module, x: Tensor, label: Tensor, active: slice, weight: Tensor
-) -> dict[str, Tensor] | None:
-    """Compute `_squares` where every parameter is a Linear layer's.
-
-    For one sample the gradient of W is delta a^T, with input a and gradient delta of the layer's
-    output; its square is delta^2 (a^2)^T, so the sum over a batch is one matrix product.
-
-    Returns:
-        The sums; None where a layer does not see exactly one vector per sample (a layer used twice
-        or over tokens), because squares of sums are not sums of squares.
-    """
-    found: dict[str, tuple[nn.Linear, Tensor, Tensor]] = {}
-    calls = []
-
-    def record(name: str) -> Callable[..., Tensor]:
-        def hook(layer: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> Tensor:
-            calls.append(inputs[0].ndim)
-            found[name] = (layer, inputs[0].detach(), output)
-            return output.clone()  # an in-place activation must not change what is recorded
-
-        return hook
-
-    hooks = [
-        m.register_forward_hook(record(n))
-        for n, m in network.named_modules()
-        if isinstance(m, nn.Linear)
-    ]
-    try:
-        log_p = network(x)[:, active].log_softmax(dim=1)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if calls != [2] * len(hooks):
-        return None
-    likelihood = log_p.gather(1, label[:, None]).sum()
-    deltas = torch.autograd.grad(likelihood, [output for _, _, output in found.values()])
-    squares = {}
-    for (name, (layer, a, _)), delta in zip(found.items(), deltas, strict=True):
-        weighted = delta.square() * weight[:, None]
-        prefix = f"{name}." if name else ""
-        squares[f"{prefix}weight"] = weighted.T @ a.square()
-        if layer.bias is not None:
-            squares[f"{prefix}bias"] = weighted.sum(0)
-    return squares
-
-
-def _squares_general(
-    network: nn.Module, x: Tensor, label: Tensor, active: slice, weight: Tensor
-) -> dict[str, Tensor]:
-    """Compute `_squares` for any network, by vmap over samples."""
-    params = {name: p.detach() for name, p in network.named_parameters()}
-    buffers = dict(network.named_buffers())
-
-    def nll(weights: dict[str, Tensor], one: Tensor, its_label: Tensor) -> Tensor:
-        logits = functional_call(network, {**weights, **buffers}, (one[None],), strict=True)
-        return F.cross_entropy(logits[:, active], its_label[None])
-
-    per_sample = vmap(grad(nll), in_dims=(None, 0, 0))
-    total = {name: torch.zeros_like(p) for name, p in params.items()}
-    parts = zip(
-        x.split(SAMPLES_AT_ONCE),
-        label.split(SAMPLES_AT_ONCE),
-        weight.split(SAMPLES_AT_ONCE),
-        strict=True,
-    )
-    for some_x, some_label, some_weight in parts:
-        for name, g in per_sample(params, some_x, some_label).items():
-            total[name] += torch.tensordot(some_weight, g.square(), dims=1)
-    return total

@@ -10,7 +10,7 @@ from tiny import assert_same, batch, build, learn, trial
 from torch import Tensor, nn
 
 from hcl.config import TargetConfig
-from hcl.methods import fisher
+from hcl.methods import per_sample
 from hcl.methods.fisher import diagonal_fisher, gaussian_fisher
 from hcl.networks import build_network
 
@@ -123,8 +123,8 @@ def test_against_a_loop(kind: str, labels: str) -> None:
 def test_both_paths_agree(labels: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network, x, y = mlp(), torch.randn(40, 5), torch.randint(0, 6, (40,))
     found = []
-    for path in (fisher._squares_linear, fisher._squares_general):
-        monkeypatch.setattr(fisher, "_squares_linear", path)
+    for path in (per_sample._sum_linear, per_sample._sum_general):
+        monkeypatch.setattr(per_sample, "_sum_linear", path)
         draws = torch.Generator().manual_seed(3)
         found.append(diagonal_fisher(network, [(x, y)], slice(0, 6), labels, draws))
     for name, value in found[0].items():
@@ -168,7 +168,7 @@ def two_tasks(method: str, **more: object) -> tuple:  # type: ignore[type-arg]
     fishers, anchors = [], []
     for task_id in range(2):
         train_only(made, data, task_id)
-        fishers.append(made.estimate_fisher(data.tasks[task_id]))
+        fishers.append(made.estimate(data.tasks[task_id]))
         anchors.append({n: p.detach().clone() for n, p in made.network.named_parameters()})
         made.consolidate(fishers[-1], anchors[-1])
     with torch.no_grad():
@@ -210,7 +210,7 @@ def test_online_ewc_penalty() -> None:
     running = {name: 0.6 * f1[name] + f2[name] for name in f1}
     expected = 15 * 0.6 * quadratic(made, running, anchors[1])
     assert losses["regularizer"].item() == pytest.approx(expected, rel=1e-5)
-    assert len(made.fishers) == len(made.anchors) == 1
+    assert len(made.importances) == len(made.anchors) == 1
 
 
 @pytest.mark.parametrize("scenario", ["task", "domain", "class"])
@@ -221,7 +221,7 @@ def test_fisher_of_a_method_uses_the_scenarios_outputs(scenario: str) -> None:
     )
     learn(made, data, 0)
     made.start_task(data.tasks[1])
-    found = made.estimate_fisher(data.tasks[1])
+    found = made.estimate(data.tasks[1])
     active = {"task": slice(2, 4), "domain": slice(0, 2), "class": slice(0, 4)}[scenario]
     train = data.tasks[1].train
     x, y = train.batch(torch.arange(len(train)))
@@ -236,8 +236,8 @@ def test_fisher_samples_limits_the_samples(monkeypatch: pytest.MonkeyPatch) -> N
     torch.set_default_dtype(torch.float32)
     made, data = build(trial("ewc", method__fisher_samples=33))
     made.start_task(data.tasks[0])
-    monkeypatch.setattr("hcl.methods.ewc.FISHER_BATCH", 20)
-    sizes = [len(y) for _, y in made._fisher_batches(data.tasks[0])]
+    monkeypatch.setattr("hcl.methods.consolidation.SAMPLES_AT_ONCE", 20)
+    sizes = [len(y) for _, y in made.sample_batches(data.tasks[0])]
     assert sizes == [20, 13]
 
 
