@@ -6,9 +6,11 @@ import path and is nowhere here.
 """
 
 from hcl.config import plugins
+from hcl.methods.agem import AGem
 from hcl.methods.base import Method, Prediction, Setup
+from hcl.methods.der import DER, DerPlus
 from hcl.methods.dgr import DGR, DGRDistill
-from hcl.methods.er import ER
+from hcl.methods.er import ER, ErAce
 from hcl.methods.ewc import EWC, OnlineEWC
 from hcl.methods.finetune import Finetune
 from hcl.methods.from_scratch import FromScratch
@@ -16,6 +18,7 @@ from hcl.methods.hnet import Hnet
 from hcl.methods.hnet_from_scratch import HnetFromScratch
 from hcl.methods.hnet_r import HnetR
 from hcl.methods.hnet_tir import HnetTir
+from hcl.methods.icarl import ICaRL
 from hcl.methods.joint import Joint
 from hcl.methods.lwf import LwF
 from hcl.methods.mas import MAS
@@ -35,6 +38,11 @@ METHODS: dict[str, type[Method]] = {
     "dgr_distill": DGRDistill,
     "lwf": LwF,
     "er": ER,
+    "er_ace": ErAce,
+    "der": DER,
+    "der_plus": DerPlus,
+    "agem": AGem,
+    "icarl": ICaRL,
     "finetune": Finetune,
     "from_scratch": FromScratch,
     "hnet_from_scratch": HnetFromScratch,

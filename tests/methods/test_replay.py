@@ -106,8 +106,8 @@ def test_reservoir_is_a_uniform_sample_within_its_budget() -> None:
         for task in benchmark.tasks:
             method.start_task(task)
             method.end_task(task)
-        assert len(method.kept_y) == 30
-        counts += torch.bincount(method.kept_y // 2, minlength=3)
+        assert len(method.buffer.kept_y) == 30
+        counts += torch.bincount(method.buffer.kept_y // 2, minlength=3)
     sizes = torch.tensor([float(len(task.train)) for task in benchmark.tasks])
     share = counts / counts.sum()
     assert (share - sizes / sizes.sum()).abs().max() < 0.06  # 900 draws, 3.6 sd
@@ -120,6 +120,6 @@ def test_reservoir_keeps_pixels_exactly() -> None:
     method.start_task(task)
     method.end_task(task)
     assert torch.equal(
-        method.kept_x.flatten(1).long().sum(1).sort().values,
+        method.buffer.kept_x.flatten(1).long().sum(1).sort().values,
         task.train.x.flatten(1).long().sum(1).sort().values,
     )

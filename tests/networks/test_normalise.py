@@ -108,7 +108,7 @@ def test_what_is_kept_and_replayed_are_pixels() -> None:
     assert isinstance(er, ER)
     learn(er, data, 0)
     raw = data.tasks[0].train.x
-    assert all((raw == kept).flatten(1).all(1).any() for kept in er.kept_x)
+    assert all((raw == kept).flatten(1).all(1).any() for kept in er.buffer.kept_x)
     for name in ("hnet_r", "dgr"):
         replay, data = build(images(name))
         assert isinstance(replay, Replay) and replay.replay_model is not None
