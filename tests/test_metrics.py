@@ -43,6 +43,47 @@ def test_values_computed_by_hand() -> None:
     assert metrics.forward_transfer(THREE_TASKS, [0.1, 0.6, 0.7]) == pytest.approx(-0.05)
 
 
+FULL = [[0.9, 0.3, 0.1], [0.8, 0.7, 0.2], [0.6, 0.75, 0.5]]
+
+
+def test_other_metrics_by_hand() -> None:
+    assert metrics.area_under_accuracy(THREE_TASKS) == pytest.approx((0.9 + 0.75 + 1.85 / 3) / 3)
+    changes = (0.8 - 0.9) + (0.6 - 0.9) + (0.75 - 0.7)
+    assert metrics.mean_backward_transfer(THREE_TASKS) == pytest.approx(changes / 3)
+    assert metrics.stability(THREE_TASKS) == pytest.approx(1 + changes / 3)
+    assert metrics.stability([[0.5], [0.7, 0.8]]) == 1.0  # it helped
+    assert metrics.intransigence(THREE_TASKS, [0.95, 0.9, 0.4]) == pytest.approx(0.15 / 3)
+    assert metrics.zero_shot_transfer(FULL, [0.9, 0.1, 0.3]) == pytest.approx((0.2 - 0.1) / 2)
+    assert metrics.mean_zero_shot_transfer(FULL) == pytest.approx((0.3 + 0.1 + 0.2) / 3)
+    assert metrics.mean_zero_shot_transfer([[0.4]]) == metrics.stability([[0.4]]) - 1 == 0
+
+
+@pytest.mark.parametrize("found", [metrics.mean_zero_shot_transfer, metrics.zero_shot_transfer])
+def test_a_triangle_says_nothing_of_tasks_not_yet_learned(found: Any) -> None:
+    more = [[0.5] * 3] if found is metrics.zero_shot_transfer else []
+    with pytest.raises(ValueError, match="must be scored before they are learned"):
+        found(THREE_TASKS, *more)
+    with pytest.raises(ValueError, match="finite"):
+        found(squared(THREE_TASKS, float("nan")), *more)
+
+
+def test_intransigence_needs_a_reference_for_each_task() -> None:
+    with pytest.raises(ValueError, match=r"joint must have one accuracy per task \(3\)"):
+        metrics.intransigence(THREE_TASKS, [0.9])
+
+
+@given(triangles())
+def test_areas_and_means_stay_among_the_accuracies(rows: list[list[float]]) -> None:
+    flat = [value for row in rows for value in row]
+    assert min(flat) - 1e-9 <= metrics.area_under_accuracy(rows) <= max(flat) + 1e-9
+    assert 0 <= metrics.stability(rows) <= 1
+    assert set(metrics.more(rows)) == {
+        "area_under_accuracy",
+        "mean_backward_transfer",
+        "stability",
+    }
+
+
 def test_during_is_the_diagonal_and_after_the_last_row() -> None:
     rows = [[0.9], [0.8, 0.7], [0.5, 0.6, 0.4]]
     assert metrics.accuracy_during(rows) == [0.9, 0.7, 0.4]

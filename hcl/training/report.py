@@ -84,7 +84,7 @@ def _summary(trial: TrialState) -> dict[str, float]:
         return {
             f"{name}/{metric}": value
             for name, matrix in trial.accuracy.items()
-            for metric, value in metrics.summary(matrix).items()
+            for metric, value in (metrics.summary(matrix) | metrics.more(matrix)).items()
         }
     final: dict[str, float] = {}
     for name, matrix in trial.accuracy.items():
