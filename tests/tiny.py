@@ -32,6 +32,7 @@ SMALL = {
     "latent_size": 3,
     "buffer_size": 20,
     "fisher_samples": 50,
+    "importance_samples": 50,
 }
 ITERATIONS = 6
 EVERY_CELL = [
@@ -51,6 +52,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "hnet-part": ("hnet", {"method/generate": "^0", "target/hidden_sizes": [8, 7]}),
     "hnet-lora": ("hnet", {"method/generate": "lora(2)", "method/chunk_size": 20}),
     "hnet-grouped": ("hnet", {"method/chunk_groups": ["0=60", "bias=5"], "method/beta": 1.0}),
+    "hnet-gaps": ("hnet", {"method/inference": "gap_zscore", "scenario": "class"}),
+    "er-herding": ("er", {"method/keep": "herding"}),
+    "agem-per_class": ("agem", {"method/keep": "per_class"}),
+    "xdg-si": ("xdg", {"method/c": 1.0}),
     "ewc-sampled": ("ewc", {"method/fisher_labels": "sampled"}),
 }
 

@@ -153,6 +153,35 @@ class HnetFromScratchConfig(HnetConfig):
 
 
 @dataclass(frozen=True)
+class PrBbbConfig(HnetConfig):
+    """Posterior meta-replay by Bayes by backprop (Henning et al., 2021): Gaussian weights."""
+
+    LABEL: ClassVar[str] = "PR-BbB"
+    REGRESSION: ClassVar[bool] = False
+    REPLICAS: ClassVar[bool] = False
+    CHOOSES_RULE: ClassVar[bool] = False
+
+    # Weight of the divergence from the prior, for all training samples of a task together.
+    kl_scale: float = setting(1e-6, ge=0)
+    prior_variance: float = setting(1.0, gt=0)  # of each weight; the prior's mean is 0
+    train_samples: int = setting(1, ge=1)  # networks drawn per step
+    predict_samples: int = setting(10, ge=1)  # networks whose predictions are averaged
+
+    @classmethod
+    def label(cls, scenario: str) -> str:
+        return cls.LABEL
+
+    def check(self, num_tasks: int) -> list[str]:
+        errors = super().check(num_tasks)
+        for key, only in (("generate", "all"), ("chunk_groups", ()), ("mask_heads", False)):
+            if getattr(self, key) != only:
+                errors.append(f"{key}: {self.name} has no such choice; leave it out")
+        if self.init not in ("xavier", "torch"):
+            errors.append(f"init: {self.name} starts from xavier or torch but got {self.init}")
+        return errors
+
+
+@dataclass(frozen=True)
 class HnetVaeConfig(MethodConfig):
     """A VAE whose decoder a hypernetwork generates. Defaults: HNET+R on split MNIST."""
 

@@ -18,6 +18,7 @@ from hcl.config.hypernets import (
     HnetTirConfig,
     HnetVaeConfig,
     HypernetConfig,
+    PrBbbConfig,
 )
 from hcl.config.method_base import ALL, MethodConfig, ScenarioName
 from hcl.config.schema import Choice, ConfigError, Group, setting
@@ -32,6 +33,7 @@ __all__ = [
     "HnetVaeConfig",
     "HypernetConfig",
     "MethodConfig",
+    "PrBbbConfig",
     "ScenarioName",
 ]
 
@@ -223,6 +225,7 @@ METHOD_CONFIGS: dict[str, type[MethodConfig]] = {
     "hnet": HnetConfig,
     "hnet_tir": HnetTirConfig,
     "hnet_r": HnetRConfig,
+    "pr_bbb": PrBbbConfig,
     "online_ewc": OnlineEwcConfig,
     "ewc": EwcConfig,
     "si": SiConfig,

@@ -22,6 +22,7 @@ from hcl.methods.icarl import ICaRL
 from hcl.methods.joint import Joint
 from hcl.methods.lwf import LwF
 from hcl.methods.mas import MAS
+from hcl.methods.pr_bbb import PrBbb
 from hcl.methods.si import SI
 from hcl.methods.xdg import XdG
 
@@ -29,6 +30,7 @@ METHODS: dict[str, type[Method]] = {
     "hnet": Hnet,
     "hnet_tir": HnetTir,
     "hnet_r": HnetR,
+    "pr_bbb": PrBbb,
     "online_ewc": OnlineEWC,
     "ewc": EWC,
     "si": SI,

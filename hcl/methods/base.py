@@ -228,8 +228,8 @@ class Method(nn.Module, ABC):
     def num_stored(self) -> int:
         """Count the parameters that predictions and replay need, task embeddings included.
 
-        Replay is a decoder, or what generates it. With `num_target_weights` it makes the
-        compression ratio of von Oswald et al. (2020).
+        Replay is a decoder, or what generates it; four bytes of kept samples are one number. With
+        `num_target_weights` it makes the compression ratio of von Oswald et al. (2020).
         """
         return sum(p.numel() for p in self.parameters())
 

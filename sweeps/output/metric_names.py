@@ -40,7 +40,7 @@ def short_headings(settings: Sequence[str]) -> dict[str, str]:
 
 def is_fraction(name: str) -> bool:
     """Return whether a metric is an accuracy or a difference of two, shown in percent."""
-    return any(word in name for word in ("accuracy", "forgetting", "transfer"))
+    return any(word in name for word in ("accuracy", "forgetting", "transfer", "stability"))
 
 
 def mode_of(name: str) -> str:

@@ -33,7 +33,7 @@ def small_resnet(tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def resnet_trial(method: str, scenario: str = "task", **more: Any) -> TrialConfig:
     values: dict[str, Any] = {"target__network": "resnet32", "target__hidden_sizes": [], **more}
-    values |= settings_it_has(method, chunk_size=2000, fisher_samples=2)
+    values |= settings_it_has(method, chunk_size=2000, fisher_samples=2, importance_samples=2)
     return trial(method, scenario, "split_cifar10", train__batch_size=4, **values)
 
 
@@ -84,6 +84,7 @@ def test_generated_networks_share_statistics_where_asked() -> None:
         name
         for name, method in METHODS.items()
         if issubclass(method, Finetune) and "per_task" in METHOD_CONFIGS[name].BATCH_NORM
+        if name != "xdg"  # its gates make a network of its own for every task
     ],
 )
 def test_an_ordinary_network_has_statistics_per_task(method: str) -> None:
