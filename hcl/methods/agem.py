@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hcl.config.methods import AGemConfig
+from hcl.config.rehearsal import AGemConfig
 from hcl.methods.rehearsal import Rehearsal
 
 

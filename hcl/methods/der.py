@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from hcl.config.methods import DerConfig, DerPlusConfig
+from hcl.config.rehearsal import DerConfig, DerPlusConfig
 from hcl.methods.base import Setup
 from hcl.methods.rehearsal import Rehearsal
 

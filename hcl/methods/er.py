@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from hcl.config.methods import ErConfig
+from hcl.config.rehearsal import ErConfig
 from hcl.methods.rehearsal import Rehearsal
 
 

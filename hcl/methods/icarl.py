@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from hcl.benchmarks.arrays import TaskSplits
-from hcl.config.methods import IcarlConfig
+from hcl.config.rehearsal import IcarlConfig
 from hcl.methods.base import EXTRA, Prediction, Setup
 from hcl.methods.rehearsal import Rehearsal
 from hcl.networks.features import features

@@ -9,7 +9,7 @@ from torch import Tensor
 from hcl import seeding
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.benchmarks.augment import crop_and_flip
-from hcl.config.methods import BufferConfig
+from hcl.config.rehearsal import BufferConfig
 from hcl.methods.base import Setup
 from hcl.methods.finetune import Finetune
 from hcl.networks.features import features
