@@ -157,10 +157,13 @@ class Hnet(Method):
         return self.networks.infer_by(rule, x, self.num_learned)
 
     def _rule(self) -> rules.Rule | None:
-        """Make the rule that `inference` names; None for the lowest entropy."""
+        """Make the rule that `inference` names; None for the lowest entropy.
+
+        A task's gaps are not known before it is over: until then entropy decides in their place.
+        """
         if self.config.inference == "max_logit":
             return rules.max_logit
-        if self.config.inference == "gap_zscore":
+        if self.config.inference == "gap_zscore" and len(self.gaps) == self.num_learned:
             return rules.gap_zscore(torch.stack(self.gaps))
         if self.config.inference == "entropy_gradient":
             return rules.entropy_gradient(self._run_mixture)
