@@ -27,6 +27,7 @@ test: $(READY)  ## the fast tests
 
 bench: $(READY)  ## time training steps against the plain algorithm; make bench ONLY=p10:9 for one row
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
+	$(if $(ONLY),,$(BIN)/python -m bench.methods)
 
 gpu: $(READY)  ## have a GPU? check every method on it, and time it
 	$(BIN)/python -m pytest -m cuda

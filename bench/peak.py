@@ -31,7 +31,7 @@ def step_gflop(spec: str) -> float:
     method = ours(sizes, int(past), compiled="off")  # torch cannot count compiled products
     x, y = batch(sizes)
     y = y + int(past) * sizes.classes
-    counter = FlopCounterMode(display=False, custom_mapping=_fused_layers())
+    counter = FlopCounterMode(display=False, custom_mapping=fused_layers())
     with fastest_float32():
         method.train_step(x, y)
         with counter:
@@ -58,7 +58,7 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _fused_layers() -> dict[Any, Any]:
+def fused_layers() -> dict[Any, Any]:
     """Return counters for operations that torch's own counter does not know.
 
     `hcl.kernels.matmul.linear` uses a private operation of oneDNN.
