@@ -33,6 +33,10 @@ class TrainConfig:
     # 2016), in losses against true labels; replayed and distilled targets stay as they are. The
     # authors' 0.95 for the true one of C classes is 0.05 C / (C - 1).
     label_smoothing: float = setting(0.0, ge=0, lt=1, added_later=True)
+    # What the target network computes in, in training and evaluation: bfloat16 rounds the factors
+    # of its products and convolutions. Weights, the hypernetwork, its optimizer and the
+    # regularizer stay float32.
+    precision: Literal["float32", "bfloat16"] = setting("float32", added_later=True)
     # Random crops and flips of training images (hcl/benchmarks/augment.py).
     augment: bool = setting(False, added_later=True)
     # Steps between two evaluations within a task, on the validation data of all tasks learned so

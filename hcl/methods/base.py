@@ -55,6 +55,7 @@ from hcl.benchmarks.arrays import PixelStatistics, TaskSplits
 from hcl.config import ConfigError, TrialConfig
 from hcl.networks import build_network, given_weights
 from hcl.networks.normalise import Normalise
+from hcl.networks.precision import Bfloat16
 from hcl.scenario import OutputLayout
 from hcl.storage.shared_classifier import SharedClassifier
 
@@ -87,6 +88,8 @@ class Setup:
         network = self.build_untrained(num_outputs)
         if self.weights is not None:
             given_weights.put_into(network, self.weights, num_outputs)
+        if self.config.train.precision == "bfloat16":
+            Bfloat16().put_around(network)
         return network
 
     def build_untrained(self, num_outputs: int) -> nn.Module:

@@ -114,3 +114,88 @@ def _labels(
         return [(drawn.to(y.device), ones)]
     classes = range(log_p.shape[1])
     return [(torch.full_like(y, c), log_p[:, c].exp()) for c in classes]
+<<<<<<< HEAD
+=======
+
+
+def _squares(
+    network: nn.Module, x: Tensor, label: Tensor, active: slice, weight: Tensor
+) -> dict[str, Tensor]:
+    """Sum weighted squared per-sample gradients, the quick way where that is exact."""
+    found = None
+    if is_linear(network):
+        found = _squares_linear(network, x, label, active, weight)
+    return found or _squares_general(network, x, label, active, weight)
+
+
+def _squares_linear(
+    network: nn.Module, x: Tensor, label: Tensor, active: slice, weight: Tensor
+) -> dict[str, Tensor] | None:
+    """Compute `_squares` where every parameter is a Linear layer's.
+
+    For one sample the gradient of W is delta a^T, with input a and gradient delta of the layer's
+    output; its square is delta^2 (a^2)^T, so the sum over a batch is one matrix product.
+
+    Returns:
+        The sums; None where a layer does not see exactly one vector per sample (a layer used twice
+        or over tokens), because squares of sums are not sums of squares.
+    """
+    found: dict[str, tuple[nn.Linear, Tensor, Tensor]] = {}
+    calls = []
+
+    def record(name: str) -> Callable[..., Tensor]:
+        def hook(layer: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+            calls.append(inputs[0].ndim)
+            found[name] = (layer, inputs[0].detach().float(), output)  # float: see precision.py
+            return output.clone()  # an in-place activation must not change what is recorded
+
+        return hook
+
+    hooks = [
+        m.register_forward_hook(record(n))
+        for n, m in network.named_modules()
+        if isinstance(m, nn.Linear)
+    ]
+    try:
+        log_p = network(x)[:, active].log_softmax(dim=1)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if calls != [2] * len(hooks):
+        return None
+    likelihood = log_p.gather(1, label[:, None]).sum()
+    deltas = torch.autograd.grad(likelihood, [output for _, _, output in found.values()])
+    squares = {}
+    for (name, (layer, a, _)), delta in zip(found.items(), deltas, strict=True):
+        weighted = delta.float().square() * weight[:, None]
+        prefix = f"{name}." if name else ""
+        squares[f"{prefix}weight"] = weighted.T @ a.square()
+        if layer.bias is not None:
+            squares[f"{prefix}bias"] = weighted.sum(0)
+    return squares
+
+
+def _squares_general(
+    network: nn.Module, x: Tensor, label: Tensor, active: slice, weight: Tensor
+) -> dict[str, Tensor]:
+    """Compute `_squares` for any network, by vmap over samples."""
+    params = {name: p.detach() for name, p in network.named_parameters()}
+    buffers = dict(network.named_buffers())
+
+    def nll(weights: dict[str, Tensor], one: Tensor, its_label: Tensor) -> Tensor:
+        logits = functional_call(network, {**weights, **buffers}, (one[None],), strict=True)
+        return F.cross_entropy(logits[:, active], its_label[None])
+
+    per_sample = vmap(grad(nll), in_dims=(None, 0, 0))
+    total = {name: torch.zeros_like(p) for name, p in params.items()}
+    parts = zip(
+        x.split(SAMPLES_AT_ONCE),
+        label.split(SAMPLES_AT_ONCE),
+        weight.split(SAMPLES_AT_ONCE),
+        strict=True,
+    )
+    for some_x, some_label, some_weight in parts:
+        for name, g in per_sample(params, some_x, some_label).items():
+            total[name] += torch.tensordot(some_weight, g.square(), dims=1)
+    return total
+>>>>>>> bf4a170 (feat(train): precision bfloat16 for the target network)

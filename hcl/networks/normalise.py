@@ -36,11 +36,3 @@ class Normalise:
 
     def _on_inputs(self, _network: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         return (self(inputs[0]), *inputs[1:])
-
-
-def is_normalised(network: nn.Module) -> bool:
-    """Return whether a network normalises its inputs."""
-    return any(
-        isinstance(getattr(hook, "__self__", None), Normalise)
-        for hook in network._forward_pre_hooks.values()
-    )

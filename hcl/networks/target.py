@@ -9,7 +9,6 @@ from torch.func import functional_call
 
 from hcl.kernels.flat_mlp import FlatMlp, layers_of, run, sizes_of
 from hcl.networks.generated import Generated, Weights
-from hcl.networks.normalise import is_normalised
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -49,7 +48,8 @@ class TargetNetwork:
         self.num_weights = self.generated.num_weights
         self.shared: Weights = dict(self.generated.shared)
         is_whole = list(self.generated.shapes) == self.generated.names
-        is_bare = not self.initial_buffers and not is_normalised(module)
+        # Hooks change inputs or precision (hcl/networks/normalise.py, precision.py).
+        is_bare = not self.initial_buffers and not module._forward_pre_hooks
         is_fast = kernels == "fast" and is_whole and is_bare
         self.layer_sizes = sizes_of(module) if is_fast else None
         self.is_differentiated_twice = False
