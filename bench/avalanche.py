@@ -7,6 +7,7 @@ which takes less than 2% of it.
 
 import time
 import warnings
+from typing import Any
 
 import torch
 
@@ -26,7 +27,7 @@ def avalanche_steps(device: str) -> dict[str, float]:
             from avalanche.training.supervised import EWC, Naive, SynapticIntelligence
     except ImportError:
         return {}
-    kinds = {
+    kinds: dict[str, tuple[Any, dict[str, Any]]] = {
         "naive": (Naive, {}),
         "si": (SynapticIntelligence, {"si_lambda": SI_C}),
         "ewc": (EWC, {"ewc_lambda": EWC_LAMBDA, "mode": "online", "decay_factor": 1.0}),

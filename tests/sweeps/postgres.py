@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -127,7 +128,9 @@ def _other_user() -> pwd.struct_passwd | None:
 
 def _run(folder: Path, command: list, user: pwd.struct_passwd | None) -> None:
     program, *arguments = map(str, command)
-    ids = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
+    ids: dict[str, Any] = {}
+    if user:
+        ids = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     done = subprocess.run(
         [str(folder / program), *arguments],
         stdin=subprocess.DEVNULL,

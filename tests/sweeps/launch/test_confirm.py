@@ -110,12 +110,14 @@ def test_a_sweep_is_confirmed_end_to_end(tmp_path: Path) -> None:
     assert chosen[0].number == outcome.best[0]["number"]
     table, failed = confirm.confirm(request, chosen, [101, 102], quiet)
     assert failed == 0 and len(table.rows) == 1
-    assert "search" in table.columns[3] and "fresh seeds" in table.columns[4]
+    assert [name.partition(", ")[2] for name in table.columns[2:5]] == [
+        "fresh seeds", "fresh seeds", "search"
+    ]  # fmt: skip
 
     frame = tracking.runs_frame(store, "tiny")
     confirmed = frame[frame["tags.phase"] == "confirm"]
     assert len(frame) == 6 and sorted(confirmed["seed"]) == [101, 102]
-    _, number, _, search, validated, tested = table.rows[0]
+    _, number, validated, tested, search, *_ = table.rows[0]
     assert number == str(chosen[0].number)
     assert search.mean == pytest.approx(100 * chosen[0].values[0]) and search.n == 2
     for cell, split in ((validated, "val"), (tested, "test")):
