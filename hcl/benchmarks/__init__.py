@@ -1,5 +1,6 @@
 """Benchmarks: sequences of tasks over data sets, each named in `hcl.config.benchmark`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -38,7 +39,10 @@ def load(
         return _own_sequence(config, resolve_root(data_root)).to(device)
     parts = read_parts(config, resolve_root(data_root))
     order_seed = config.choose_order_seed(trial_seed)
-    return SEQUENCES[config.info.sequence](config, parts, order_seed).to(device)
+    made = SEQUENCES[config.info.sequence](config, parts, order_seed)
+    if len(parts) == 1:  # several data sets give the same labels to different classes
+        made = replace(made, class_names=parts[0].class_names)
+    return made.to(device)
 
 
 def _own_sequence(config: BenchmarkConfig, root: Path) -> Benchmark:

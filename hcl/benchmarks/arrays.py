@@ -81,6 +81,7 @@ class Benchmark:
     # trial's seed (`order_seed: trial`) is left out: all seeds of a configuration have one digest.
     digest: str
     pixel_statistics: PixelStatistics | None = None  # what networks normalise images with
+    class_names: tuple[str | int, ...] = ()  # of each label, where the data call it otherwise
 
     def to(self, device: torch.device | str) -> "Benchmark":
         """Copy the benchmark to `device`; what tasks share is moved once and stays shared."""

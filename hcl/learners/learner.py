@@ -61,6 +61,8 @@ class Learner:
         labels: labels of each task of the sequence, the ones that are not learned yet included.
         random: state of torch's random generators after training, where later tasks go on from.
         data_digest: names the data it was trained on.
+        class_names: what the user's data call each label, text or numbers; empty where labels
+            are what the data have.
     """
 
     config: TrialConfig
@@ -68,6 +70,7 @@ class Learner:
     labels: tuple[Labels, ...]
     random: dict[str, Tensor] = field(default_factory=dict, repr=False)
     data_digest: str = ""
+    class_names: tuple[str | int, ...] = ()
 
     @property
     def tasks(self) -> tuple[LearnedTask, ...]:
@@ -106,6 +109,17 @@ class Learner:
             parts = [self._answer(part, task, scenario) for part in inputs.split(size)]
         labels, *rest = zip(*parts, strict=True)
         return Answers(torch.cat(labels), *(None if p[0] is None else torch.cat(p) for p in rest))
+
+    def name_labels(self, labels: Tensor) -> list[str | int]:
+        """Give labels, as `predict` returns them, the names that the user's data have for them.
+
+        Where a label counts within its task, or the data have no others, they stay as they are.
+        """
+        is_within_task = self.method.layout.scenario == "domain" and len(set(self.labels)) > 1
+        if is_within_task or not self.class_names:
+            return list(labels.tolist())
+        known = dict(enumerate(self.class_names))  # a task that came later may have others
+        return [known.get(label, label) for label in labels.tolist()]
 
     def _scenario(self, task: int | None) -> ScenarioName:
         """Choose the rule that says which outputs compete."""
@@ -217,7 +231,7 @@ class Learner:
     def to_state(self) -> dict[str, Any]:
         """Return all that `from_state` needs: tensors, numbers, strings, dicts and lists."""
         return {
-            **facts(self.config, self.method, self.labels, self.data_digest),
+            **facts(self.config, self.method, self.labels, self.data_digest, self.class_names),
             "method": self.method.learned_state(),
             "random": self.random,
         }
@@ -252,11 +266,16 @@ class Learner:
                 " that wrote it"
             ) from error
         labels = tuple(map(tuple, state["labels"]))
-        return cls(config, method.eval(), labels, state["random"], state["data_digest"])
+        names = tuple(state.get("class_names", ()))  # files of older versions have none
+        return cls(config, method.eval(), labels, state["random"], state["data_digest"], names)
 
 
 def facts(
-    config: TrialConfig, method: Method, labels: tuple[Labels, ...], data_digest: str
+    config: TrialConfig,
+    method: Method,
+    labels: tuple[Labels, ...],
+    data_digest: str,
+    class_names: tuple[str | int, ...],
 ) -> dict[str, Any]:
     """Describe a learner beside its tensors, so that loading it needs no data."""
     layout, statistics = method.layout, method.setup.pixel_statistics
@@ -268,4 +287,5 @@ def facts(
         "classes_per_task": layout.classes_per_task,
         "labels": [list(labels) for labels in labels],
         "data_digest": data_digest,
+        "class_names": list(class_names),
     }

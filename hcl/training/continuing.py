@@ -60,7 +60,9 @@ def continue_training(
         trial = TrialState(alone, runtime, benchmark, method, progress, learned)
         train_task(trial, benchmark.tasks[learned])
         random = seeding.get_global_state()
-        return Learner(config, method.eval(), labels, random, benchmark.digest)
+        return Learner(
+            config, method.eval(), labels, random, benchmark.digest, learner.class_names
+        )
 
 
 def _with_room(learner: Learner, device: str) -> Learner:

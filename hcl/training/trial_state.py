@@ -91,7 +91,9 @@ class TrialState:
         """Make the learner of the tasks learned so far; it shares the method with the trial."""
         random = seeding.get_global_state()
         method, digest = self.method.eval(), self.benchmark.digest
-        return Learner(self.config, method, self._labels(), random, digest)
+        return Learner(
+            self.config, method, self._labels(), random, digest, self.benchmark.class_names
+        )
 
     def _labels(self) -> tuple[Labels, ...]:
         return tuple(task.labels for task in self.benchmark.tasks)
@@ -113,7 +115,9 @@ class TrialState:
             "seconds": self.seconds,
             "train_seconds": self.train_seconds,
             "plateau": asdict(self.plateau),
-            "learner": facts(self.config, self.method, self._labels(), benchmark.digest),
+            "learner": facts(
+                self.config, self.method, self._labels(), benchmark.digest, benchmark.class_names
+            ),
         }
         checkpoint.save(Path(self.runtime.checkpoint_dir), self.total_steps, state)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny import errors_of, go
 
+import hcl
 from hcl.benchmarks import load
 from hcl.config import BENCHMARKS, ConfigError, TrialConfig, plugins
 from hcl.training.trial_state import load_benchmark
@@ -90,12 +91,19 @@ def test_an_npz_of_features_and_text_labels(folder: Path) -> None:
     assert made.input_shape == (6,) and [task.labels for task in made.tasks] == [
         (0, 1, 2, 3), (4, 5, 6), (7, 8)
     ]  # fmt: skip
+    names = made.class_names
+    assert names == tuple(sorted(set(arrays()["y_train"].tolist()))) and isinstance(names[0], str)
     x, y = made.tasks[1].train.batch(torch.tensor([0, 1, 2]))
     assert np.array_equal(x.numpy(), arrays()["x_train"][4:7].astype(np.float32))
     assert y.tolist() == [0, 1, 2]
     result = go(config)
     assert result.accuracy["test/task"][0][0] > 0.8, "features are not divided by 255"
     assert result.data_digest == made.digest
+    result.learner.save(folder / "mine.safetensors")
+    for learner in (result.learner, hcl.load(folder / "mine.safetensors")):
+        labels = learner.predict(x[:2], task=1).labels
+        assert learner.name_labels(torch.tensor([0, 8])) == [names[0], names[8]]
+        assert learner.name_labels(labels) == [names[label] for label in labels]
     np.savez(folder / "mine.npz", **arrays(seed=3))
     assert load_benchmark(config).digest != made.digest
 

@@ -54,11 +54,13 @@ class Part(NamedTuple):
         digest: of the arrays.
         num_classes: the first so many are for the benchmark; a class order chooses among them.
             Where targets are numbers, how many there are in each.
+        class_names: what a user's data call their classes; empty where that is 0, 1, 2, ...
     """
 
     arrays: RawArrays
     digest: str
     num_classes: int
+    class_names: tuple[str | int, ...] = ()
 
 
 def classes_needed(config: BenchmarkConfig) -> dict[str, int]:
@@ -97,9 +99,9 @@ def _own_part(name: str, config: BenchmarkConfig, root: Path) -> Part:
     if name in SOURCES:
         there = SOURCES[name].num_classes
         return Part(*_read(name, root, there), there)
-    arrays, digest, there = own_data.read(name, root, config.targets)
+    arrays, digest, there, names = own_data.read(name, root, config.targets)
     if config.sequence != "split":
-        return Part(arrays, digest, there)
+        return Part(arrays, digest, there, names)
     needed, order = sum(config.sizes), config.class_order
     if needed > there or (isinstance(order, tuple) and max(order) >= there):
         what = f"classes 0 to {there - 1}" if isinstance(order, tuple) else f"{there} classes"
@@ -107,7 +109,7 @@ def _own_part(name: str, config: BenchmarkConfig, root: Path) -> Part:
             f"benchmark/data: {name} has {what} but {config.num_tasks} tasks need"
             f" {needed if isinstance(order, str) else max(order)}; use fewer tasks or classes"
         )
-    return Part(arrays, digest, needed if order == "fixed" else there)
+    return Part(arrays, digest, needed if order == "fixed" else there, names)
 
 
 @lru_cache(maxsize=2)  # several trials in one process read and hash the raw data once

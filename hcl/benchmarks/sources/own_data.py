@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,10 +12,29 @@ from hcl.config import plugins
 from hcl.storage.files import DataError
 
 KEPT = 4  # data sets that a process keeps: several trials read each of them once
-_read: dict[tuple[str, str, str], tuple[RawArrays, str, int]] = {}  # by their state
 
 
-def read(name: str, root: Path, targets: str = "classes") -> tuple[RawArrays, str, int]:
+class OwnData(NamedTuple):
+    """A user's data set.
+
+    Attributes:
+        arrays: y has classes numbered in sorted order, int64 (N,), or numbers, float32 (N,
+            outputs).
+        digest: of the arrays.
+        size: the number of classes, or of outputs.
+        class_names: what y called the classes, in sorted order, where that is not 0, 1, 2, ...
+    """
+
+    arrays: RawArrays
+    digest: str
+    size: int
+    class_names: tuple[str | int, ...]
+
+
+_read: dict[tuple[str, str, str], OwnData] = {}  # by their state
+
+
+def read(name: str, root: Path, targets: str = "classes") -> OwnData:
     """Read own data: x_train, y_train, x_test, y_test, and what else of OWN_KEYS there is.
 
     Args:
@@ -24,10 +43,6 @@ def read(name: str, root: Path, targets: str = "classes") -> tuple[RawArrays, st
             that returns the arrays by name.
         root: the data root.
         targets: what y has: classes, or numbers.
-
-    Returns:
-        The arrays, y with classes numbered in sorted order, int64 (N,), or numbers, float32 (N,
-        outputs); their digest; the number of classes or of outputs.
 
     Raises:
         DataError: they are missing, or not what a task can be made of.
@@ -42,10 +57,10 @@ def read(name: str, root: Path, targets: str = "classes") -> tuple[RawArrays, st
         state, load = plugins.digest([name]), lambda: plugins.load(name)()
     key = (name, state, targets)
     if key not in _read:
-        arrays, size = _checked(load(), name, targets)
+        arrays, size, class_names = _checked(load(), name, targets)
         while len(_read) >= KEPT:
             del _read[next(iter(_read))]
-        _read[key] = arrays, files.digest(arrays), size
+        _read[key] = OwnData(arrays, files.digest(arrays), size, class_names)
     return _read[key]
 
 
@@ -80,7 +95,7 @@ def _from_torchvision(name: str, root: Path) -> RawArrays:
     return found
 
 
-def _checked(arrays: Any, name: str, targets: str) -> tuple[RawArrays, int]:
+def _checked(arrays: Any, name: str, targets: str) -> tuple[RawArrays, int, tuple[str | int, ...]]:
     """Bring arrays into the form that sequences take, or say in a sentence what is wrong."""
     if not isinstance(arrays, Mapping):
         raise DataError(f"benchmark/data: {name} is no mapping; it needs {', '.join(KEYS)}")
@@ -110,7 +125,10 @@ def _checked(arrays: Any, name: str, targets: str) -> tuple[RawArrays, int]:
         given[f"y_{split}"] = np.searchsorted(classes, y).astype(np.int64)
     for array in given.values():
         array.flags.writeable = False  # trials share them
-    return given, len(classes) if targets == "classes" else given["y_train"].shape[1]
+    if targets == "numbers":
+        return given, given["y_train"].shape[1], ()
+    names = tuple(classes.tolist())
+    return given, len(classes), () if names == tuple(range(len(names))) else names
 
 
 def _what_is_missing(arrays: RawArrays, splits: list[str]) -> str:

@@ -34,12 +34,14 @@ class ServedLearner(PythonModel):
             params: `task`, the inputs' task; -1 where it is not known.
 
         Returns:
-            `Learner.predict`'s answers by name, without those that are None.
+            `Learner.predict`'s answers by name, without those that are None; labels as the data
+            call them.
         """
         task = (params or {}).get("task", -1)
         answers = self.learner.predict(np.asarray(model_input), None if task < 0 else task)
         found = answers._asdict().items()
-        return {name: value.tolist() for name, value in found if value is not None}
+        lists = {name: value.tolist() for name, value in found if value is not None}
+        return lists | {"labels": self.learner.name_labels(answers.labels)}
 
 
 set_model(ServedLearner())
