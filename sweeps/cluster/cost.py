@@ -18,6 +18,7 @@ from sweeps.cluster.resources import GIB
 from sweeps.output.metric_names import duration
 from sweeps.output.table import Table
 
+ORDERS = ("seed", "benchmark/class_order", "benchmark/order_seed")
 ROOM = 0.8  # share of the free memory up to which a step is tried
 _MIB = 2**20
 
@@ -64,7 +65,7 @@ class Needs:
 
 
 def group(configs: Iterable[tuple[str, TrialConfig, int]]) -> list[Planned]:
-    """Join trainings that cost the same: they differ in seeds, beta, a learning rate.
+    """Join trainings that cost the same: they differ in seeds, orders, beta, a learning rate.
 
     Args:
         configs: name, configuration and number of trainings of each.
@@ -72,7 +73,7 @@ def group(configs: Iterable[tuple[str, TrialConfig, int]]) -> list[Planned]:
     found: dict[str, Planned] = {}
     for name, config, count in configs:
         flat = config.to_dict()
-        size = {k: v for k, v in flat.items() if not isinstance(v, float) and k != "seed"}
+        size = {k: v for k, v in flat.items() if not isinstance(v, float) and k not in ORDERS}
         size["train/epochs"] = config.train.epochs
         same = found.get(str(size))
         if same is None:

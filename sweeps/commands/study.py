@@ -1,5 +1,6 @@
 """`hcl study`: methods compared under one protocol, with equal effort, on fresh seeds."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,12 +21,14 @@ from sweeps.commands.options import (
     console,
     find_tracking_uri,
     say,
+    storage_option,
     use_plugins,
 )
-from sweeps.comparison.plan import make_plan
+from sweeps.comparison.plan import Training, expected_trainings, make_plan
 from sweeps.comparison.study_file import StudySpec, load_study
 from sweeps.records.folder import SweepFolder
 from sweeps.space.bundled import find_file
+from sweeps.space.settings import SweepSettings
 from sweeps.workers.warm_imports import importing
 
 if TYPE_CHECKING:
@@ -73,22 +76,35 @@ def study(
     died (the same command goes on), 130 interrupted.
     """
     use_plugins(context, plugin, file)
-    path = find_file(file, "study")
+    request = make_request(find_file(file, "study"), name, change, storage)
+    uri = find_tracking_uri(request.folder, tracking_uri)
+    request = replace(
+        request, address=address, tracking_uri=uri, data_root=data_root, ship_code=ship_code
+    )
+    if dry_run:
+        _show_plan(request)
+    else:
+        run(request, show)
+
+
+def make_request(
+    path: Path, name: str | None, change: list[str] | None, storage: Path
+) -> "StudyRequest":
+    """Read and plan a study, to run on this machine.
+
+    Raises:
+        ConfigError: every mistake in it.
+    """
     spec = load_study(path, name or path.stem, lambda values: changed(values, change))
     parts = tuple(make_plan(spec))
     with importing():
         from sweeps.comparison.run import StudyRequest
 
-    folder = SweepFolder(storage, spec.name)
-    uri = find_tracking_uri(folder, tracking_uri)
-    request = StudyRequest(spec, parts, folder, address, uri, data_root, command_line(), ship_code)
-    if dry_run:
-        _show_plan(request)
-    else:
-        _run(request, show)
+    return StudyRequest(spec, parts, SweepFolder(storage, spec.name), command=command_line())
 
 
-def _run(request: "StudyRequest", show: bool) -> None:
+def run(request: "StudyRequest", show: bool = False) -> None:
+    """Run what is left of a study, or only `show` it; print the verdict and exit."""
     with importing():
         from sweeps.comparison.run import read_outcomes, run_study
         from sweeps.comparison.write import output_folder, write_verdict
@@ -102,7 +118,9 @@ def _run(request: "StudyRequest", show: bool) -> None:
         outcomes, tables = run_study(request, console(), write_verdict)
     for table in tables:
         say(as_text(table))
-    say(f"the verdict as Markdown, LaTeX, CSV and HTML: {output_folder(request.folder)}")
+    folder = request.folder
+    say(f"the verdict as Markdown, LaTeX, CSV and a page: {output_folder(folder)}")
+    say(f"the runs in MLflow: hcl ui {folder.name}{storage_option(folder)}")
     pairs = request.spec.confirmation.pairs
     raise typer.Exit(0 if all(len(one.results) == pairs for one in outcomes) else 1)
 
@@ -110,7 +128,7 @@ def _run(request: "StudyRequest", show: bool) -> None:
 def _show_plan(request: "StudyRequest") -> None:
     """Print what would be run, and what it could show."""
     from sweeps.cluster.connection import connected
-    from sweeps.comparison.run import check_study
+    from sweeps.comparison.run import check_study, missing_pairs
 
     with connected(request.address, request.ship_code):
         todo = check_study(request)
@@ -123,6 +141,32 @@ def _show_plan(request: "StudyRequest") -> None:
     count = len(request.parts) * len(seeds)
     say(f"then the best of each on the seeds {seeds[0]} to {seeds[-1]}: {count} trainings")
     say(_describe_power(spec))
+    if todo:
+        show_cost(list(expected_trainings(spec, request.parts, todo)), request.data_root, spec)
+    else:
+        missing = [(seed.config.method_name, seed.config, 1) for seed in missing_pairs(request)]
+        say(f"{count - len(missing)} of them are there")
+        show_cost(missing, request.data_root, spec)
+
+
+def show_cost(trainings: list[Training], data_root: str | None, spec: StudySpec) -> None:
+    """Print what trainings of a study would take on this machine, by steps timed here."""
+    from hcl import Runtime
+    from sweeps.cluster import cost
+    from sweeps.output.metric_names import duration
+    from sweeps.output.terminal import as_text
+
+    if not trainings:
+        return
+    sweep = SweepSettings(**spec.sweep)
+    device = "cuda" if sweep.gpus_per_trial else "cpu"
+    runtime = Runtime(device=device, threads=sweep.cpus_per_trial, data_root=data_root)
+    needs = cost.measure(cost.group(trainings), runtime)
+    notes = ["what the searches will choose is not known: points that they are given stand for it"]
+    say(as_text(cost.table("Trainings, estimated", needs, device, notes)))
+    if (total := cost.sum_hours(needs)) is not None:
+        more = ", and the searches' core-hours" if spec.effort.core_hours else ""
+        say(f"about {duration(3600 * total)} one after the other{more}")
 
 
 def _describe_power(spec: StudySpec) -> str:

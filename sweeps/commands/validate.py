@@ -1,4 +1,4 @@
-"""`hcl validate`: check search spaces, tables and trials, and estimate what they need."""
+"""`hcl validate`: check search spaces, tables, studies, trials; estimate what they need."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -8,16 +8,16 @@ import typer
 
 from hcl.config import ConfigError, TrialConfig, flatten, plugins
 from sweeps.commands.options import DataRoot, Plugin, say, use_plugins
+from sweeps.comparison.plan import Training, expected_trainings, make_plan
+from sweeps.comparison.study_file import load_study
 from sweeps.reproduction.table_file import load_table
 from sweeps.space.bundled import FOLDERS, find_file
 from sweeps.space.search_space import load
 from sweeps.space.yaml_file import load_yaml
 
-Named = tuple[str, TrialConfig, int]  # name, configuration, number of trainings
-
 Files = Annotated[
     list[Path],
-    typer.Argument(help="Search spaces, tables, trials: files, folders, or bundled names."),
+    typer.Argument(help="Search spaces, tables, studies, trials: files, folders, bundled names."),
 ]
 Estimate = Annotated[
     bool, typer.Option("--estimate", help="Sizes, memory, steps per second and hours.")
@@ -33,7 +33,7 @@ def validate(
     plugin: Plugin = None,
     data_root: DataRoot = None,
 ) -> None:
-    """Check search spaces, tables and trials, and show every mistake of each.
+    """Check search spaces, tables, studies and trials, and show every mistake of each.
 
     \b
     Examples:
@@ -80,7 +80,7 @@ def _yaml_files(path: Path) -> list[Path]:
 
 
 def _about(path: Path, data_root: str | None) -> str:
-    """Say what a valid search space, table or trial file holds.
+    """Say what a valid search space, table, study or trial file holds.
 
     Files of weights that networks start from are read; data sets are not.
 
@@ -96,11 +96,23 @@ def _about(path: Path, data_root: str | None) -> str:
         table = load_table(str(path))
         _check_weights([cell.config for cell in table.cells], data_root)
         return f"a table of {len(table.cells)} cells, {len(table.trainings([1]))} trainings a seed"
+    if "methods" in document:
+        return _about_study(path)
     space = load(path)
     _check_weights(space.examples_of_data(), data_root)
     config = space.example()
     what = f"{config.method_name} on {config.benchmark.name}, {config.scenario} scenario"
     return f"{what}, {len(space.parameters)} searched, {len(space.points)} given"
+
+
+def _about_study(path: Path) -> str:
+    spec = load_study(path)
+    parts = make_plan(spec)
+    sweeps, pairs = {part.space.name for part in parts}, len(parts) * spec.confirmation.pairs
+    return (
+        f"a study of {len(spec.methods)} methods, protocol {spec.protocol}: {len(sweeps)} searches"
+        f" of {spec.effort}, {pairs} trainings on fresh seeds"
+    )
 
 
 def _check_weights(configs: Iterable[TrialConfig], data_root: str | None) -> None:
@@ -145,6 +157,10 @@ def _show_estimate(path: Path, device: str, data_root: str | None) -> None:
     threads, notes = 1, []
     if "rows" in document:
         named = list(_trainings_of_table(path))
+    elif "methods" in document:
+        spec = load_study(path)
+        parts = make_plan(spec)
+        named = list(expected_trainings(spec, parts, [part.space.name for part in parts]))
     elif _is_trial(document):
         named = [(path.stem, TrialConfig.from_dict(flatten(document)), 1)]
     else:
@@ -159,7 +175,7 @@ def _show_estimate(path: Path, device: str, data_root: str | None) -> None:
     say(as_text(cost.table(f"{path.name}, estimated", needs, device, notes)))
 
 
-def _trainings_of_table(path: Path) -> Iterator[Named]:
+def _trainings_of_table(path: Path) -> Iterator[Training]:
     """Yield every training once, for each seed of the table."""
     spec = load_table(str(path))
     first: dict[str, tuple[str, TrialConfig]] = {}
@@ -169,7 +185,7 @@ def _trainings_of_table(path: Path) -> Iterator[Named]:
         yield name, config, spec.head.seeds
 
 
-def _trainings_of_space(path: Path) -> Iterator[Named]:
+def _trainings_of_space(path: Path) -> Iterator[Training]:
     """Yield both ends of the ranges and the points given, sharing the sweep's trials evenly.
 
     What Optuna will choose is not known; the ends bound it.

@@ -1,6 +1,7 @@
 """The plan of a study: a sweep for each method, benchmark and scenario, then confirmations."""
 
 import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from sweeps.comparison.protocol import Settings, confirmed, searched
 from sweeps.comparison.study_file import StudySpec
 from sweeps.space import search_space
 from sweeps.space.search_space import SearchSpace
+
+Training = tuple[str, TrialConfig, int]  # name, configuration, how many like it
 
 REPLACED = ("benchmark", "scenario", "eval_scenarios")  # of a method's own search space
 
@@ -66,6 +69,40 @@ def make_plan(spec: StudySpec) -> list[Part]:
             " set confirmation.first_seed to another one"
         )
     return parts
+
+
+def expected_trainings(
+    spec: StudySpec, parts: Sequence[Part], todo: Collection[str]
+) -> Iterator[Training]:
+    """Yield the trainings of a study that has not finished its searches, to estimate their cost.
+
+    What a search will choose is not known. The points that it is given stand for it, or both ends
+    of its ranges, in equal shares. Searches that core-hours end are left out.
+
+    Args:
+        spec: the study.
+        parts: its plan.
+        todo: names of the sweeps that are still to run.
+    """
+    left = set(todo) if spec.effort.trials else set()
+    for part in parts:
+        name, space = f"{part.method} {part.scenario}", part.space
+        points = space.stored_points() or [*space.corners(0), *space.corners(-1)]
+        if space.name in left:
+            left.remove(space.name)
+            trials = spec.effort.trials * len(space.sweep.seeds)
+            for params, count in _shared_out(points, trials):
+                yield name, space.trial_config(params, space.sweep.seeds[0]), count
+        for params, count in _shared_out(points, spec.confirmation.pairs):
+            yield name, part.confirmation(params, spec.confirmation.first_seed), count
+
+
+def _shared_out(
+    points: Sequence[dict[str, Any]], count: int
+) -> Iterator[tuple[dict[str, Any], int]]:
+    share, rest = divmod(count, len(points))
+    for index, point in enumerate(points[:count]):
+        yield point, share + (index < rest)
 
 
 def _make_part(spec: StudySpec, benchmark: Settings, scenario: str, method: str) -> Part:

@@ -166,6 +166,15 @@ def test_validate_shows_each_file_and_its_mistakes(hcl, tmp_path: Path) -> None:
     assert err == "1 of 2 files are not valid\n"
 
 
+def test_validate_knows_studies(hcl) -> None:
+    code, out, _ = hcl("validate", "split_mnist-study")
+    assert code == 0
+    assert out.splitlines()[-1].endswith(
+        "ok, a study of 6 methods, protocol full: 12 searches of 12 trials, 120 trainings on fresh"
+        " seeds"
+    )
+
+
 def test_dry_run_shows_the_plan_and_leaves_nothing_behind(hcl, tmp_path: Path) -> None:
     code, out, _ = hcl("sweep", SPACES / "split_digits-hnet.yaml", "--dry-run", "--seeds", "1,2")
     assert code == 0

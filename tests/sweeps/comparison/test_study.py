@@ -122,6 +122,7 @@ def test_known_means_come_out_of_a_whole_study(tmp_path: Path, monkeypatch) -> N
         "with 7 pairs the smallest two-sided p is 0.016, times 2 comparisons (Holm) 0.031"
         in planned
     )
+    assert "Trainings, estimated" in planned and "one after the other" in planned
     assert not storage.exists()
     run_command(path, storage)
 

@@ -7,7 +7,7 @@ import pytest
 from tiny_study import document, study
 
 from hcl.config import ConfigError
-from sweeps.comparison.plan import make_plan
+from sweeps.comparison.plan import expected_trainings, make_plan
 from sweeps.comparison.study_file import load_study, parse_study
 from sweeps.space.bundled import bundled_files
 
@@ -25,6 +25,29 @@ def test_all_methods_share_the_studys_settings() -> None:
     for part in parts:
         sweep = part.space.sweep
         assert (sweep.num_trials, sweep.objective) == (2, "val/task/average_accuracy")
+
+
+def test_the_expected_trainings_are_those_of_the_searches_left_and_of_all_pairs() -> None:
+    spec = study(methods=document()["methods"] | {
+        "er": {"trial": {"method/name": "er"}, "points_to_evaluate": [{"train/lr": 0.01}],
+               "search": {"train/lr": {"type": "float", "low": 0.001, "high": 0.1}}}
+    })  # fmt: skip
+    parts = make_plan(spec)
+    names = [part.space.name for part in parts]
+    found = list(expected_trainings(spec, parts, names))
+    counts = [(name, count, config.seed) for name, config, count in found]
+    assert counts == [
+        ("si task", 1, 1), ("si task", 1, 1), ("si task", 2, 101), ("si task", 1, 101),
+        ("finetune task", 1, 1), ("finetune task", 1, 1),
+        ("finetune task", 2, 101), ("finetune task", 1, 101),
+        ("er task", 2, 1), ("er task", 3, 101),  # a given point stands for all
+    ]  # fmt: skip
+    left = list(expected_trainings(spec, parts, names[2:]))
+    assert [name for name, *_ in left].count("si task") == 2  # its search has finished
+    hours = study(effort={"core_hours": 0.5})
+    assert {
+        config.seed for _, config, _ in expected_trainings(hours, make_plan(hours), names)
+    } == {101}
 
 
 def test_effort_in_core_hours_bounds_every_sweep() -> None:
