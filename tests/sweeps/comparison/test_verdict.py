@@ -1,10 +1,12 @@
 """The verdict over outcomes whose true means are known, by hand and in simulation."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from journals import write_journal
 from tiny_study import document, outcomes, request, study
 
 from hcl.config import ConfigError
@@ -103,9 +105,30 @@ def test_every_form_is_written(tmp_path: Path) -> None:
     write_verdict(asked, found)
     folder = tmp_path / "studies" / "tiny"
     names = {path.name for path in folder.iterdir()}
-    assert names == {"tiny.md", "tiny.tex", "tiny.csv", "tiny.html", "pairs-1.png"}
+    assert names == {"tiny.md", "tiny.tex", "tiny.csv", "tiny.html", "figure-1.png"}
     assert "protocol: full" in (folder / "tiny.md").read_text()
     assert "<h1>tiny</h1>" in (folder / "tiny.html").read_text()
+
+
+def test_the_page_says_what_could_have_been_stopped_early(tmp_path: Path) -> None:
+    spec = spec_of(3)
+    asked = request(spec, tmp_path)
+    asked.folder.path.mkdir(parents=True)
+    (sweep, _) = asked.sweeps().values()
+    for trial in range(6):
+        key = f"{sweep.folder.name}/{trial:04d}/seed_1"
+        made = write_journal(tmp_path / "made", key, offset=-0.02 * trial)
+        shutil.move(made, sweep.folder.seed_folder(trial, 1))
+    found = outcomes(spec, {f"m{i}": {101: 0.9, 102: 0.9 + 0.01 * i, 103: 0.8} for i in (0, 1)})
+    tables = write_verdict(asked, found)
+    assert tables[-1].title == "Early stopping"
+    assert [row[:4] for row in tables[-1].rows] == [
+        ("m0, task", "6", "1", "1.00"), ("m0, task", "6", "2", "1.00"),
+    ]  # fmt: skip
+    folder = tmp_path / "studies" / "tiny"
+    assert 'alt="Figure: Early stopping"' in (folder / "tiny.html").read_text()
+    assert "![Early stopping](figure-2.png)" in (folder / "tiny.md").read_text()
+    assert (folder / "figure-2.png").is_file()
 
 
 @pytest.mark.slow
