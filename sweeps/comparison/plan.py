@@ -8,7 +8,7 @@ from typing import Any
 
 from hcl.config import ConfigError, TrialConfig
 from sweeps.comparison.protocol import Settings, confirmed, searched
-from sweeps.comparison.study_file import StudySpec
+from sweeps.comparison.study_file import StudySpec, benchmark_name
 from sweeps.space import search_space
 from sweeps.space.search_space import SearchSpace
 
@@ -141,6 +141,6 @@ def _space(spec: StudySpec, benchmark: Settings, scenario: str, method: str) -> 
         "points_to_evaluate": sections.get("points_to_evaluate"),
         "sweep": sweep,
     }
-    data = benchmark.get("benchmark/name") or Path(str(benchmark.get("benchmark/data"))).stem
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{spec.name}-{data}-{scenario}-{method}")
+    words = f"{spec.name}-{benchmark_name(benchmark)}-{scenario}-{method}"
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", words)
     return search_space.parse(document, name)

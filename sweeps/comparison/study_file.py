@@ -177,9 +177,15 @@ def _check(spec: StudySpec, errors: list[str]) -> None:
     ]
     if spec.sweep.get("gpus_per_trial") == "auto":
         errors.append("sweep.gpus_per_trial: auto is for a single sweep; give a number")
-    names = [b.get("benchmark/name", b.get("benchmark/data")) for b in spec.benchmarks]
+    names = [benchmark_name(benchmark) for benchmark in spec.benchmarks]
     if len(set(names)) < len(names):
-        errors.append(f"benchmarks: each stands once, but got {', '.join(map(str, names))}")
+        errors.append(f"benchmarks: each stands once, but got {', '.join(names)}")
+
+
+def benchmark_name(benchmark: Settings) -> str:
+    """Name a benchmark by its short name, or by its sequence and data; files without folders."""
+    given = [benchmark.get(f"benchmark/{key}") for key in ("name", "sequence", "data")]
+    return "-".join(Path(str(part)).name for part in given if part)
 
 
 def _read_benchmarks(value: Any, errors: list[str]) -> tuple[Settings, ...]:

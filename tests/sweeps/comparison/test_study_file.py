@@ -66,6 +66,19 @@ def test_every_benchmark_and_scenario_is_a_row_of_its_own() -> None:
     ]
 
 
+def test_sequences_over_the_same_data_have_sweeps_of_their_own() -> None:
+    rotated = {"sequence": "rotated", "data": "digits"}
+    split = {"sequence": "split", "data": "digits"}
+    parts = make_plan(study(benchmarks=[rotated, split], confirmation={"orders": "fixed"}))
+    assert [part.space.name for part in parts] == [
+        "tiny-rotated-digits-task-si", "tiny-rotated-digits-task-finetune",
+        "tiny-split-digits-task-si", "tiny-split-digits-task-finetune",
+    ]  # fmt: skip
+    files = [{"sequence": "split", "data": f"{folder}/shown.npz"} for folder in "ab"]
+    with pytest.raises(ConfigError, match="each stands once, but got split-shown.npz, split-sho"):
+        study(benchmarks=files)
+
+
 def test_a_reference_needs_fewer_comparisons() -> None:
     methods = document()["methods"] | {"third": document()["methods"]["si"]}
     assert study(methods=methods).num_tests == 3
