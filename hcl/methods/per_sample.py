@@ -66,7 +66,8 @@ def _sum_linear(
     def record(name: str) -> Callable[..., Tensor]:
         def hook(layer: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> Tensor:
             calls.append(inputs[0].ndim)
-            found[name] = (layer, inputs[0].detach(), output)
+            # float: the network may compute in bfloat16 (hcl/networks/precision.py)
+            found[name] = (layer, inputs[0].detach().float(), output)
             return output.clone()  # an in-place activation must not change what is recorded
 
         return hook
@@ -86,7 +87,7 @@ def _sum_linear(
     deltas = torch.autograd.grad(total, [output for _, _, output in found.values()])
     sums = {}
     for (name, (layer, a, _)), delta in zip(found.items(), deltas, strict=True):
-        weighted = size(delta) * weight[:, None]
+        weighted = size(delta.float()) * weight[:, None]
         prefix = f"{name}." if name else ""
         sums[f"{prefix}weight"] = weighted.T @ size(a)
         if layer.bias is not None:
