@@ -36,4 +36,4 @@ def features(network: nn.Module, num_outputs: int, x: Tensor) -> Tensor:
             network(part)
     finally:
         hook.remove()
-    return F.normalize(torch.cat(found), dim=1)
+    return F.normalize(torch.cat(found).float(), dim=1)
