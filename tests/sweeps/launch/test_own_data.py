@@ -78,6 +78,6 @@ def test_a_regression_is_searched_and_reported(tmp_path: Path) -> None:
     here = os.environ | {"HCL_STORAGE": str(tmp_path / "storage"), "COLUMNS": "200"}
     done = subprocess.run(command, cwd=tmp_path, env=here, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    best = re.search(r"best (0\.\d+) \(trial", said)
+    best = re.search(r"best (\d+\.\d+) \(trial", said)
     assert best and f"{float(best[1]):.2f} (n = 1)" in done.stdout
     assert "test average mse" in done.stdout and "given mine.npz (2 tasks)" in done.stdout
