@@ -5,6 +5,7 @@ import signal
 import socket
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from types import ModuleType
@@ -126,9 +127,14 @@ def _init(address: str, **options: Any) -> None:
         ours.enter_context(
             replaced(ray_utils, "get_entrypoint_name", lambda: redact_command(sys.argv))
         )
-        if signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        listener = signal.getsignal(signal.SIGTERM)
+        if listener != signal.SIG_DFL:
             # Ray would take SIGTERM for itself, and end a sweep that starts without closing it.
             ours.enter_context(replaced(ray_utils, "set_sigterm_handler", lambda handler: None))
+            # Its C++ part does so too, unseen by Python: it prints a stack and, where stopping
+            # takes more than three seconds, aborts the process.
+            if threading.current_thread() is threading.main_thread():
+                ours.callback(signal.signal, signal.SIGTERM, listener)
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
 
 

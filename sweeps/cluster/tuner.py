@@ -101,6 +101,7 @@ class Interrupt:
                 signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        signal.alarm(0)  # while Ray starts its C++ part hears SIGTERM first, and sets one to abort
         tune_listens = signal.getsignal(signal.SIGUSR1) != self._before[signal.SIGUSR1]
         if self.requested or not tune_listens:
             self.requested = True

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,12 @@ def start(folder: Path, storage: Path, *options: str, **env: str) -> subprocess.
     )
 
 
-def finish(process: subprocess.Popen[str], status: int = 0, seconds: float = 300) -> str:
+def finish(
+    process: subprocess.Popen[str],
+    status: int = 0,
+    seconds: float = 300,
+    unsaid: Sequence[str] = ("Traceback",),
+) -> str:
     """Wait for its end, check exit status and that no stack trace is shown; return its output."""
     try:
         out, err = process.communicate(timeout=seconds)
@@ -71,7 +76,7 @@ def finish(process: subprocess.Popen[str], status: int = 0, seconds: float = 300
         out, err = process.communicate()
         raise AssertionError(f"it did not end in {seconds} s\n{out}{err}") from None
     assert process.returncode == status, out + err
-    assert "Traceback" not in out + err, out + err
+    assert not any(words in out + err for words in unsaid), out + err
     return out
 
 

@@ -81,8 +81,10 @@ def test_a_table_is_complete(name: str, storage: Path, tmp_path: Path) -> None:
     assert all(result.is_complete for result in found.cells.values())
     tables = write_all(made, found, Origin(f"hcl reproduce {name}", "abc"))
     text = (made.output / f"{made.folder.name}.md").read_text()
-    assert "missing" not in text and "budget smoke" in text
-    assert all("±" in str(cell) for row in tables[0].rows for cell in row[1:] if cell is not None)
+    assert "missing" not in text and "1% of the iterations" in text
+    ours = [row[2:] for row in tables[0].rows if row[1] == "ours"]
+    assert len(ours) == len(spec.rows)
+    assert all("±" in str(cell) for row in ours for cell in row if cell is not None)
     kind = spec.head.figure
     drawn = {form: len(list(made.output.glob(f"*.{form}"))) for form in ("png", "svg")}
     expected = 0 if kind == "none" else len(spec.rows) if kind in PER_ROW else 1
