@@ -111,7 +111,7 @@ def test_scores_within_tasks_are_a_line_for_each_task(
     figure.locator("circle.dot").nth(1).hover()
     assert page.locator(".tip").inner_text() == "task 0, step 100: 50.00 %"
     figure.locator("select").select_option(label="trial 1 · seed 1")
-    assert "4" in figure.locator("text").all_inner_texts()
+    assert "4" in figure.locator("text").all_text_contents()
     page.evaluate(axe)
     found = page.evaluate("axe.run()")["violations"]
     assert not [v["id"] for v in found if v["impact"] in ("serious", "critical")]
