@@ -66,8 +66,8 @@ def _sum_linear(
     def record(name: str) -> Callable[..., Tensor]:
         def hook(layer: nn.Linear, inputs: tuple[Tensor], output: Tensor) -> Tensor:
             calls.append(inputs[0].ndim)
-            # float: the network may compute in bfloat16 (hcl/networks/precision.py)
-            found[name] = (layer, inputs[0].detach().float(), output)
+            # its own type: the network may compute in bfloat16 (hcl/networks/precision.py)
+            found[name] = (layer, inputs[0].detach().to(layer.weight.dtype), output)
             return output.clone()  # an in-place activation must not change what is recorded
 
         return hook
@@ -87,7 +87,7 @@ def _sum_linear(
     deltas = torch.autograd.grad(total, [output for _, _, output in found.values()])
     sums = {}
     for (name, (layer, a, _)), delta in zip(found.items(), deltas, strict=True):
-        weighted = size(delta.float()) * weight[:, None]
+        weighted = size(delta.to(a.dtype)) * weight[:, None]
         prefix = f"{name}." if name else ""
         sums[f"{prefix}weight"] = weighted.T @ size(a)
         if layer.bias is not None:

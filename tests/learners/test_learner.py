@@ -27,6 +27,11 @@ def one_thread() -> None:
 CELLS = [cell for cell in EVERY_CELL if cell[2] == "split_digits" or cell[0] in ("hnet", "joint")]
 
 
+# Posterior meta-replay averages over networks, and gives that of the mean weights; iCaRL answers
+# by the nearest mean of exemplars, and gives the network that it trains.
+NOT_BY_ONE_NETWORK = ("pr_bbb", "icarl")
+
+
 @cache
 def trained(method: str, scenario: str, benchmark: str = "split_digits") -> Result:
     return go(trial(method, scenario, benchmark))
@@ -135,7 +140,9 @@ def test_a_module_answers_as_the_learner(method: str, scenario: str, benchmark: 
         x, _ = inputs_of(benchmark, task.task_id)
         network = learner.module(task.task_id)
         p = network(x).softmax(dim=1)
-        assert torch.allclose(p, learner.predict(x, task.task_id).probabilities, atol=1e-6)
+        answers = learner.predict(x, task.task_id).probabilities
+        assert answers is not None
+        assert torch.allclose(p, answers, atol=1e-6) == (method not in NOT_BY_ONE_NETWORK)
         whole = learner.weights(task.task_id)
         assert whole.keys() == network.state_dict().keys() == {
             "0.weight", "0.bias", "2.weight", "2.bias"
