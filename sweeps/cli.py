@@ -123,8 +123,8 @@ def answer() -> int:
     """Run a command; show a user's mistake in a line or a few, without a stack trace.
 
     Returns:
-        The exit status: 0 ok, 1 some trials failed, 2 something to correct, 3 Ray died, 130
-        interrupted.
+        The exit status: 0 ok, 1 some trials failed, 2 something to correct, 3 Ray died, 4 a
+        time limit is over, 130 interrupted.
     """
     try:
         return app(standalone_mode=False) or 0

@@ -40,7 +40,8 @@ class Counts:
         best: objective and trial number.
         num_seeds: seeds of every trial.
         running: trial number -> tasks learned by each of its seeds that has begun.
-        started: when this start began, in seconds of the monotonic clock.
+        stop_at: when a time limit ends this start, in seconds of the monotonic clock.
+        started: when this start began, likewise.
     """
 
     total: int
@@ -54,6 +55,7 @@ class Counts:
     best: tuple[float, int] | None = None
     num_seeds: int = 1
     running: dict[int, Sequence[int]] = field(default_factory=dict)
+    stop_at: float | None = None
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
@@ -99,12 +101,19 @@ class Counts:
             parts.append(
                 f"best {describe_metric(self.objective, self.best[0])} (trial {self.best[1]})"
             )
-        if self.running and (left := self.seconds_left(now)) is not None:
-            parts.append(f"about {duration(left)} left")
+        parts += self._time(now) if self.running else []
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += [f"{self.stopped} stopped early"] if self.stopped else []
         parts += [f"{len(self.refused)} refused"] if self.refused else []
         return ", ".join([*parts, f"{len(self.running)} running{self._tasks()}"])
+
+    def _time(self, now: float) -> list[str]:
+        """Say how long it takes, and when a time limit stops it before."""
+        left = self.seconds_left(now)
+        said = [] if left is None else [f"about {duration(left)} left"]
+        if self.stop_at is not None and (left is None or now + left > self.stop_at):
+            return [f"stops in {duration(max(0.0, self.stop_at - now))}", *said]
+        return said
 
     def _tasks(self) -> str:
         """Say what each running trial has learned, or all together where they are many."""

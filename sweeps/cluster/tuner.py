@@ -1,15 +1,15 @@
 """The one call of Ray Tune, shared by sweeps and fixed trials, and the signals that stop it.
 
 The first Ctrl-C, SIGTERM or SIGHUP stops a sweep in order, the second at once. SIGHUP comes when
-the terminal is closed. Under `nohup` it stays ignored.
+the terminal is closed. Under `nohup` it stays ignored. A time limit stops it like a first Ctrl-C.
 """
 
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -23,7 +23,30 @@ from sweeps.records.folder import SweepFolder
 from sweeps.space.settings import SweepSettings
 
 STOPPING = b"\nstopping in order, up to 15 s; Ctrl-C again stops now\n"
+TIME_OVER = b"\nthe time of --stop-after is over; stopping in order, up to 15 s\n"
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+_limits: list[float] = []  # the time limit of this process, which has one alarm clock
+
+
+class TimeIsUp(KeyboardInterrupt):
+    """The time limit is over, and everything was stopped in order."""
+
+
+@contextmanager
+def time_limit(stop_at: float | None) -> Iterator[None]:
+    """Let every `Interrupt` within stop at this moment of the monotonic clock; None = never."""
+    _limits[:] = [] if stop_at is None else [stop_at]
+    try:
+        yield
+    finally:
+        _limits.clear()
+
+
+def ends_at() -> float | None:
+    """Return the moment at which the time limit is over; None where there is none."""
+    return _limits[0] if _limits else None
 
 
 def run_trials(
@@ -73,11 +96,12 @@ class Interrupt:
     """A context in which a signal stops Ray Tune between two of its steps.
 
     Attributes:
-        requested: whether a signal came.
+        requested: whether a signal came, or the time was over.
+        is_time_up: whether the time was over first.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested = self.is_time_up = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
@@ -100,10 +124,41 @@ class Interrupt:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
 
+    @contextmanager
+    def within_limit(self) -> Iterator[None]:
+        """Stop as on a first Ctrl-C once the time limit is over, unless this block has ended."""
+        stop_at = ends_at()
+        if stop_at is None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGALRM, self._ring)
+        try:
+            signal.setitimer(signal.ITIMER_REAL, max(stop_at - time.monotonic(), 0.001))
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    def error(self) -> KeyboardInterrupt:
+        """Make the error that says what came."""
+        return TimeIsUp() if self.is_time_up else KeyboardInterrupt()
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            return
+        self.requested = self.is_time_up = True
+        with suppress(OSError):
+            os.write(1, TIME_OVER)
+        if not self._tune_listens():
+            raise TimeIsUp
+        stop_tune()
+
+    def _tune_listens(self) -> bool:
+        return signal.getsignal(signal.SIGUSR1) != self._before[signal.SIGUSR1]
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         signal.alarm(0)  # while Ray starts its C++ part hears SIGTERM first, and sets one to abort
-        tune_listens = signal.getsignal(signal.SIGUSR1) != self._before[signal.SIGUSR1]
-        if self.requested or not tune_listens:
+        if self.requested or not self._tune_listens():
             self.requested = True
             raise KeyboardInterrupt
         self.requested = True

@@ -20,6 +20,7 @@ from sweeps.commands.options import (
     parse_seeds,
     say,
 )
+from sweeps.commands.stop_after import StopAfter, limited
 from sweeps.records.folder import SweepFolder
 from sweeps.workers.warm_imports import importing
 
@@ -34,6 +35,7 @@ def confirm(
     sweep: SweepName,
     top: Top = 1,
     seeds: Seeds = "101..105",
+    stop_after: StopAfter = None,
     dry_run: DryRun = False,
     address: Address = None,
     ship_code: ShipCode = False,
@@ -53,8 +55,8 @@ def confirm(
       hcl confirm split_digits-hnet --top 3 --seeds 101..110
 
     \b
-    Exit status: 0 all trained, 1 some failed, 2 something to correct, 3 Ray itself died (the same
-    command goes on), 130 interrupted.
+    Exit status: 0 all trained, 1 some failed, 2 something to correct, 3 Ray itself died, 4 the
+    time of --stop-after is over (after 3 and 4 the same command goes on), 130 interrupted.
     """
     fresh = parse_seeds(seeds) or []
     with importing():
@@ -80,6 +82,7 @@ def confirm(
             say(f"sweep {sweep}: trials {trials} on seeds {', '.join(map(str, fresh))}")
             say(f"{len(chosen) * len(fresh)} trainings, {done} are there")
             return
-        table, failed = confirming.confirm(request, chosen, fresh, console())
+        with limited(stop_after):
+            table, failed = confirming.confirm(request, chosen, fresh, console())
     say(as_text(table))
     raise typer.Exit(1 if failed else 0)

@@ -26,6 +26,7 @@ from sweeps.commands.options import (
     say,
     use_plugins,
 )
+from sweeps.commands.stop_after import StopAfter, limited
 from sweeps.records.folder import SweepFolder, git_tags
 from sweeps.reproduction.table_file import load_table, names
 from sweeps.space.settings import SweepSettings
@@ -114,6 +115,7 @@ def reproduce(
     gpus_per_trial: Gpus = 0.0,
     max_concurrent: MaxConcurrent = 0,
     num_replicas: NumReplicas = 1,
+    stop_after: StopAfter = None,
     address: Address = None,
     ship_code: ShipCode = False,
     plugin: Plugin = None,
@@ -136,8 +138,8 @@ def reproduce(
       hcl reproduce table1 --seeds 5 --show --json
 
     \b
-    Exit status: 0 complete, 1 cells are missing, 2 something to correct, 3 Ray itself died (the
-    same command goes on), 130 interrupted.
+    Exit status: 0 complete, 1 cells are missing, 2 something to correct, 3 Ray itself died, 4
+    the time of --stop-after is over (after 3 and 4 the same command goes on), 130 interrupted.
     """
     if as_json and not show:
         raise ConfigError("--json: prints a table that is there; give --show too")
@@ -162,7 +164,8 @@ def reproduce(
     if dry_run:
         _show_plan(request, ship_code)
     else:
-        _make(request, ship_code, not show, records, as_json)
+        with limited(stop_after):
+            _make(request, ship_code, not show, records, as_json)
 
 
 def _read_records(request: "TableRequest", records: Path, is_needed: bool, is_quiet: bool) -> None:

@@ -24,6 +24,7 @@ from sweeps.commands.options import (
     storage_option,
     use_plugins,
 )
+from sweeps.commands.stop_after import StopAfter, limited
 from sweeps.comparison.plan import Training, expected_trainings, make_plan
 from sweeps.comparison.study_file import StudySpec, load_study
 from sweeps.records.folder import SweepFolder
@@ -50,6 +51,7 @@ def study(
     file: File,
     change: Changes = None,
     name: Name = None,
+    stop_after: StopAfter = None,
     dry_run: DryRun = False,
     show: Show = False,
     address: Address = None,
@@ -73,7 +75,8 @@ def study(
 
     \b
     Exit status: 0 complete, 1 some pairs have no result, 2 something to correct, 3 Ray itself
-    died (the same command goes on), 130 interrupted.
+    died, 4 the time of --stop-after is over (after 3 and 4 the same command goes on), 130
+    interrupted.
     """
     use_plugins(context, plugin, file)
     request = make_request(find_file(file, "study"), name, change, storage)
@@ -84,7 +87,8 @@ def study(
     if dry_run:
         _show_plan(request)
     else:
-        run(request, show)
+        with limited(stop_after):
+            run(request, show)
 
 
 def make_request(

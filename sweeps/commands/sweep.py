@@ -28,6 +28,7 @@ from sweeps.commands.options import (
     storage_option,
     use_plugins,
 )
+from sweeps.commands.stop_after import StopAfter, limited
 from sweeps.output.metric_names import describe_metric
 from sweeps.output.terminal import listed, terminal_width
 from sweeps.records.folder import SweepFolder
@@ -92,6 +93,7 @@ def sweep(
     memory_per_trial: Memory = None,
     max_failures: MaxFailures = None,
     name: Name = None,
+    stop_after: StopAfter = None,
     resume: Resume = False,
     dry_run: DryRun = False,
     address: Address = None,
@@ -118,7 +120,8 @@ def sweep(
 
     \b
     Exit status: 0 all trials ended well, 1 some failed, 2 something to correct, 3 Ray itself
-    died (the same command goes on), 130 interrupted.
+    died, 4 the time of --stop-after is over (after 3 and 4 the same command goes on), 130
+    interrupted.
     """
     use_plugins(context, plugin, file)
     path = find_file(file, "search space")
@@ -144,7 +147,8 @@ def sweep(
     if dry_run:
         _check_and_show(request)
     else:
-        _run(request)
+        with limited(stop_after):
+            _run(request)
 
 
 def read_space(path: Path, changes: dict[str, Any]) -> SearchSpace:
@@ -212,7 +216,8 @@ def show_outcome(folder: SweepFolder, space: SearchSpace, outcome: "Outcome") ->
         say(f"trial {number} failed: {reason}")
     ended = f"{outcome.num_trials} of {space.sweep.num_trials} trials ended"
     if outcome.status == "KILLED":
-        say(f"interrupted, {ended}; go on with: {_resume_command()}")
+        why = "the time of --stop-after is over" if outcome.is_time_up else "interrupted"
+        say(f"{why}, {ended}; go on with: {_resume_command()}")
         return
     apart = [f"{outcome.stopped} of them stopped early"] if outcome.stopped else []
     if outcome.refused:

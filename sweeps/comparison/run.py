@@ -16,6 +16,7 @@ from rich.console import Console
 from hcl.config import ConfigError, TrialConfig
 from hcl.results import Result
 from sweeps.cluster.connection import connected, started
+from sweeps.cluster.tuner import TimeIsUp
 from sweeps.comparison.plan import Part
 from sweeps.comparison.study_file import StudySpec
 from sweeps.launch.confirm import Chosen, best_of
@@ -205,8 +206,9 @@ def _run_sweep(sweep: SweepRequest, request: StudyRequest, run_id: str, console:
     """Run a sweep as a part of the study: its runs stand in the study's MLflow experiment."""
     experiment = request.folder.name
     sweep.folder.write_info(experiment=experiment, study_run_id=run_id, tags=request.tags)
-    if run_sweep(sweep, console).status == "KILLED":
-        raise KeyboardInterrupt
+    outcome = run_sweep(sweep, console)
+    if outcome.status == "KILLED":
+        raise TimeIsUp if outcome.is_time_up else KeyboardInterrupt
 
 
 def _confirm(request: StudyRequest, seeds: Sequence[Seed], run_id: str, console: Console) -> None:

@@ -19,7 +19,7 @@ from hcl.results import NUMERICS_VERSION, Result, TaskReport
 from hcl.storage.shared_classifier import TAKES, classifier_digest
 from sweeps.cluster.connection import cluster
 from sweeps.cluster.progress import Counts, ProgressCallback
-from sweeps.cluster.tuner import Interrupt, run_trials
+from sweeps.cluster.tuner import Interrupt, ends_at, run_trials
 from sweeps.cluster.watchdog import end_process
 from sweeps.records.folder import SweepFolder, wait_for_writers
 from sweeps.records.journal import Journal
@@ -79,17 +79,18 @@ def train_fixed(
         A result for each of `seeds`, None where it failed.
 
     Raises:
-        KeyboardInterrupt: interrupted, after everything was stopped in order.
+        KeyboardInterrupt: interrupted, or a time limit is over (`TimeIsUp`); everything was
+            stopped in order.
     """
     with folder.lock():
         waiting = {seed.folder: seed for seed in seeds if not _is_done(seed)}
         if waiting:
-            with Interrupt() as interrupt:
+            with Interrupt() as interrupt, interrupt.within_limit():
                 trials = share_classifiers(list(waiting.values()), folder.path / CLASSIFIERS)
                 plan = FixedPlan(_grouped(trials), context)
                 _schedule(plan, folder, settings, console, address, interrupt)
             if interrupt.requested:
-                raise KeyboardInterrupt
+                raise interrupt.error()
         # Tables read MLflow, which a worker may not have reached, now or at an earlier start.
         deliver_all(context.store, [seed.folder for seed in seeds], context.parent_run_id)
         results = [read_result(seed.folder, seed.config) for seed in seeds]
@@ -141,7 +142,8 @@ def _schedule(
     num_tasks = max(config.benchmark.num_tasks for config in configs)
     paths = {path for config in configs for path in imported_paths(config.to_dict())}
     code = folder.keep_code(sorted(paths))
-    counts = Counts(count, num_tasks, mode="", num_seeds=max(map(len, plan.groups)))
+    counts = Counts(count, num_tasks, mode="", num_seeds=max(map(len, plan.groups)),
+                    stop_at=ends_at())  # fmt: skip
 
     def folders(number: int) -> list[Path]:
         return [trial.seed.folder for trial in plan.groups[number]]

@@ -23,6 +23,7 @@ class Outcome:
         undelivered: seeds whose records MLflow has not completely.
         stopped: trials that were given up early.
         refused: trials above the bound on compression, which were not trained.
+        is_time_up: whether a time limit interrupted it.
     """
 
     status: str
@@ -32,12 +33,13 @@ class Outcome:
     undelivered: int
     stopped: int = 0
     refused: int = 0
+    is_time_up: bool = False
 
     @property
     def exit_code(self) -> int:
-        """0 ok, 1 some trials failed, 130 interrupted."""
+        """0 ok, 1 some trials failed, 4 a time limit was over, 130 interrupted."""
         if self.status == "KILLED":
-            return 130
+            return 4 if self.is_time_up else 130
         return 1 if self.failed else 0
 
 

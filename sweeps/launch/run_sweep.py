@@ -14,7 +14,7 @@ from rich.console import Console
 from sweeps.cluster.connection import cluster, connected
 from sweeps.cluster.gpu_probe import resolve_gpus
 from sweeps.cluster.progress import Counts, ProgressCallback
-from sweeps.cluster.tuner import Interrupt, run_trials, stop_tune
+from sweeps.cluster.tuner import Interrupt, ends_at, run_trials, stop_tune
 from sweeps.cluster.watchdog import end_process
 from sweeps.launch.finish import explain_error, finish, finish_without_space
 from sweeps.launch.outcome import Outcome, trial_ends
@@ -59,10 +59,11 @@ def _run_and_finish(
     with Interrupt() as interrupt:
         try:
             # The second Ctrl-C raises: what is on disk is enough to go on.
-            with suppress(KeyboardInterrupt):
+            with suppress(KeyboardInterrupt), interrupt.within_limit():
                 if search.remaining():
                     _run_trials(request, search, parent_run_id, console, interrupt)
-            return finish(request, search, parent_run_id, interrupt.requested)
+            outcome = finish(request, search, parent_run_id, interrupt.requested)
+            return replace(outcome, is_time_up=interrupt.is_time_up)
         except Exception as error:
             with suppress(Exception):  # the first error is the one that explains
                 if is_full(error):
@@ -170,5 +171,6 @@ def _counts(search: OptunaSearch) -> Counts:
         failed=failed,
         stopped=stopped,
         refused=search.refused,
+        stop_at=ends_at(),
         best=(ends.best[0]["value"], ends.best[0]["number"]) if ends.best and is_ranked else None,
     )

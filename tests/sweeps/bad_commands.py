@@ -46,6 +46,10 @@ CASES = {  # options of sweep come first
     ),
     "study of unknown name": Case("study split_digit-study", "did you mean split_digits-study?"),
     "resume nothing": Case("sweep space.yaml --resume", "there is no sweep 'space' in"),
+    "no time": Case(
+        "sweep space.yaml --stop-after 8", "--stop-after '8': write a time such as 8h, 90m"
+    ),
+    "no time at all": Case("study split_digits-study --stop-after 0h", "--stop-after '0h': write"),
     "GPUs in words": Case(
         "sweep space.yaml --gpus-per-trial all", "--gpus-per-trial 'all': give a number"
     ),

@@ -65,7 +65,7 @@ def start(folder: Path, storage: Path, *options: str, **env: str) -> subprocess.
 def finish(
     process: subprocess.Popen[str],
     status: int = 0,
-    seconds: float = 300,
+    seconds: float = 800,
     unsaid: Sequence[str] = ("Traceback",),
 ) -> str:
     """Wait for its end, check exit status and that no stack trace is shown; return its output."""

@@ -40,6 +40,14 @@ def test_nothing_is_promised_before_the_first_task() -> None:
     assert state.line(100.0) == "4/10 trials done, 1 running (trial 4: 0/5 tasks)"
 
 
+def test_a_time_limit_that_comes_first_is_said() -> None:
+    state = counts(done=2, running={4: (2,)}, stop_at=3600.0)
+    assert "stops in 50 min, about 3 h 10 min left, 1 running" in state.line(600.0)
+    assert "stops in 0 s, about" in state.line(3700.0)
+    assert "stops in 59 min, 1 running" in counts(running={4: ()}, stop_at=3600.0).line(60.0)
+    assert "stops in" not in counts(done=2, running={4: (2,)}, stop_at=36000.0).line(600.0)
+
+
 def test_several_seeds_are_told_apart() -> None:
     state = counts(num_seeds=3, running={4: (5, 2), 5: (5, 5, 5), 6: (5,)})
     # In 60 s: 22 of 3 x 5 tasks; 10 trials less these are left.

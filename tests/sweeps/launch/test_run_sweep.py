@@ -3,6 +3,8 @@
 import gc
 import os
 import signal
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -228,6 +230,36 @@ def test_a_signal_stops_in_order_and_says_how_to_go_on(
     finish(start(files, tmp_path))
     check_whole(tmp_path)
     check_same(tmp_path, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_time_limit_stops_in_order_and_the_same_command_goes_on(
+    files: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    process = start(files, tmp_path, "--stop-after", "2m")
+    wait_for(lambda: rows_of(tmp_path, 0) >= 1)
+    trainer = trainer_of(tmp_path, 0)
+    os.kill(trainer, signal.SIGSTOP)  # it must not end before the time is over
+    time.sleep(max(0.0, began + 125 - time.monotonic()))
+    os.kill(trainer, signal.SIGCONT)
+    out = finish(process, status=4)
+    assert "the time of --stop-after is over; stopping in order, up to 15 s" in out
+    assert "stops in " in out
+    last = out.splitlines()[-1]
+    assert last.startswith("the time of --stop-after is over, ") and "--stop-after 2m" in last
+    statuses = set(runs(tmp_path)["status"])
+    assert "RUNNING" not in statuses and "KILLED" in statuses
+    finish(start(files, tmp_path, "--stop-after", "1h"))
+    check_whole(tmp_path)
+    check_same(tmp_path, undisturbed)
+
+    words = ("confirm", NAME, "--seeds", "11", "--storage", str(tmp_path), "--stop-after", "1s")
+    command = [sys.executable, "-m", "sweeps.cli", *words]
+    stopped = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert stopped.returncode == 4, stopped.stdout + stopped.stderr
+    assert stopped.stdout.endswith("is over; go on with the same command\n")
 
 
 @pytest.mark.slow
