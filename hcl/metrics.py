@@ -86,7 +86,9 @@ def mean_backward_transfer(accuracy: Matrix) -> float:
 
 
 def stability(accuracy: Matrix) -> float:
-    """How much stays of what was learned: 1 - |min(B, 0)|, B the `mean_backward_transfer`.
+    """Compute the share of what was learned that stays: 1 - |min(B, 0)|.
+
+    B is the `mean_backward_transfer`.
 
     REM ("remembering") of Díaz-Rodríguez et al. (2018), eq. 3: 1 is no forgetting.
     """

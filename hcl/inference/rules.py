@@ -14,7 +14,7 @@ from hcl.inference.entropy import entropy
 
 
 class Evidence(NamedTuple):
-    """What a rule may look at.
+    """Facts that a rule may look at.
 
     Attributes:
         x: inputs, (B, ...).

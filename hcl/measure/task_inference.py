@@ -14,7 +14,7 @@ RULES: tuple[Any, ...] = get_args(HnetConfig.__annotations__["inference"])
 
 
 class RuleScore(NamedTuple):
-    """What a rule gives: for each task a share of its test inputs.
+    """Result of a rule: for each task a share of its test inputs.
 
     Attributes:
         accuracy: answered right, the task not given.

@@ -1,4 +1,4 @@
-"""What a network computes before its output layer."""
+"""Features of inputs: what a network computes before its output layer."""
 
 import torch
 import torch.nn.functional as F

@@ -25,7 +25,7 @@ from hcl.training.schedule import Plateau, num_steps
 
 
 class Due(NamedTuple):
-    """What is to be done after a step, before the next one of the same task."""
+    """Work that is due after a step, before the next one of the same task."""
 
     scores: bool
     checkpoint: bool
