@@ -66,7 +66,7 @@ def test_check_and_validate(copy: Path) -> None:
     quick = [command for command in COMMANDS if command.split()[1] in QUICK]
     assert len(quick) == len(QUICK)
     said = "".join(run(command, copy) for command in quick)
-    assert said.count("ok ") == 12 and said.count(": ok, ") == 3 and "WRONG" not in said
+    assert said.count("ok ") == 15 and said.count(": ok, ") == 3 and "WRONG" not in said
 
 
 @pytest.mark.slow

@@ -45,6 +45,7 @@ def test_reference_takes_the_same_steps(num_past: int, kernels: str) -> None:
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=2e-5)
 
 
+@pytest.mark.timeout(120)  # one of its kernels is compiled
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("row", ["split:0", "split:2", "p10:3"])
 def test_a_step_reads_nothing_back(
