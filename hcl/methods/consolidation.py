@@ -1,11 +1,12 @@
 """Quadratic penalties that hold parameters where they were: the base of EWC and MAS."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from hcl import seeding
 from hcl.benchmarks.arrays import TaskSplits
@@ -15,6 +16,46 @@ from hcl.networks.state import num_bytes, to_device
 
 Named = dict[str, Tensor]  # by parameter name
 SAMPLES_AT_ONCE = 500  # bounds memory, not results
+
+
+def quadratic(
+    params: Iterable[Tensor],
+    importance: Iterable[Tensor],
+    anchor: Iterable[Tensor],
+    strength: float,
+) -> Tensor:
+    """Compute strength sum_i importance_i (params_i - anchor_i)^2: a scalar, differentiable once.
+
+    Args:
+        params: to differentiate by.
+        importance: tensors of the same shapes.
+        anchor: tensors of the same shapes.
+        strength: multiplies the sum.
+    """
+    params = list(params)
+    value: Tensor = _Quadratic.apply(strength, len(params), *params, *importance, *anchor)
+    return value
+
+
+class _Quadratic(torch.autograd.Function):
+    """Quadratic penalty in five passes over memory, where autograd takes a dozen."""
+
+    @staticmethod
+    def forward(ctx: Any, strength: float, count: int, *tensors: Tensor) -> Tensor:
+        params, importance, anchor = tensors[:count], tensors[count : 2 * count], tensors[-count:]
+        moved = torch._foreach_sub(params, anchor)
+        pull = torch._foreach_mul(importance, moved)
+        ctx.strength = strength
+        ctx.save_for_backward(*pull)
+        terms = [torch.dot(p.flatten(), m.flatten()) for p, m in zip(pull, moved, strict=True)]
+        return strength * torch.stack(terms).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        pull = list(ctx.saved_tensors)
+        grads = torch._foreach_mul(pull, 2 * ctx.strength * grad)
+        return (None, None, *grads, *[None] * (2 * len(grads)))
 
 
 class Consolidation(Finetune):
@@ -45,17 +86,16 @@ class Consolidation(Finetune):
     def losses(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         losses = super().losses(x, y)
         if self.importances and self.strength() > 0:
-            losses["regularizer"] = self.strength() * self.penalty()
+            losses["regularizer"] = self.penalty()
         return losses
 
     def penalty(self) -> Tensor:
-        """Sum importance (theta - anchor)^2 over past tasks and parameters: a scalar."""
+        """Sum strength importance (theta - anchor)^2 over past tasks and parameters: a scalar."""
         params = dict(self.network.named_parameters())
-        terms = [
-            (importance[name] * (params[name] - anchor[name]).square()).sum()
-            for importance, anchor in zip(self.importances, self.anchors, strict=True)
-            for name in importance
-        ]
+        terms = []
+        for importance, anchor in zip(self.importances, self.anchors, strict=True):
+            now, then = ([named[key] for key in importance] for named in (params, anchor))
+            terms.append(quadratic(now, importance.values(), then, self.strength()))
         return torch.stack(terms).sum()
 
     def end_task(self, task: TaskSplits) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config.methods import SiConfig
 from hcl.methods.base import Setup
+from hcl.methods.consolidation import quadratic
 from hcl.methods.finetune import Finetune
 from hcl.networks.state import num_bytes, to_device
 
@@ -32,6 +33,7 @@ class SI(Finetune):
         self.path_integral: list[Tensor] = []
         self.importance: list[Tensor] = []
         self.anchor: list[Tensor] = []
+        self._before: list[Tensor] = []  # parameters at the start of a step
 
     def _values(self) -> list[Tensor]:
         return [p.detach() for p in self.network.parameters()]
@@ -46,18 +48,19 @@ class SI(Finetune):
     def losses(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         losses = super().losses(x, y)
         if self.task_id > 0 and self.config.c > 0:
-            moved = torch._foreach_sub(list(self.network.parameters()), self.anchor)
-            terms = zip(self.importance, moved, strict=True)
-            surrogate = torch.stack([(omega * d * d).sum() for omega, d in terms]).sum()
-            losses["regularizer"] = self.config.c * surrogate
+            params = self.network.parameters()
+            losses["regularizer"] = quadratic(params, self.importance, self.anchor, self.config.c)
         return losses
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        before = [p.clone() for p in self._values()]
+        values = self._values()
+        if not self._before:
+            self._before = [torch.empty_like(p) for p in values]
+        torch._foreach_copy_(self._before, values)
         losses = super().train_step(x, y)
         grads = [p.grad for p in self.network.parameters() if p.grad is not None]
-        moved = torch._foreach_sub(self._values(), before)
-        torch._foreach_addcmul_(self.path_integral, grads, moved, -1.0)
+        torch._foreach_sub_(self._before, values)
+        torch._foreach_addcmul_(self.path_integral, grads, self._before)
         return losses
 
     def end_task(self, task: TaskSplits) -> None:
