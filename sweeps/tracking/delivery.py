@@ -13,6 +13,7 @@ the points whose key and step the run has.
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,8 @@ from sweeps.tracking.store import Store
 log = logging.getLogger(__name__)
 
 _BATCH = 800  # metrics per request; the server takes 1000 entries
+_FEW = 100  # params, and tags, per request
+AT_A_TIME = 8  # journals on their way to a server, which mostly waits for its database
 
 
 def deliver(store: Store, folder: Path, parent_run_id: str | None) -> bool:
@@ -90,9 +93,15 @@ def deliver_all(store: Store, folders: Sequence[Path], parent_run_id: str | None
         if not folders or not deliver(store, folders[0], parent_run_id):
             return [False] * len(folders)
         states = {}
-    return [
-        _has_arrived(folder, states) or deliver(store, folder, parent_run_id) for folder in folders
-    ]
+    left = [folder for folder in folders if not _has_arrived(folder, states)]
+    # Writers of one sqlite file would only wait for each other.
+    pool = ThreadPoolExecutor(1 if store.sqlite_file else AT_A_TIME, "hcl-deliver")
+    try:
+        sent = pool.map(lambda folder: deliver(store, folder, parent_run_id), left)
+        arrived = dict(zip(left, sent, strict=True))
+    finally:
+        pool.shutdown(cancel_futures=True)  # a second Ctrl-C waits for those on their way alone
+    return [arrived.get(folder, True) for folder in folders]
 
 
 def _delivered_states(store: Store, folders: Sequence[Path]) -> dict[str, tuple[str, str]]:
@@ -157,7 +166,8 @@ class _Delivery:
         self.records = records
         self.start = records[0]
         self.artifacts = RunArtifacts(client, self.run_id, self.start)
-        self.tags: dict[str, Any] = {}  # sent with the last request
+        self.params: list[Param] = []  # these two are sent with the last request
+        self.tags: dict[str, Any] = {}
 
     def send(self) -> None:
         """Send what is new, and close the run if its journal has ended."""
@@ -187,8 +197,12 @@ class _Delivery:
     def _send_start(self) -> None:
         known = self.run.data.params  # MLflow never changes a param
         params = [Param(k, v) for k, v in run_params(self.start).items() if k not in known]
-        tags = [RunTag(key, value) for key, value in run_tags(self.start).items()]
-        self.client.log_batch(self.run_id, params=params, tags=tags)  # splits by itself
+        tags = run_tags(self.start)
+        if len(params) <= _FEW and len(tags) <= _FEW // 2:
+            self.params, self.tags = params, {**tags}
+            return
+        entries = [RunTag(key, value) for key, value in tags.items()]
+        self.client.log_batch(self.run_id, params=params, tags=entries)  # splits by itself
 
     def _send_end(self, record: dict[str, Any]) -> None:
         versions = record.get("versions") or {}
@@ -226,10 +240,10 @@ class _Delivery:
         while len(points) > _BATCH:
             self.client.log_batch(self.run_id, metrics=points[:_BATCH])
             points = points[_BATCH:]
-        # The server stores a request's metrics before its tags.
+        # The server stores a request's params and metrics before its tags.
         tags = {**self.tags, **self.artifacts.tags, "delivered": delivered_tag(self.records)}
         entries = [RunTag(key, text(value)) for key, value in tags.items()]
-        self.client.log_batch(self.run_id, metrics=points, tags=entries)
+        self.client.log_batch(self.run_id, metrics=points, params=self.params, tags=entries)
 
     def _known_points(self, keys: set[str]) -> set[tuple[str, int]]:
         """Ask the server for (key, step) of every point that the run has of these metrics."""
