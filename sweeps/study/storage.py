@@ -3,10 +3,11 @@
 Only public methods of Optuna's storage are called and overridden.
 """
 
+import copy
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PATIENCE = 600.0  # seconds; trials go on training meanwhile
+_num_requeued = 0  # how often this process has queued trials again
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.25, 4.0  # seconds between two questions
 AWAY = (
     "the study's database does not answer any more; nothing is lost: start it, then go on with"
@@ -64,6 +66,7 @@ def requeue(url: str, study_name: str, numbers: Iterable[int]) -> None:
         study_name: name of the study.
         numbers: trials that are running or have failed.
     """
+    global _num_requeued
     numbers = list(numbers)
     if not numbers:
         return
@@ -74,6 +77,7 @@ def requeue(url: str, study_name: str, numbers: Iterable[int]) -> None:
         if storage.get_trial(trial_id).user_attrs.get("reason") is not None:
             storage.set_trial_user_attr(trial_id, "reason", None)
         storage.set_trial_state_values(trial_id, TrialState.WAITING)
+    _num_requeued += 1
 
 
 def _patient(name: str) -> Callable[..., Any]:
@@ -82,6 +86,8 @@ def _patient(name: str) -> Callable[..., Any]:
     # Without `updated=()` the method would be abstract, as the one that it overrides.
     @functools.wraps(getattr(BaseStorage, name), updated=())
     def method(self: "PatientStorage", *args: Any, **kwargs: Any) -> Any:
+        if name.startswith("set_trial_"):
+            self._changed.add(args[0] if args else kwargs["trial_id"])
         ask = functools.partial(getattr(self._storage, name), *args, **kwargs)
         return self._wait_for(lambda is_again: ask())
 
@@ -94,7 +100,8 @@ class PatientStorage(BaseStorage):
     A connection that breaks during a commit leaves open whether the change was made. Most
     changes can be made twice without harm. The others (a new trial, the end of a trial) are
     looked for before the next attempt; this process is the study's only driver, so what it finds
-    is its own.
+    is its own. For the same reason a trial is read again only after it was changed here. Optuna's
+    own cache reads every trial under way anew, several times for each choice.
 
     Args:
         storage: Optuna's storage of the database.
@@ -107,11 +114,13 @@ class PatientStorage(BaseStorage):
 
     def __init__(self, storage: BaseStorage) -> None:
         self._storage = storage
+        self._trials: dict[int, dict[int, FrozenTrial]] = {}  # of each study, by their ids
+        self._changed: set[int] = set()  # ids of the trials to read again
+        self._num_requeued = _num_requeued
 
     create_new_study = _patient("create_new_study")
     delete_study = _patient("delete_study")
     get_all_studies = _patient("get_all_studies")
-    get_all_trials = _patient("get_all_trials")
     get_study_directions = _patient("get_study_directions")
     get_study_id_from_name = _patient("get_study_id_from_name")
     get_study_name_from_id = _patient("get_study_name_from_id")
@@ -128,6 +137,7 @@ class PatientStorage(BaseStorage):
 
     def set_trial_state_values(self, *args: Any, **kwargs: Any) -> bool:
         """Change a trial's state, and its values where it ends."""
+        self._changed.add(args[0] if args else kwargs["trial_id"])
 
         def change(is_again: bool) -> bool:
             try:
@@ -149,7 +159,34 @@ class PatientStorage(BaseStorage):
                 return self._storage.create_new_trial(study_id, template_trial)
             return self._storage.get_trial_id_from_study_id_trial_number(study_id, made)
 
-        return self._wait_for(create)
+        trial_id = self._wait_for(create)
+        if study_id in self._trials:
+            self._read(study_id, trial_id)
+        return trial_id
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Return all trials, or those in some states, by number."""
+        if self._num_requeued != _num_requeued:  # through another storage than this
+            self._trials.clear()
+            self._num_requeued = _num_requeued
+        if study_id not in self._trials:
+            ask = functools.partial(self._storage.get_all_trials, study_id, deepcopy=False)
+            every = self._wait_for(lambda is_again: ask())
+            self._trials[study_id] = {trial._trial_id: trial for trial in every}
+        for trial_id in self._changed & self._trials[study_id].keys():
+            self._read(study_id, trial_id)
+        every = list(self._trials[study_id].values())
+        found = [trial for trial in every if states is None or trial.state in states]
+        return copy.deepcopy(found) if deepcopy else found
+
+    def _read(self, study_id: int, trial_id: int) -> None:
+        self._trials[study_id][trial_id] = self.get_trial(trial_id)
+        self._changed.discard(trial_id)
 
     def _find_created(
         self, study_id: int, template: FrozenTrial | None, began: datetime
