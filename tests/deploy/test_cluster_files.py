@@ -129,7 +129,7 @@ def test_slurm_script_asks_for_what_it_needs() -> None:
     assert "#SBATCH" not in text.split("set -euo pipefail")[1]
     assert keys["ntasks-per-node"] == "1"
     assert {"nodes", "cpus-per-task", "gpus-per-node", "mem", "time", "output"} <= keys.keys()
-    assert keys["signal"].startswith("B:TERM@") and "requeue" in keys
+    assert keys["signal"].startswith("B:USR1@") and {"requeue", "no-kill"} <= keys.keys()
     assert "ray stop\n" not in text  # would end the Ray of other jobs on the node
 
 
