@@ -11,8 +11,9 @@ from journals import end_fields, matrices_of, start_fields, task_fields, write_j
 from servers import Server, until
 
 from sweeps.records.journal import Journal
-from sweeps.tracking import Store, deliver, prepare, runs_frame, start_sweep
+from sweeps.tracking import Store, deliver, deliver_all, prepare, runs_frame, start_sweep
 from sweeps.tracking.database import connect
+from sweeps.tracking.delivery import AT_A_TIME
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -83,3 +84,30 @@ def test_a_run_survives_the_server_being_killed_under_it(server: Server, tmp_pat
     assert content(store, "demo/0000/seed_1") == content(store, "demo/0001/seed_1")
     frame = runs_frame(store, "demo")
     assert frame["tasks_learned"].tolist() == [3, 3]
+
+
+def test_many_journals_are_delivered_at_a_time_and_each_once(
+    server: Server, tmp_path: Path
+) -> None:
+    store = Store(server.uri, None, "demo")
+    prepare(store)
+    keys = [f"demo/{number:04d}/seed_1" for number in range(2 * AT_A_TIME)]
+    folders = [write_journal(tmp_path, key, names=("test/task",)) for key in keys]
+    (folders[3] / "journal.jsonl").write_text("damaged\n")
+    whole = [number != 3 for number in range(len(keys))]
+    for _ in range(2):
+        assert deliver_all(store, folders, None) == whole
+    frame = runs_frame(store, "demo")
+    assert sorted(frame["tags.run_key"]) == [k for k, w in zip(keys, whole, strict=True) if w]
+    assert set(frame["tasks_learned"]) == {3} and set(frame["status"]) == {"FINISHED"}
+    first, last = (content(store, key) for key in (keys[0], keys[-1]))
+    assert first == last
+
+
+def test_a_configuration_of_many_settings_arrives_whole(server: Server, tmp_path: Path) -> None:
+    """More settings than a request may have go before the points."""
+    store, many = Store(server.uri, None, "demo"), {f"method/{n}": n for n in range(150)}
+    prepare(store)
+    assert deliver(store, write_journal(tmp_path, names=("test/task",), **many), None)
+    params = content(store, "demo/0000/seed_1")["params"]
+    assert {key: params[key] for key in many} == {key: str(n) for key, n in many.items()}
