@@ -24,6 +24,28 @@ with open({marks!r}, "a") as file:
     file.write(f"{{os.getppid()}} {{{module}.__file__}}\\n")
 """
 
+# As on a node that has the project's dependencies alone: what Ray brings is found, nothing else.
+BARE = """
+import os, sys
+
+sys.path[:] = [
+    path for path in sys.path
+    if "working_dir_files" in path or not os.path.exists(os.path.join(path, "hcl/__init__.py"))
+]
+"""
+DATA = """
+import numpy as np
+
+
+def load():
+    draws, found = np.random.RandomState(0), {}
+    for split in ("train", "val", "test"):
+        t, y = np.repeat([0, 1], 12), np.arange(24) % 3
+        x = draws.randn(24, 5) + y[:, None]
+        found |= {f"x_{split}": x, f"t_{split}": t, f"y_{split}": y}
+    return found
+"""
+
 
 def hcl(folder: Path, *words: str, status: int = 0, **env: str) -> str:
     """Run a command in a folder; return what it printed."""
@@ -93,3 +115,39 @@ def test_single_trainings_tell_versions_of_the_code_apart(tmp_path: Path) -> Non
     results = [json.loads(path.read_text()) for path in folder.path.rglob("result.json")]
     codes = {result["config"]["code"] for result in results}
     assert len(results) == 2 and {place.name for place in folder.kept_code()} == codes
+
+
+def test_nodes_without_the_project_train_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A head and two nodes; the method, the network and the data are the user's own."""
+    mine, bare = write(tmp_path / "mine"), tmp_path / "bare"
+    (mine / "table.py").write_text(DATA)
+    own = "{sequence: given, data: 'table:load', num_tasks: 2}"
+    lines = SPACE.replace("{name: split_digits, num_tasks: 2, val_fraction: 0.2}", own)
+    (mine / "space.yaml").write_text(lines.replace("num_trials: 2", "num_trials: 4"))
+    bare.mkdir()
+    (bare / "sitecustomize.py").write_text(BARE)
+    places = [tmp_path / "here", tmp_path / "there"]
+    for place in places:
+        place.mkdir()
+    hcl(places[0], "sweep", str(mine / "space.yaml"))
+
+    known = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", str(bare))
+    monkeypatch.chdir(bare)  # of the nodes
+    alone = [sys.executable, "-c", "import hcl"]
+    assert b"No module named 'hcl'" in subprocess.run(alone, capture_output=True).stderr
+    with running_cluster() as cluster:
+        said = hcl(places[1], "sweep", str(mine / "space.yaml"),
+                   "--ship-code", "--address", cluster.address,
+                   PYTHONPATH=known, **cluster.environment)  # fmt: skip
+    assert "4 of 4 trials ended" in said
+    found = [
+        {
+            str(path.relative_to(place)): json.loads(path.read_text())["accuracy"]
+            for path in place.rglob("result.json")
+        }
+        for place in places
+    ]
+    assert len(found[0]) == 4 and found[0] == found[1]
