@@ -99,20 +99,22 @@ def test_a_job_runs_its_sweep_and_leaves_nothing_running(
     until(lambda: not leftovers(number), 30)
 
 
-def test_a_job_whose_time_is_up_stops_in_order_and_queues_again(
-    job: Callable[[int, int], subprocess.Popen[str]], tmp_path: Path
+@pytest.mark.parametrize("sent", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_job_whose_time_is_up_stops_in_order_and_queues_again_and_a_cancelled_one_does_not(
+    job: Callable[[int, int], subprocess.Popen[str]], tmp_path: Path, sent: signal.Signals
 ) -> None:
-    number = os.getpid() + 1
+    number = os.getpid() + sent
     process = job(1_000_000, number)
     try:
         until(lambda: bool(list(tmp_path.rglob("journal.jsonl"))), 240)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(sent)
         output, _ = process.communicate(timeout=120)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
     assert "interrupted, 0 of 1 trials ended; go on with:" in output, output
-    assert f"scontrol requeue {number}" in (tmp_path / "calls").read_text()
+    is_queued = f"scontrol requeue {number}" in (tmp_path / "calls").read_text()
+    assert is_queued == (sent == signal.SIGUSR1)
     until(lambda: not leftovers(number), 30)
 
 
