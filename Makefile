@@ -19,7 +19,7 @@ $(READY): requirements.lock pyproject.toml | $(BIN)/uv
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --compile-bytecode --no-deps --editable .
 	@touch $(READY)
 
-demo: $(READY)  ## sweep hypernetworks on the bundled digits, compare them with SI and online EWC
+demo: $(READY)  ## a small study on the bundled digits: hypernetworks, SI, online EWC, fine-tuning
 	$(BIN)/hcl demo
 
 test: $(READY)  ## the fast tests

@@ -108,14 +108,19 @@ def test_a_sweep_by_name(hcl: Hcl) -> None:
 
 
 def test_the_demo_and_what_is_left_after_it(hcl: Hcl, tmp_path: Path) -> None:
-    few = ("--num-trials", "1", "--seeds", "101")
+    few = ("--num-trials", "1", "--pairs", "2")
     done = hcl("demo", *few, "--storage", str(tmp_path / "storage"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Online EWC" in done.stdout
-    commit = git_tags()["git_commit"]
-    info = json.loads((tmp_path / "storage/sweeps/demo-sweep/sweep.json").read_text())
-    assert info["git_commit"] == commit
-    (result, *_) = (tmp_path / "storage/sweeps/demo-sweep").rglob("result.json")
+    assert "Verdict of split_digits-study" in done.stdout and "online_ewc" in done.stdout
+    assert "hcl ui split_digits-study --storage" in done.stdout
+    storage, name = tmp_path / "storage", "split_digits-study"
+    page = (storage / "studies" / name / f"{name}.html").read_text()
+    assert f"<h1>{name}</h1>" in page
+    sweep = storage / "sweeps" / f"{name}-split_digits-task-hnet"
+    assert (
+        json.loads((sweep / "sweep.json").read_text())["git_commit"] == (git_tags()["git_commit"])
+    )
+    (result, *_) = sweep.rglob("result.json")
     assert json.loads(result.read_text())["versions"]["hcl"] == "0.1.0"
 
 
