@@ -227,6 +227,8 @@ def _read_methods(
             continue
         unknown = [key for key in sections if key not in SECTIONS]
         errors += [f"{path}.{key}: unknown key{suggest(str(key), SECTIONS)}" for key in unknown]
+        if sections is given and "sweep" in given:  # a search space's file always has one
+            errors.append(f"{path}.sweep: searches are alike for all methods; use the study's own")
         trial = _flat(sections.get("trial", {}), f"{path}.trial", errors)
         found[str(name)] = {**sections, "trial": trial}
     if len(found) < 2 and not errors:

@@ -103,6 +103,7 @@ def test_a_reference_needs_fewer_comparisons() -> None:
         ({"trial": {"scenario": "task"}}, "trial.scenario: the study decides it"),
         ({"methods": {"si": "nothing"}}, "methods.si: there is no search space 'nothing'"),
         ({"methods": {"si": {"serach": {}}}}, "methods.si.serach: unknown key; did you mean"),
+        ({"methods": {"si": {"sweep": {"seeds": [2]}}}}, "methods.si.sweep: searches are alike"),
         ({"methods": {"si": "split_digits-si"}}, "a study compares two or more but got 1"),
         ({"seeds": [1]}, "seeds: unknown key"),
     ],
