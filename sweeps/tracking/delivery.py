@@ -145,7 +145,8 @@ def _find_or_create_run(
     runs = client.search_runs([found.experiment_id], query, order_by=["start_time ASC"])
     if runs:
         return runs[0]
-    tags = {"run_key": run_key, "kind": "trial"}
+    # By these `close_runs` finds it, even if no further request comes through.
+    tags = {"run_key": run_key, "kind": "trial", "sweep": text(start["sweep"])}
     if parent_run_id is not None:
         tags["mlflow.parentRunId"] = parent_run_id
     return client.create_run(

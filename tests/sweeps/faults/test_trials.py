@@ -162,12 +162,14 @@ def test_a_trial_that_dies_too_often_fails_and_the_same_command_finishes_it_late
     for times in (1, 2):
         wait_for(lambda times=times: begun(storage, 0) == times and rows_of(storage, 0) >= 1)
         trainer = trainer_of(storage, 0)
+        if times == 2:
+            os.kill(trainer, signal.SIGSTOP)  # the first sweep does not end meanwhile
+            second = start(files, storage)  # refused, and nothing of the first is touched
+            out, err = second.communicate(timeout=100)
+            assert second.returncode == 2 and len(err.splitlines()) == 1, out + err
+            assert f"is being run by process {process.pid};" in err
         os.kill(trainer, signal.SIGKILL)
         wait_for(lambda trainer=trainer: not is_alive(trainer))
-    second = start(files, storage)  # refused, and nothing of the first is touched
-    out, err = second.communicate(timeout=100)
-    assert second.returncode == 2 and len(err.splitlines()) == 1, out + err
-    assert f"is being run by process {process.pid};" in err
     out = finish(process, status=1)
     reason = "its process died 2 times (killed, out of memory or a lost node)"
     assert f"trial 0 failed: {reason}" in out.splitlines()

@@ -1,10 +1,13 @@
 """Journals delivered to a real MLflow on sqlite, and read back."""
 
+import errno
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from journals import CLOCK, end_fields, matrices_of, start_fields, task_fields, write_journal
+from mlflow import MlflowClient
 from stored import artifacts, points, the_run
 
 from sweeps.records.journal import Journal
@@ -228,6 +231,20 @@ def test_close_runs_leaves_no_run_running(store: Store, tmp_path: Path) -> None:
     assert runs_frame(store, "dead")["status"].tolist() == ["KILLED", "FINISHED"]
     assert deliver(store, folder, parent)  # nothing new: it stays closed
     assert the_run(store, "dead/0000/seed_1").info.status == "KILLED"
+
+
+def test_a_run_whose_disk_was_full_right_after_it_was_made_is_closed_too(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def log_batch(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", log_batch)
+        assert not deliver(store, write_journal(tmp_path, "full/0000/seed_1", tasks=1), None)
+    assert the_run(store, "full/0000/seed_1").info.status == "RUNNING"
+    assert close_runs(store, "full") == 1
+    assert the_run(store, "full/0000/seed_1").info.status == "KILLED"
 
 
 def test_a_trial_that_outlives_its_driver_is_delivered_and_stays_closed(
