@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from sweeps.records.journal import Journal
 from sweeps.tracking import Store, deliver, delivery, prepare
@@ -87,7 +88,8 @@ def make(uri: str, folder: Path, num_runs: int) -> tuple[Store, list[Path]]:
     name = f"delivery-{time.time():.0f}-{folder.name}"
     store = Store(uri, None, name)
     prepare(store)
-    config = {"method/name": "hnet", "benchmark/name": "split_digits", "scenario": "task"}
+    config: dict[str, Any] = {"method/name": "hnet", "scenario": "task"}
+    config["benchmark/name"] = "split_digits"
     config |= {f"train/setting_{n}": n for n in range(30)}
     matrix = [[0.9] * (task + 1) for task in range(NUM_TASKS)]
     folders = [folder / f"{number:04d}/seed_1" for number in range(num_runs)]
