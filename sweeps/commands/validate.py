@@ -1,6 +1,8 @@
 """`hcl validate`: check search spaces, tables, studies, trials; estimate what they need."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -82,7 +84,8 @@ def _yaml_files(path: Path) -> list[Path]:
 def _about(path: Path, data_root: str | None) -> str:
     """Say what a valid search space, table, study or trial file holds.
 
-    Files of weights that networks start from are read; data sets are not.
+    Files of weights that networks start from and a user's own data are read; data sets that might
+    have to be downloaded are not.
 
     Raises:
         ConfigError: it is not valid.
@@ -90,16 +93,16 @@ def _about(path: Path, data_root: str | None) -> str:
     document = load_yaml(path)
     if _is_trial(document):
         config = TrialConfig.from_dict(flatten(document))
-        _check_weights([config], data_root)
+        _check_files([config], data_root)
         return f"a trial, {config.method_name} on {config.benchmark.name}"
     if "rows" in document:
         table = load_table(str(path))
-        _check_weights([cell.config for cell in table.cells], data_root)
+        _check_files([cell.config for cell in table.cells], data_root)
         return f"a table of {len(table.cells)} cells, {len(table.trainings([1]))} trainings a seed"
     if "methods" in document:
         return _about_study(path)
     space = load(path)
-    _check_weights(space.examples_of_data(), data_root)
+    _check_files(space.examples_of_data(), data_root)
     config = space.example()
     what = f"{config.method_name} on {config.benchmark.name}, {config.scenario} scenario"
     return f"{what}, {len(space.parameters)} searched, {len(space.points)} given"
@@ -115,25 +118,35 @@ def _about_study(path: Path) -> str:
     )
 
 
-def _check_weights(configs: Iterable[TrialConfig], data_root: str | None) -> None:
-    """Read each file of given weights once.
+def _check_files(configs: Iterable[TrialConfig], data_root: str | None) -> None:
+    """Read each file of given weights, and a user's own data, once.
 
     Raises:
-        ConfigError: names every file that cannot be used.
+        ConfigError: names all that cannot be used.
     """
-    files = {config.target.weights: config for config in configs if config.target.weights}
-    if not files:
-        return
-    from hcl.networks.given_weights import check_weights  # imports torch
-
     errors: list[str] = []
-    for config in files.values():
+    for check in {key: check for config in configs for key, check in _reads(config)}.values():
         try:
-            check_weights(config, data_root)
+            check(data_root)
         except ConfigError as error:
             errors += error.errors
     if errors:
         raise ConfigError(errors)
+
+
+def _reads(config: TrialConfig) -> Iterator[tuple[Hashable, Callable[[str | None], object]]]:
+    """Yield what reads each of a trial's files, with what tells one file from another."""
+    benchmark, weights = config.benchmark, config.target.weights
+    if weights:
+        from hcl.networks.given_weights import check_weights  # imports torch
+
+        yield weights, partial(check_weights, config)
+    if benchmark.has_local_data:
+        from hcl import Runtime
+        from hcl.training.trial_state import load_benchmark  # imports torch
+
+        plain = replace(config, target=replace(config.target, weights=""))
+        yield benchmark, lambda root: load_benchmark(plain, Runtime(data_root=root))
 
 
 def _is_trial(document: Mapping[str, Any]) -> bool:

@@ -81,6 +81,11 @@ class BenchmarkConfig:
         return self.is_own and (is_own_sequence or len(self._published) < len(self.sources))
 
     @property
+    def has_local_data(self) -> bool:
+        """True if all its data are a user's files or functions; hcl itself downloads nothing."""
+        return any(self.sources) and not self._published
+
+    @property
     def _published(self) -> list[str]:
         """Those of the sources that are others' data sets, which have classes and two parts."""
         return [s for s in self.sources if s in KNOWN or s.startswith("torchvision:")]

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hcl.config import TrialConfig
@@ -166,6 +167,26 @@ def test_validate_shows_each_file_and_its_mistakes(hcl, tmp_path: Path) -> None:
     assert any(line.startswith("  sweep.mode: must be one of max, min") for line in lines)
     assert "split_digits-si.yaml: ok, si on split_digits" in lines[-1]
     assert err == "1 of 2 files are not valid\n"
+
+
+def test_validate_reads_own_data(hcl, tmp_path: Path) -> None:
+    """It finds what a run would refuse, and downloads nothing."""
+    trial = "benchmark: {{sequence: split, data: {}, classes_per_task: [2, 2], val_fraction: 0.5}}"
+    end = "method: {name: si}\n"
+    for name in ("gone.npz", "few.npz", "fine.npz", "torchvision:FakeData"):
+        (tmp_path / f"{name[:3]}.yaml").write_text(f"{trial.format(name)}\n{end}")
+    few = f"trial: {{{trial.format('few.npz')}, {end.strip()}}}\n"
+    (tmp_path / "space.yaml").write_text(
+        f"{few}search: {{method/c: {{type: choice, values: [1, 2]}}}}"
+    )
+    for name, classes in (("few", 3), ("fine", 4)):
+        x, y = np.zeros((12, 5)), np.arange(12) % classes
+        np.savez(tmp_path / f"{name}.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    code, out, err = hcl("validate", "gon.yaml", "few.yaml", "space.yaml", "fin.yaml", "tor.yaml")
+    assert code == 2 and err == "3 of 5 files are not valid\n"
+    assert "gon.yaml: 1 to correct\n  benchmark/data: there is no gone.npz in " in out
+    assert out.count("few.npz has 3 classes but 2 tasks need 4; use fewer tasks or classes") == 2
+    assert "fin.yaml: ok, " in out and "tor.yaml: ok, " in out
 
 
 def test_validate_knows_studies(hcl) -> None:
