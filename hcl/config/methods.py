@@ -206,7 +206,8 @@ def find_own(path: str) -> Choice | None:
     if base is None or not (isinstance(kind, type) and issubclass(kind, base.Method)):
         raise ConfigError(f"{path} is no method; make it a class derived from hcl.methods.Method")
     if lacking := sorted(getattr(kind, "__abstractmethods__", ())):
-        raise ConfigError(f"{path} has no {', '.join(lacking)}; see hcl/methods/base.py")
+        names = ", ".join(lacking)
+        raise ConfigError(f"{path} has no {names}; help(hcl.methods.Method) says what they do")
     config: Any = getattr(kind, "Config", None)
     if problem := _problem_of(config):
         raise ConfigError(f"{path}: {problem}")
