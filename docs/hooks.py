@@ -15,7 +15,10 @@ from matplotlib.textpath import TextPath
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("CONTRIBUTING.md", "CHANGELOG.md", "search_spaces/README.md", "trials/README.md")
+PAGES = (
+    "CONTRIBUTING.md", "CHANGELOG.md", "examples/bring_your_own/README.md",
+    "search_spaces/README.md", "trials/README.md",
+)  # fmt: skip
 PENS = {Curve.MOVETO: "M", Curve.LINETO: "L", Curve.CURVE3: "Q", Curve.CURVE4: "C"}
 LINK = re.compile(r"(?<=\]\()([\w./-]+)(?=[#)])")
 

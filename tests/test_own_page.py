@@ -13,6 +13,7 @@ import yaml
 from tiny import go
 
 from hcl.benchmarks import load
+from hcl.benchmarks.sources import own_data
 from hcl.config import TrialConfig, plugins
 from hcl.measure.contract import check_method
 from sweeps.space.search_space import parse
@@ -84,11 +85,31 @@ def test_a_csv(folder: Path) -> None:
 
 
 def test_a_data_set_of_hugging_face(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library is not installed: its shape is made here."""
+    """The library is not installed here: its shape is made."""
     images = DRAWS.randint(0, 256, (400, 4, 4)).astype(np.uint8)
     made = Splits(train=Rows(images, Y), test=Rows(images[:50], Y[:50]))
     library = SimpleNamespace(load_dataset=lambda name: made)
     monkeypatch.setitem(sys.modules, "datasets", library)  # type: ignore[arg-type]
+    check_images(images)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.filterwarnings("ignore")  # of what the library imports
+def test_a_data_set_of_the_library_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
+    images = DRAWS.randint(0, 256, (400, 4, 4)).astype(np.uint8)
+    kinds = library.Features(image=library.Image(), label=library.ClassLabel(10))
+
+    def rows(x: np.ndarray, y: np.ndarray) -> Any:
+        return library.Dataset.from_dict({"image": list(x), "label": y.tolist()}, kinds)
+
+    made = library.DatasetDict(train=rows(images, Y), test=rows(images[:50], Y[:50]))
+    monkeypatch.setattr(library, "load_dataset", lambda name: made)
+    monkeypatch.setattr(own_data, "_read", {})  # the same function was called with other data
+    check_images(images)
+
+
+def check_images(images: np.ndarray) -> None:
     benchmark = load(TrialConfig.from_dict(own("my_hub:load")).benchmark)
     assert benchmark.input_shape == (16,) and len(benchmark.tasks) == 5
     assert np.array_equal(benchmark.tasks[0].train.x, images[Y < 2].reshape(-1, 16))
