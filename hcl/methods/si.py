@@ -33,7 +33,6 @@ class SI(Finetune):
         self.path_integral: list[Tensor] = []
         self.importance: list[Tensor] = []
         self.anchor: list[Tensor] = []
-        self._before: list[Tensor] = []  # parameters at the start of a step
 
     def _values(self) -> list[Tensor]:
         return [p.detach() for p in self.network.parameters()]
@@ -54,13 +53,11 @@ class SI(Finetune):
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         values = self._values()
-        if not self._before:
-            self._before = [torch.empty_like(p) for p in values]
-        torch._foreach_copy_(self._before, values)
+        before = [p.clone() for p in values]
         losses = super().train_step(x, y)
         grads = [p.grad for p in self.network.parameters() if p.grad is not None]
-        torch._foreach_sub_(self._before, values)
-        torch._foreach_addcmul_(self.path_integral, grads, self._before)
+        torch._foreach_sub_(before, values)
+        torch._foreach_addcmul_(self.path_integral, grads, before)
         return losses
 
     def end_task(self, task: TaskSplits) -> None:
