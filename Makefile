@@ -23,7 +23,8 @@ demo: $(READY)  ## a small study on the bundled digits: hypernetworks, SI, onlin
 	$(BIN)/hcl demo
 
 test: $(READY)  ## the fast tests
-	$(BIN)/python -m pytest -m "not slow and not mnist and not browser and not cuda"
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal \
+	  -m "not slow and not mnist and not browser and not cuda"
 
 bench: $(READY)  ## time training steps against the plain algorithm; make bench ONLY=p10:9 for one row
 	$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY))
