@@ -35,6 +35,13 @@ def commands(config: dict[str, Any]) -> list[str]:
     return [line for key, lines in config.items() if key.endswith("_commands") for line in lines]
 
 
+def test_an_image_has_what_git_has() -> None:
+    """A .venv of the checkout would be taken for the image's own."""
+    files = ((REPO / name).read_text().splitlines() for name in (".gitignore", ".dockerignore"))
+    git, docker = ({line.strip("/").removeprefix("**/") for line in lines} for lines in files)
+    assert {line for line in docker if not line.startswith("#")} == git
+
+
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_ray_accepts_the_cluster_file(name: str) -> None:
