@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray._private import utils as ray_utils
 from ray._private import worker
+from rich.console import Console
 
 from hcl.config import ConfigError
 from sweeps.cluster.local_ray import deaf_to_hangup, loopback, make_token, private_folder
@@ -44,6 +45,12 @@ def cluster(address: str | None, settings: SweepSettings, on_lost: OnLost) -> It
             ours.enter_context(started(address, on_lost=on_lost))
         ours.enter_context(Watchdog(on_lost))
         yield _trials_at_a_time(ray.cluster_resources(), settings, is_fixed=address is None)
+
+
+def announce(address: str | None, console: Console) -> None:
+    """Say that Ray is about to start on this machine, if so: that takes seconds."""
+    if address is None and not ray.is_initialized():
+        console.print("starting Ray")
 
 
 @contextmanager

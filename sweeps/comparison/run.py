@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hcl.config import ConfigError, TrialConfig
 from hcl.results import Result
-from sweeps.cluster.connection import connected, started
+from sweeps.cluster.connection import announce, connected, started
 from sweeps.cluster.tuner import TimeIsUp
 from sweeps.comparison.plan import Part
 from sweeps.comparison.study_file import StudySpec
@@ -192,6 +192,7 @@ def run_study(
         request.folder.write_info(tags=request.tags)
         run_id = held.enter_context(parent_run(request.folder, request.store, request.command))
         if request.address is None and (todo or missing_pairs(request)):
+            announce(None, console)
             held.enter_context(started(None))  # one Ray for all parts
         for number, name in enumerate(todo, start=1):
             console.out(f"sweep {number} of {len(todo)}: {name}", highlight=False)

@@ -17,7 +17,7 @@ from rich.console import Console
 from hcl.config.trial import imported_paths
 from hcl.results import NUMERICS_VERSION, Result, TaskReport
 from hcl.storage.shared_classifier import TAKES, classifier_digest
-from sweeps.cluster.connection import cluster
+from sweeps.cluster.connection import announce, cluster
 from sweeps.cluster.progress import Counts, ProgressCallback
 from sweeps.cluster.tuner import Interrupt, ends_at, run_trials
 from sweeps.cluster.watchdog import end_process
@@ -158,8 +158,7 @@ def _schedule(
         progress.close()
         end_process(what, close)
 
-    if address is None:
-        console.print("starting Ray")
+    announce(address, console)
     with cluster(address, settings, on_lost) as num_at_a_time:
         trainable, numbers = ray_function(run_group, plan, code), list(range(count))
         while numbers and not interrupt.requested:

@@ -11,7 +11,7 @@ from functools import partial
 
 from rich.console import Console
 
-from sweeps.cluster.connection import cluster, connected
+from sweeps.cluster.connection import announce, cluster, connected
 from sweeps.cluster.gpu_probe import resolve_gpus
 from sweeps.cluster.progress import Counts, ProgressCallback
 from sweeps.cluster.tuner import Interrupt, ends_at, run_trials, stop_tune
@@ -120,8 +120,7 @@ def _run_trials(
         progress.close()
         end_process(what, close)
 
-    if request.address is None:
-        console.print("starting Ray")
+    announce(request.address, console)
     with cluster(request.address, settings, on_lost) as num_at_a_time:
         code = request.folder.keep_code(request.space.imported_paths())
         trainable = ray_function(run_suggestion, plan, code)
