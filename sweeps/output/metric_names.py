@@ -49,7 +49,9 @@ def mode_of(name: str) -> str:
 
 
 def describe_metric(name: str, value: float) -> str:
-    """Write a metric's value as tables show it: accuracies in percent."""
+    """Write a metric's value as tables show it: accuracies in percent, counts without a point."""
+    if name.startswith("num_"):
+        return f"{value:.0f}"
     return f"{100 * value:.2f} %" if is_fraction(name) else f"{value:.4f}"
 
 

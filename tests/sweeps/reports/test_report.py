@@ -13,7 +13,7 @@ from journals import write_journal
 
 from hcl.config import ConfigError
 from hcl.methods import METHODS
-from sweeps.output.metric_names import label, labels
+from sweeps.output.metric_names import describe_metric, label, labels
 from sweeps.output.table import Estimate, Table
 from sweeps.records.folder import SweepFolder
 from sweeps.reports.report import report
@@ -48,6 +48,12 @@ def run(method: str = "hnet", seed: int = 1, **values: Any) -> dict[str, Any]:
 
 def column(table: Table, name: str) -> list:
     return [row[table.columns.index(name)] for row in table.rows]
+
+
+def test_values_as_a_person_writes_them() -> None:
+    values = {"val/task/average_accuracy": 0.99, "num_weights": 3760.0, "compression_ratio": 1.5}
+    said = [describe_metric(name, value) for name, value in values.items()]
+    assert said == ["99.00 %", "3760", "1.5000"]
 
 
 def test_every_method_has_a_label() -> None:
