@@ -20,6 +20,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from hcl.storage.files import LockHeldError, locked
 from sweeps.records.entries import (
@@ -220,7 +221,13 @@ class _Delivery:
         source = {k: v for k, v in params.items() if k.startswith("benchmark/")}
         dataset = Dataset(name, str(digest)[:36], "hcl", text(source))
         tags = [InputTag("mlflow.data.context", "training and evaluation")]
-        self.client.log_inputs(self.run_id, [DatasetInput(dataset, tags)])
+        inputs = [DatasetInput(dataset, tags)]
+        try:
+            self.client.log_inputs(self.run_id, inputs)
+        except MlflowException:
+            # The first runs of an experiment end together, and MLflow's server looks for their
+            # data set before any of them has made it: then all but one are refused.
+            self.client.log_inputs(self.run_id, inputs)
 
     def _note_failure(self) -> None:
         """Tag a run that failed with the reason; a resumed one loses the tag."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from journals import CLOCK, end_fields, matrices_of, start_fields, task_fields, write_journal
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from stored import artifacts, points, the_run
 
 from sweeps.records.journal import Journal
@@ -245,6 +246,22 @@ def test_a_run_whose_disk_was_full_right_after_it_was_made_is_closed_too(
     assert the_run(store, "full/0000/seed_1").info.status == "RUNNING"
     assert close_runs(store, "full") == 1
     assert the_run(store, "full/0000/seed_1").info.status == "KILLED"
+
+
+def test_a_data_set_that_another_run_registers_at_the_same_moment_is_asked_for_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, calls = MlflowClient.log_inputs, []
+
+    def log_inputs(*args: Any) -> None:
+        calls.append(args)
+        if len(calls) == 1:
+            raise MlflowException("UNIQUE constraint failed: datasets.name")
+        send(*args)
+
+    monkeypatch.setattr(MlflowClient, "log_inputs", log_inputs)
+    assert deliver(store, write_journal(tmp_path), None)
+    assert len(calls) == 2 and len(the_run(store).inputs.dataset_inputs) == 1
 
 
 def test_a_trial_that_outlives_its_driver_is_delivered_and_stays_closed(
