@@ -119,7 +119,7 @@ def _write_files(folder: Path, num_nodes: int) -> None:
 @contextmanager
 def _daemon(slurm: Slurm, *words: str) -> Iterator[None]:
     """Run a daemon in the foreground, and end it; a slurmstepd ends with its job."""
-    with (slurm.folder / f"{words[0]}-{words[-1].strip('-')}.log").open("w") as log:
+    with (slurm.folder / f"{words[0]}{Path(words[-1]).name}.log").open("w") as log:
         environment = os.environ | slurm.environment
         process = subprocess.Popen(words, stdout=log, stderr=log, env=environment)
     try:
