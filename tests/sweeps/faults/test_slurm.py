@@ -90,24 +90,27 @@ def test_a_job_loses_a_node_and_its_time_and_goes_on(
 ) -> None:
     storage, log = tmp_path / "storage", tmp_path / "job.log"
     number = submit(slurm, tmp_path, files, server.uri)
-    wait_for(lambda: rows_of(storage, 0) >= 1, 600)
-    first = trainer_of(storage, 0)
-    os.kill(first, signal.SIGSTOP)  # it must not end before the time is up
-    wait_for(lambda: rows_of(storage, 1) >= 1)
-    second = trainer_of(storage, 1)
-    assert node_of(second) != node_of(first)
+    trainers = {}
+    for trial in (0, 1):
+        wait_for(lambda trial=trial: rows_of(storage, trial) >= 1, 600)
+        trainers[trial] = trainer_of(storage, trial)
+        os.kill(trainers[trial], signal.SIGSTOP)  # it must not end before the time is up
+    nodes = [node_of(trainer) for trainer in trainers.values()]
+    assert nodes[0] != nodes[1]
 
     # A node's step is killed; its trial is tried again, and its node comes back.
-    os.kill(second, signal.SIGSTOP)
-    slurm.call("scancel", "--signal=KILL", *slurm.steps(number)[node_of(second)])
-    wait_for(lambda: not is_alive(second))
-    wait_for(lambda: "resume" in [record["kind"] for record in records_of(storage, 1)], 600)
+    steps = slurm.steps(number)
+    (head,) = [node for node, found in steps.items() if f"{number}.batch" in found]
+    lost = int(nodes[0] == head)
+    slurm.call("scancel", "--signal=KILL", *steps[nodes[lost]])
+    wait_for(lambda: not is_alive(trainers[lost]))
+    wait_for(lambda: "resume" in [record["kind"] for record in records_of(storage, lost)], 600)
 
     # SLURM's own clock ends the job.
     slurm.call("scontrol", "update", f"JobId={number}",
                f"TimeLimit={minutes(slurm.job(number)) + 2}")  # fmt: skip
     wait_for(lambda: "stopping in order" in log.read_text(), 300)
-    os.kill(first, signal.SIGCONT)
+    os.kill(trainers[1 - lost], signal.SIGCONT)
     wait_for(lambda: slurm.job(number)["Restarts"] == "1", 300)
     slurm.call("scontrol", "update", f"JobId={number}", "TimeLimit=60")
     assert "of 4 trials ended; go on with:" in log.read_text()
