@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers import Server
 from whole_sweeps import GOOD, NAME, check_whole, finish, start, text_of
 
 from sweeps.tracking import Store, local_store, prepare
@@ -30,6 +31,15 @@ def store(storage: Path, request: pytest.FixtureRequest) -> Store:
     store = local_store(storage, request.node.name[:80])
     prepare(store)
     return store
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """Start a real MLflow server on a database of its own."""
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="session")

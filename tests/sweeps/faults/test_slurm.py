@@ -38,14 +38,6 @@ def slurm() -> Iterator[Slurm]:
         yield slurm
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.kill()
-
-
 def submit(slurm: Slurm, folder: Path, files: Path, uri: str) -> str:
     """Submit the sweep as a lab would; return the job's number."""
     (folder / "project").mkdir()
