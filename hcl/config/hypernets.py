@@ -31,7 +31,8 @@ class HypernetConfig:
     reg_precision: Literal["float32", "bfloat16"] = setting("float32", added_later=True)
     # Initial layers: Xavier-uniform with biases of 0; the same with an own range for each tensor
     # that a full hypernet generates, as the authors have it; such that generated weights have the
-    # variance that suits the target (hcl/hypernets/initial.py); or torch's own.
+    # variance that suits the target, and low-rank changes are small (hcl/hypernets/initial.py); or
+    # torch's own.
     init: Literal["xavier", "xavier_per_tensor", "hyperfan", "torch"] = setting(
         "xavier", added_later=True
     )
@@ -112,8 +113,6 @@ class HnetConfig(HypernetConfig, MethodConfig):
             ]
         if self.init != "hyperfan":
             return []
-        if lora_rank(self.generate):
-            return [f"init: hyperfan is not defined for {self.generate}; set init to xavier"]
         if self.chunk_size and self.hidden_sizes and self.activation == "sigmoid":
             return [
                 "init: hyperfan cannot tell chunks apart behind sigmoid units, whose size hardly"

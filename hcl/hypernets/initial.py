@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from hcl.hypernets.hypernet import Hypernet
 
+LOW_RANK = 0.1  # size of a low-rank change at the start, in units of an ordinary network's weights
+
 
 class TargetTensor(NamedTuple):
     """A generated tensor, as far as initial values depend on it.
@@ -23,6 +25,7 @@ class TargetTensor(NamedTuple):
         gain: fan_in * Var(W) in an ordinary network: 2 with ReLUs (Kaiming), else 1 (Xavier).
         is_bias: whether it is a bias. Every vector counts as one, as in the authors' code.
         has_bias: whether the bias of its layer is generated, too.
+        rank: of the low-rank change that it is a factor of; 0 for a tensor that is none.
     """
 
     size: int
@@ -30,6 +33,7 @@ class TargetTensor(NamedTuple):
     gain: float
     is_bias: bool
     has_bias: bool
+    rank: int = 0
 
 
 def initialise_(
@@ -95,6 +99,8 @@ def full_variance(tensor: TargetTensor) -> float:
 
     A generated bias takes over half of the variance of its layer's outputs.
     """
+    if tensor.rank:
+        return factor_variance(tensor)
     if tensor.is_bias:
         return tensor.gain / 2
     return tensor.gain / tensor.fan_in / (2 if tensor.has_bias else 1)
@@ -105,7 +111,18 @@ def chunk_variance(tensor: TargetTensor) -> float:
 
     Weights have that of an ordinary network, biases that of torch's layers, 1 / (3 fan_in).
     """
+    if tensor.rank:
+        return factor_variance(tensor)
     return 1 / (3 * tensor.fan_in) if tensor.is_bias else tensor.gain / tensor.fan_in
+
+
+def factor_variance(tensor: TargetTensor) -> float:
+    """Compute the variance v of both factors of a low-rank change.
+
+    W + up @ down starts near W: rank v^2 = LOW_RANK^2 gain / fan_in. A factor of 0, as in LoRA
+    itself (Hu et al., 2022), is not to be had from a layer that generates the other one too.
+    """
+    return LOW_RANK * (tensor.gain / tensor.fan_in / tensor.rank) ** 0.5
 
 
 def _scale_chunks(

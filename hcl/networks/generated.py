@@ -106,10 +106,12 @@ class Generated:
         found = []
         for name in group:
             shape = self.shapes[name]
-            weight = re.sub("bias$", "weight", name)
+            layer, _, factor = name.partition("@")
+            weight = re.sub("bias$", "weight", layer)
             fan_in = self._fan_ins.get(weight, shape.numel())  # a norm layer has no matrix
-            has_bias = re.sub("weight$", "bias", name) in self.shapes
-            found.append(TargetTensor(shape.numel(), fan_in, gain, len(shape) == 1, has_bias))
+            has_bias = not factor and re.sub("weight$", "bias", name) in self.shapes
+            is_bias, rank = len(shape) == 1, min(shape) if factor else 0
+            found.append(TargetTensor(shape.numel(), fan_in, gain, is_bias, has_bias, rank))
         return found
 
     def unflatten(self, flat: Tensor) -> Weights:

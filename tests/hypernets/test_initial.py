@@ -21,9 +21,11 @@ SIZES = [48, 40, 32, 10]  # of the target
 NUM_TASKS, EMBEDDING, CHUNK_EMBEDDING, DRAWS = 16, 20, 30, 30
 
 
-def generated(init: str, gain: float = 2.0, std: float = 1.0, **sizes: Any) -> dict[str, Tensor]:
+def generated(
+    init: str, gain: float = 2.0, std: float = 1.0, generate: str = "all", **sizes: Any
+) -> dict[str, Tensor]:
     """The weights that new hypernetworks generate, (draws x tasks, *shape) of each tensor."""
-    layout = Generated(fully_connected(SIZES), "all", SIZES[-1])
+    layout = Generated(fully_connected(SIZES), generate, SIZES[-1])
     made = []
     for seed in range(DRAWS):
         torch.manual_seed(seed)
@@ -107,6 +109,24 @@ def test_hyperfan_of_chunks(std: float, shape: dict[str, Any]) -> None:
     assert mixed.square().mean().item() == pytest.approx(wanted, rel=0.15)
 
 
+@pytest.mark.parametrize(("chunk_size", "close"), [(0, 0.15), (40, 0.5)])
+def test_hyperfan_of_low_rank_changes(chunk_size: int, close: float) -> None:
+    """W + up @ down starts near W: the change is about a tenth of a Kaiming layer's weights.
+
+    Not exactly: both factors are large where the hypernetwork's last hidden layer is. Chunks with
+    parts of two tensors have the mean of their variances.
+    """
+    weights = generated("hyperfan", 2.0, generate="lora(2)", chunk_size=chunk_size)
+    for layer, fan_in in (("0.weight", 48), ("2.weight", 40)):
+        up, down = (weights[f"{layer}@{factor}"] for factor in ("up", "down"))
+        for factor in (up, down):
+            wanted = 0.1 * (2 / fan_in / 2) ** 0.5
+            assert factor.square().mean().item() == pytest.approx(wanted, rel=close), layer
+        assert 0.07 < ((up @ down).square().mean() / (2 / fan_in)).sqrt() < 0.15, layer
+    head = weights["4.weight"].square().mean().item()
+    assert head == pytest.approx(2 / 32 / (1 if chunk_size else 2), rel=close)
+
+
 def test_what_is_known_of_a_networks_tensors() -> None:
     network = ResNet32(3, 10)
     layout = Generated(network, "all", 10)
@@ -166,10 +186,6 @@ def test_the_standard_deviation_of_embeddings() -> None:
     ("settings", "message"),
     [
         ({"method/init": "xavier_per_tensor"}, "method/init: xavier_per_tensor is for a full"),
-        (
-            {"method/init": "hyperfan", "method/generate": "lora(2)"},
-            "method/init: hyperfan is not defined for lora(2); set init to xavier",
-        ),
         (
             {"method/init": "hyperfan", "method/activation": "sigmoid"},
             "method/init: hyperfan cannot tell chunks apart behind sigmoid units",
