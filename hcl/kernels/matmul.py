@@ -1,13 +1,14 @@
 """Matrix products: which kernel computes them, and how those of several replicas are batched."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 # Largest error of a sum of 512 standard normal products: float32 stays below 2e-4, bfloat16 and
 # TF32 inputs come to 1e-2 and more.
@@ -31,8 +32,18 @@ def fastest_float32() -> Iterator[None]:
     if not _is_exact():
         yield
         return
-    with _bfloat16_allowed():
+    with _bfloat16_allowed(), _attention_in_large_products():
         yield
+
+
+def _attention_in_large_products() -> AbstractContextManager[None]:
+    """Compute attention as batched products.
+
+    torch's fused attention multiplies each head of each image by itself, and starting oneDNN so
+    often takes 16 times as long as all else in it (64 images of 17 patches, 3 heads). A GPU keeps
+    its fused attention: the choice of kernels is one for all devices.
+    """
+    return nullcontext() if torch.cuda.is_available() else sdpa_kernel(SDPBackend.MATH)
 
 
 @cache

@@ -42,6 +42,17 @@ def test_the_setting_is_put_back_after_an_error() -> None:
     assert torch.backends.mkldnn.matmul.fp32_precision == before
 
 
+def test_attention_is_not_fused_where_each_product_would_start_onednn() -> None:
+    q, k, v = torch.randn(3, 2, 3, 17, 8, dtype=torch.float64)
+    fused = F.scaled_dot_product_attention(q, k, v)
+    before = torch.backends.cuda.flash_sdp_enabled()
+    with fastest_float32():
+        is_fused = torch.backends.cuda.flash_sdp_enabled()
+        torch.testing.assert_close(F.scaled_dot_product_attention(q, k, v), fused)
+    assert is_fused == (before and (torch.cuda.is_available() or not matmul._is_exact()))
+    assert torch.backends.cuda.flash_sdp_enabled() == before
+
+
 @pytest.mark.parametrize("has_bias", [True, False])
 @pytest.mark.parametrize(
     "shape", [(2, 8), (700, 64), (7, 100, 64)], ids=["small", "large", "large, 3 dimensions"]
