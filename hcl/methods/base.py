@@ -239,7 +239,8 @@ class Method(nn.Module, ABC):
     def num_target_weights(self) -> int:
         """Count the weights of one target network: the reference of the compression ratio."""
         with torch.device("meta"):
-            return sum(p.numel() for p in self.setup.build_network().parameters())
+            network = self.setup.build_untrained(self.layout.num_outputs)
+        return sum(p.numel() for p in network.parameters())
 
     def num_trained(self) -> int:
         """Count the parameters that optimizers step in the last task."""

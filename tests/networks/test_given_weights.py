@@ -72,6 +72,12 @@ def test_files_that_do_not_fit_are_refused_in_one_sentence(
     assert "\n" not in str(error.value)
 
 
+def test_a_whole_training_from_given_weights(root: Path) -> None:
+    """The target's weights are counted on the meta device, where given ones have no place."""
+    result = run(trial("finetune", target__weights="given.pt"), runtime=Runtime(data_root=root))
+    assert result.metrics["num_target_weights"] == 64 * 8 + 8 + 8 * 6 + 6
+
+
 def test_weights_that_nothing_would_use_are_refused(root: Path) -> None:
     config = trial("hnet", target__weights="given.pt")
     with pytest.raises(ConfigError, match="generates all weights; set method/generate"):
