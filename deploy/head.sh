@@ -16,7 +16,8 @@ address=$(hostname -I | awk '{print $1}')
 
 sudo apt-get -o DPkg::Lock::Timeout=600 install -y -qq postgresql
 sudo systemctl enable --now postgresql
-sql() { sudo -u postgres psql --no-psqlrc --quiet --tuples-only --no-align --command "$1"; }
+# From /: psql complains if its user may not enter this user's home.
+sql() { (cd / && sudo -u postgres psql --no-psqlrc --quiet --tuples-only --no-align --command "$1"); }
 [ "$(sql "SELECT 1 FROM pg_roles WHERE rolname = '$user'")" = 1 ] || sql "CREATE ROLE \"$user\" LOGIN"
 for database in mlflow mlflow_auth optuna; do
   [ "$(sql "SELECT 1 FROM pg_database WHERE datname = '$database'")" = 1 ] ||
@@ -60,7 +61,7 @@ HCL_DATA=$data
 MLFLOW_TRACKING_URI=http://$address:$port
 ENV
 
-for _ in $(seq 60); do
+for _ in $(seq 150); do # a first start on a slow machine takes two minutes
   if "$here/../.venv/bin/python" -c "import urllib.request as u; u.urlopen('http://$address:$port/health')" 2> /dev/null; then
     echo "MLflow server: http://$address:$port"
     exit 0

@@ -1,7 +1,9 @@
 """The files that start clusters pass Ray's schema and bash's parser and hold no secrets."""
 
 import copy
+import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -77,7 +79,32 @@ def test_gpu_workers_are_spot_and_none_is_kept() -> None:
     assert worker["min_workers"] == 0
     assert worker["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
     assert read("cluster.yaml")["available_node_types"]["head"]["resources"] == {"CPU": 0}
-    assert read("cluster-onprem.yaml")["min_workers"] == 0
+
+
+def test_machines_of_ones_own_all_join() -> None:
+    """Ray does not know what they have before they join, so it starts none for a trial."""
+    config = read("cluster-onprem.yaml")
+    config["provider"]["worker_ips"] = ["10.0.0.2", "10.0.0.3"]
+    (kind,) = validated(config)["available_node_types"].values()
+    assert (kind["min_workers"], kind["max_workers"]) == (2, 2)
+
+
+def test_the_job_of_the_page_reaches_the_launcher(tmp_path: Path) -> None:
+    page = (REPO / "docs" / "cluster.md").read_text().replace("\\\n", " ")
+    (line,) = re.findall(r"^ray job submit .* -- (.*)$", page, re.MULTILINE)
+    launcher = tmp_path / "hcl" / "deploy" / "hcl.sh"
+    launcher.parent.mkdir(parents=True)
+    launcher.write_text('printf "%s\\n" "$@"')
+    job = shlex.join(
+        shlex.split(line)
+    )  # Ray quotes each word, so the head's shell expands nothing
+    done = subprocess.run(
+        ["sh", "-c", job], env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    words = done.stdout.split()
+    assert words[:3] == ["sweep", "split_mnist-hnet", "--gpus-per-trial"], done.stderr
+    assert words[-2:] == ["--max-failures", "10"]
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
