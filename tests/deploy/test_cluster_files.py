@@ -89,6 +89,25 @@ def test_machines_of_ones_own_all_join() -> None:
     assert (kind["min_workers"], kind["max_workers"]) == (2, 2)
 
 
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_the_environment_is_not_among_the_files_that_ray_reads(name: str, tmp_path: Path) -> None:
+    (move,) = (line for line in read(name)["setup_commands"] if "ln -s" in line)
+    venv = tmp_path / "hcl" / ".venv"
+    venv.mkdir(parents=True)
+    (venv / "python").touch()
+    for _ in range(2):
+        subprocess.run(
+            ["sh", "-c", move], env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]}, check=True
+        )
+    assert venv.is_symlink() and (venv / "python").exists()
+    assert not list(os.walk(venv.parent))[1:]
+
+
+def test_the_autoscaler_knows_the_head_of_own_machines() -> None:
+    (start,) = (line for line in commands(read("cluster-onprem.yaml")) if "--head" in line)
+    assert "RAY_enable_autoscaler_v2=0" in start  # `ray up` exports 1 before it
+
+
 def test_the_job_of_the_page_reaches_the_launcher(tmp_path: Path) -> None:
     page = (REPO / "docs" / "cluster.md").read_text().replace("\\\n", " ")
     (line,) = re.findall(r"^ray job submit .* -- (.*)$", page, re.MULTILINE)
