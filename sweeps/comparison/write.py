@@ -67,7 +67,7 @@ def write_verdict(request: StudyRequest, outcomes: Sequence[Outcome]) -> list[Ta
     write_atomically(folder / f"{name}.csv", numbers_csv(tables))
     head = Head(
         title=name, kind="study", lead=spec.description, answer=("", said),
-        facts={"protocol": str(spec.protocol), "effort": str(spec.effort), "commit": commit},
+        facts={"protocol": str(spec.protocol), "effort": str(spec.effort), "commit": commit[:12]},
         command=request.command,
     )  # fmt: skip
     page = html_page(head, tables, pictures, page_data([request.folder], {}))
