@@ -238,7 +238,7 @@ def _square(accuracy: Matrix) -> list[list[float]]:
             " and more: tasks must be scored before they are learned"
         )
     if not all(math.isfinite(value) for row in rows for value in row):
-        raise ValueError("accuracy must have finite numbers alone, above the diagonal too")
+        raise ValueError("accuracy must have only finite numbers, above the diagonal too")
     return rows
 
 

@@ -116,7 +116,7 @@ def report(
 
     Args:
         sweep: name of the sweep.
-        form: markdown, latex, csv or terminal.
+        form: markdown, latex, csv, json or terminal.
         storage: folder of everything.
         tracking_uri: as in `runs`.
 
@@ -141,7 +141,7 @@ def compare(
         sweeps: names of sweeps; none = all.
         methods: registry keys of the methods to keep; none = all.
         metric: also learning_accuracy, forgetting, backward_transfer.
-        form: markdown, latex, csv or terminal.
+        form: markdown, latex, csv, json or terminal.
         mixed: show methods of unequal protocols, seeds or data too, without tests.
         storage: folder of everything.
         tracking_uri: as in `runs`, of the first sweep.

@@ -157,7 +157,7 @@ def _predicts(config: TrialConfig) -> str:
     if task_ids is not None and (task_ids.shape != (INPUTS,) or task_ids.dtype != torch.int64):
         return f"task_ids are {task_ids.dtype} {tuple(task_ids.shape)}, not int64 ({INPUTS},)"
     if task_ids is not None and not set(task_ids.tolist()) <= {0, 1}:
-        return f"task_ids are {task_ids.tolist()}, but tasks 0 and 1 alone have been learned"
+        return f"task_ids are {task_ids.tolist()}, but only tasks 0 and 1 have been learned"
     return ""
 
 

@@ -33,7 +33,7 @@ def check_replicas(configs: Sequence[TrialConfig]) -> None:
         keys = sorted(key for key in mine.keys() | other.keys() if mine.get(key) != other.get(key))
         if keys:
             raise ConfigError(
-                f"replicas may differ in {', '.join(MAY_DIFFER)} alone, but {', '.join(keys)}"
+                f"replicas may differ only in {', '.join(MAY_DIFFER)}, but {', '.join(keys)}"
                 " differ too; train them one after the other"
             )
 

@@ -22,8 +22,8 @@ from sweeps.cluster.silence import SilenceCallback
 from sweeps.records.folder import SweepFolder
 from sweeps.space.settings import SweepSettings
 
-STOPPING = b"\nstopping in order, up to 15 s; Ctrl-C again stops now\n"
-TIME_OVER = b"\nthe time of --stop-after is over; stopping in order, up to 15 s\n"
+STOPPING = b"\nstopping cleanly, up to 15 s; Ctrl-C again stops now\n"
+TIME_OVER = b"\nthe time of --stop-after is over; stopping cleanly, up to 15 s\n"
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -31,7 +31,7 @@ _limits: list[float] = []  # the time limit of this process, which has one alarm
 
 
 class TimeIsUp(KeyboardInterrupt):
-    """The time limit is over, and everything was stopped in order."""
+    """The time limit is over, and everything was stopped cleanly."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`hcl check`: a method of one's own against what every method must keep to."""
+"""`hcl check`: tests of a user's method against the rules that every method follows."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +11,10 @@ Name = Annotated[str, typer.Argument(help="A method: package.module:Name, or one
 
 
 def check(context: typer.Context, name: Name, plugin: Plugin = None) -> None:
-    """Try a method on two tiny tasks, and say in words what is wrong with it.
+    """Test a method on two tiny tasks, and say what is wrong with it.
 
-    It learns with finite losses, repeats itself with the same seed, goes on after a kill as if
-    nothing had happened, and answers in the right shape: in every scenario that it says it has.
+    In each of its scenarios losses must be finite, the same seed must give the same result, a
+    killed training must resume to that result, and predictions must have the right shape.
 
     \b
     Examples:
@@ -24,7 +24,7 @@ def check(context: typer.Context, name: Name, plugin: Plugin = None) -> None:
     \b
     Exit status: 0 all is well, 1 something is wrong, 2 there is no such method.
     """
-    use_plugins(context, plugin, Path("what lies here"))
+    use_plugins(context, plugin, Path("a file here"))
     from hcl.measure.contract import check_method, steps_per_second
 
     wrong = 0

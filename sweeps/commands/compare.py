@@ -30,10 +30,8 @@ Sweeps = Annotated[
     list[str] | None,
     typer.Argument(show_default="all", help="Names of sweeps.", autocompletion=complete_sweeps),
 ]
-Methods = Annotated[str | None, typer.Option(help="Keep these alone, e.g. hnet,si,online_ewc.")]
-Metric = Annotated[
-    str, typer.Option(help="Also learning_accuracy, forgetting, backward_transfer.")
-]
+Methods = Annotated[str | None, typer.Option(help="Keep only these, e.g. hnet,si,online_ewc.")]
+Metric = Annotated[str, typer.Option(help="Or learning_accuracy, forgetting, backward_transfer.")]
 Mixed = Annotated[
     bool, typer.Option("--mixed", help="Show methods of unequal protocols, seeds or data too.")
 ]

@@ -47,7 +47,8 @@ def confirm(
     """Train a sweep's best configurations on fresh seeds: the numbers to report.
 
     The search chose by its validation value, which is partly luck. This shows test accuracy as
-    mean ± SEM beside it. Interrupted, it goes on; asked for more seeds, it trains those alone.
+    mean ± SEM beside it. After an interruption the same command resumes it; with more seeds it
+    trains only the new ones.
 
     \b
     Examples:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="data",
-    help="Data sets of this node: prepare them before trials start, check them.",
+    help="Prepare the data sets of this machine before trials start, or check them.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -21,7 +21,7 @@ def demo(num_trials: NumTrials = None, pairs: Pairs = None, storage: Storage = S
 
     It is `hcl study split_digits-study`: a search for each method, the best of each on fresh seeds
     and orders of tasks, exact paired tests. Downloads nothing; takes a minute or two on two CPU
-    cores. Interrupted, it goes on.
+    cores. After an interruption the same command resumes it.
 
     \b
     Examples:
@@ -29,7 +29,8 @@ def demo(num_trials: NumTrials = None, pairs: Pairs = None, storage: Storage = S
       hcl demo --num-trials 1 --pairs 2
 
     \b
-    Exit status: 0 all ended well, 1 some pairs have no result, 130 interrupted.
+    Exit status: 0 complete, 1 some pairs have no result, 2 something to correct, 3 Ray itself
+    died, 130 interrupted.
     """
     changes = [("effort/trials", num_trials), ("confirmation/pairs", pairs)]
     given = [f"{key}={value}" for key, value in changes if value is not None]

@@ -69,7 +69,7 @@ ShipCode = Annotated[
     bool,
     typer.Option(
         "--ship-code",
-        help="Send this code to the cluster's workers, which then need its dependencies alone.",
+        help="Send this code to the cluster's workers, which then need only its dependencies.",
     ),
 ]
 StudyUrl = Annotated[
@@ -90,7 +90,7 @@ Plugin = Annotated[
         "--plugin",
         metavar="FILE",
         help="Python file or package of your own that settings name as package.module:Name; may"
-        " be repeated. Those beside the settings' file are found without.",
+        " be repeated. Files beside the settings' file are found without it.",
     ),
 ]
 Changes = Annotated[
@@ -103,13 +103,13 @@ Json = Annotated[
 
 
 def complete_sweeps(incomplete: str) -> list[str]:
-    """List the sweeps in the storage folder whose names begin so, for a shell's completion."""
+    """List the sweeps in storage whose names begin with this, for a shell's completion."""
     folder = Path(os.environ.get("HCL_STORAGE", STORAGE)) / "sweeps"
     return sorted(path.parent.name for path in folder.glob(f"{incomplete}*/sweep.json"))
 
 
 def complete_files(incomplete: str) -> list[str]:
-    """List the bundled files whose names begin so, and files here."""
+    """List the bundled files whose names begin with this, and files here."""
     bundled = [name for kind in FOLDERS for name in bundled_files(kind)]
     here = [str(path) for path in Path().glob(f"{incomplete}*")]
     return [*(name for name in bundled if name.startswith(incomplete)), *here]
@@ -252,7 +252,7 @@ def find_tracking_uri(folder: SweepFolder, tracking_uri: str | None) -> str | No
     if recorded and HIDDEN in recorded:
         raise ConfigError(
             f"sweep {folder.name!r} was recorded at {recorded}; give its --tracking-uri,"
-            " for passwords are not kept"
+            " passwords are not kept"
         )
     return recorded
 

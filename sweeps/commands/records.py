@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sweeps.tracking.views import Links
 
 SHOWN = 10  # sweeps whose links are printed
-PATIENCE = 10.0  # seconds for MLflow's server to end in order
+PATIENCE = 10.0  # seconds for MLflow's server to end cleanly
 
 
 def report(
@@ -47,10 +47,10 @@ def report(
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Tables of a sweep: its best configurations, and the methods as mean ± SEM over seeds.
+    """Show a sweep's tables: its best configurations, and methods as mean ± SEM over seeds.
 
-    With --html one page instead, which opens without a server or a network: accuracy matrices of
-    all runs, the difference of any two, curves, the search, each number's run and command.
+    --html writes one page instead, which opens without a server or a network: accuracy matrices
+    of all runs, the difference of any two, curves, the search, each number's run and command.
 
     \b
     Examples:
@@ -86,7 +86,7 @@ def _write_page(folder: SweepFolder, out: Path | None, tracking_uri: str | None)
     if not folder.journals():
         raise ConfigError(
             f"there are no records of a sweep {folder.name!r} in {folder.storage}; the page is"
-            " made of them: give its --storage"
+            " made from them: give the sweep's --storage"
         )
     from sweeps.reports.summary import write_page
 
@@ -113,7 +113,7 @@ def export(
 ) -> None:
     """Write the trained learner of a run into one file: safetensors, no pickle.
 
-    In Python `hcl.load(FILE)` gives it back, to predict, to go on learning, to take networks out.
+    In Python `hcl.load(FILE)` gives it back: to predict, learn further tasks, export networks.
 
     \b
     Examples:
@@ -183,7 +183,7 @@ def ui(
     storage: Storage = STORAGE,
     tracking_uri: TrackingUri = None,
 ) -> None:
-    """Open the MLflow UI on the recorded runs, for this machine alone (127.0.0.1).
+    """Open the MLflow UI on the recorded runs, only on this machine (127.0.0.1).
 
     A link for each sweep opens its runs, best first; of one sweep, another link shows the accuracy
     matrices of its best runs. `hcl report SWEEP --html` has all matrices, and needs no server.
@@ -204,7 +204,9 @@ def ui(
         _show_links(links(store, store.shown_uri.rstrip("/"), sweep), sweep)
         return
     if store.sqlite_file is not None and not store.sqlite_file.exists():
-        raise ConfigError(f"no run has been recorded in {storage}; give its --storage, or sweep")
+        raise ConfigError(
+            f"no run has been recorded in {storage}; give another --storage, or run a sweep first"
+        )
     check_store(store)
     _check_port(port)
     uri = f"http://127.0.0.1:{port}"

@@ -54,10 +54,10 @@ Only = Annotated[
     str | None, typer.Option(metavar="ROW,COL", help="Rows and columns, e.g. S-CL3,hnet_ent.")
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Cells, trainings and hours; trains nothing.")
+    bool, typer.Option("--dry-run", help="Show cells, trainings and hours; train nothing.")
 ]
 Show = Annotated[
-    bool, typer.Option("--show", help="Make the table from what is there; trains nothing.")
+    bool, typer.Option("--show", help="Make the table from what is there; train nothing.")
 ]
 ShowJson = Annotated[
     bool, typer.Option("--json", help="With --show: print the tables as JSON, for a program.")
@@ -125,8 +125,8 @@ def reproduce(
 ) -> None:
     """Train a table of the paper and show it beside the paper's numbers.
 
-    A finished cell is never trained again, an interrupted one goes on, 20 seeds after 5 train 15
-    more. Files (Markdown, LaTeX, CSV, HTML, figures) are written to STORAGE/tables/NAME.
+    A finished cell is never trained again, an interrupted one is resumed; 20 seeds after 5 train
+    15 more. Files (Markdown, LaTeX, CSV, HTML, figures) are written to STORAGE/tables/NAME.
 
     \b
     Examples:

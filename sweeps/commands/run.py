@@ -54,7 +54,7 @@ Seeds = Annotated[
     str | None,
     typer.Option(show_default="the file's", help="Seeds to train, e.g. 1,2,3 or 1..3."),
 ]
-Name = Annotated[str, typer.Option(help="MLflow experiment of these runs.")]
+Name = Annotated[str, typer.Option(help="Sweep and MLflow experiment that the runs belong to.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1.")]
 
 
@@ -73,8 +73,8 @@ def run(
 ) -> None:
     """Train one configuration and record it in MLflow.
 
-    The same configuration and seed is never trained twice: interrupted, it goes on; finished,
-    its result is shown again.
+    The same configuration and seed is never trained twice: an interrupted training is resumed,
+    and the result of a finished one is shown again.
 
     \b
     Examples:

@@ -20,11 +20,11 @@ Name = Annotated[
 ]
 
 
-Markdown = Annotated[bool, typer.Option("--markdown", help="All of them as one Markdown page.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print all as one Markdown page.")]
 
 
 JsonSchema = Annotated[
-    bool, typer.Option("--json-schema", help="A JSON Schema, with which editors complete YAML.")
+    bool, typer.Option("--json-schema", help="Print a JSON Schema; with it editors complete YAML.")
 ]
 
 
@@ -48,7 +48,7 @@ def settings(
     \b
     Exit status: 0 shown, 2 there is no such setting.
     """
-    use_plugins(context, plugin, Path("what lies here"))
+    use_plugins(context, plugin, Path("a file here"))
     if schema:
         say(json.dumps(json_schema()))
         return

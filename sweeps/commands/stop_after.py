@@ -1,4 +1,4 @@
-"""`--stop-after`: a time limit of a command, which the same command takes up again."""
+"""`--stop-after`: a time limit for a command, which the same command resumes later."""
 
 import re
 import time
@@ -35,19 +35,19 @@ StopAfter = Annotated[
         "--stop-after",
         metavar="TIME",
         parser=parse_time,
-        help="Stop in order after this time (8h, 1h30m); the same command goes on.",
+        help="Stop cleanly after this time (8h, 1h30m); the same command goes on.",
     ),
 ]
 
 
 @contextmanager
 def limited(stop_at: float | None) -> Iterator[None]:
-    """Give what is run within a time limit; the command then ends with its own exit status."""
+    """Limit the time of what runs inside; after that the command ends with TIME_IS_UP."""
     from sweeps.cluster.tuner import TimeIsUp, time_limit
 
     try:
         with time_limit(stop_at):
             yield
     except TimeIsUp:
-        say("stopped, for the time of --stop-after is over; go on with the same command")
+        say("stopped: the time of --stop-after is over; go on with the same command")
         raise typer.Exit(TIME_IS_UP) from None

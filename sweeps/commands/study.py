@@ -42,7 +42,7 @@ Name = Annotated[
     str | None, typer.Option(show_default="the file's name", help="Name of the study.")
 ]
 Show = Annotated[
-    bool, typer.Option("--show", help="Write the verdict of what is there; trains nothing.")
+    bool, typer.Option("--show", help="Write the verdict of what is there; train nothing.")
 ]
 
 
@@ -64,8 +64,8 @@ def study(
     """Compare methods as a referee would: equal effort, fresh seeds and orders, one verdict.
 
     Each method is swept under one protocol, the best of each is confirmed on fresh seeds, and
-    exact paired tests say what the numbers show. Interrupted, it goes on; what has finished is
-    never run again. Files are written to STORAGE/studies/NAME.
+    exact paired tests say what the numbers show. After an interruption the same command resumes
+    it; what has finished is never run again. Files are written to STORAGE/studies/NAME.
 
     \b
     Examples:
@@ -166,7 +166,7 @@ def show_cost(trainings: list[Training], data_root: str | None, spec: StudySpec)
     device = "cuda" if sweep.gpus_per_trial else "cpu"
     runtime = Runtime(device=device, threads=sweep.cpus_per_trial, data_root=data_root)
     needs = cost.measure(cost.group(trainings), runtime)
-    notes = ["what the searches will choose is not known: points that they are given stand for it"]
+    notes = ["what the searches will choose is not known: their points_to_evaluate stand for it"]
     say(as_text(cost.table("Trainings, estimated", needs, device, notes)))
     if (total := cost.sum_hours(needs)) is not None:
         more = ", and the searches' core-hours" if spec.effort.core_hours else ""

@@ -74,7 +74,7 @@ Name = Annotated[
 WarmStart = Annotated[
     str | None, typer.Option(metavar="SWEEP", help="Try the best of an earlier sweep first.")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Only go on with a sweep that is there.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume a sweep that exists, or stop.")]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Check everything, show the first trials, stop.")
 ]
@@ -107,7 +107,7 @@ def sweep(
     """Search hyperparameters: Ray Tune runs the trials, Optuna chooses, MLflow records.
 
     Started again with the same name it goes on where it stopped, whether it was interrupted
-    (Ctrl-C), killed, or is to get more trials.
+    (Ctrl-C) or killed, or gets more trials.
 
     \b
     Examples:

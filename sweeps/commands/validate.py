@@ -22,7 +22,7 @@ Files = Annotated[
     typer.Argument(help="Search spaces, tables, studies, trials: files, folders, bundled names."),
 ]
 Estimate = Annotated[
-    bool, typer.Option("--estimate", help="Sizes, memory, steps per second and hours.")
+    bool, typer.Option("--estimate", help="Also estimate memory, steps per second and hours.")
 ]
 Device = Annotated[str, typer.Option(help="Where --estimate times steps: cpu, cuda.")]
 

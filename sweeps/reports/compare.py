@@ -86,7 +86,7 @@ def runs_to_compare(
     for scenario in SCENARIOS:
         _add_scenario(compared, runs, scenario, metric)
     if not compared:
-        raise ConfigError(f"no run has learned all its tasks yet in {where}")
+        raise ConfigError(f"no finished run in {where} has a test {metric}")
     return {row: compared[row] for row in sorted(compared, key=Row.position)}
 
 

@@ -190,7 +190,7 @@ def method_table(frame: pd.DataFrame, metric: str = "average_accuracy") -> Table
     if "validation" in reasons:
         notes.append("of several configurations the one that is best on validation data is shown")
     if blind := reasons.count("place"):
-        notes.append(f"first configuration, for want of validation data: {blind} entries")
+        notes.append(f"first configuration, because there are no validation data: {blind} entries")
     return _by_method(rows, heading(f"test {metric}"), (*notes, *left_out(frame)))
 
 

@@ -96,7 +96,7 @@ def _context(request: TableRequest, parent_run_id: str) -> RunContext:
     settings = request.settings
     if settings.gpus_per_trial == "auto":
         raise ConfigError(
-            "--gpus-per-trial auto: give a number, for a table's cells differ in what they need"
+            "--gpus-per-trial auto: give a number, because cells of a table differ in their needs"
         )
     context = make_context(request.store, settings, "table", request.data_root, parent_run_id)
     table = {"protocol": GIVEN, "table": request.spec.name, "budget": request.spec.budget}

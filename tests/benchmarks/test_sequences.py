@@ -265,7 +265,7 @@ BAD_ARRAYS: list[tuple[dict[str, Any], str]] = [
     ({"y_val": np.full(21, "z")}, "y_val has the labels z, which y_train has not"),
     ({"x_val": np.zeros((21, 4))}, "have the shape (6,) and those of x_val (4,)"),
     ({"y_val": cut(val=3)["y_val"][:5]}, "x_val has 21 samples and y_val has 5 labels"),
-    ({"y_train": np.where(T == 0, "a", Y)}, "task 0 has one class alone; a task needs two"),
+    ({"y_train": np.where(T == 0, "a", Y)}, "task 0 has only one class; a task needs two"),
     (
         {"y_train": np.where(Y == "b", "c", Y), "y_test": np.full(28, "a"), "y_val": None,
          "x_val": None, "t_val": None},

@@ -100,7 +100,7 @@ def test_good_methods(folder: Path, name: str) -> None:
         ("Random", "the same seed gives the same result", "draw random numbers from torch's"),
         ("Endless", "two tasks are learned", "the task loss is nan at step 6 of task 0"),
         ("Fixed", "the same seed gives the same result", "another seed gives the same losses, ["),
-        ("Elsewhere", "predictions have the right shape", "but tasks 0 and 1 alone have been"),
+        ("Elsewhere", "predictions have the right shape", "but only tasks 0 and 1 have been"),
         ("Learning", "predictions between two steps", "train/eval_every ends elsewhere than one"),
         ("Narrow", "predictions have the right shape", "task_ids are torch.float32 (5,), not"),
     ],

@@ -55,7 +55,7 @@ def _check_labels(arrays: RawArrays, name: str, task_id: int, classes: np.ndarra
     """Refuse a task of one class, and validation and test labels that its training part lacks."""
     if len(classes) < 2:
         raise DataError(
-            f"benchmark/data: {name}: task {task_id} has one class alone; a task needs two"
+            f"benchmark/data: {name}: task {task_id} has only one class; a task needs two"
         )
     for split in ("val", "test"):
         if f"y_{split}" in arrays:

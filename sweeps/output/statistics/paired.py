@@ -165,7 +165,7 @@ def check_same_pairs(values: Mapping[str, Values], where: str) -> None:
             if pairs
         )  # fmt: skip
         raise ConfigError(
-            f"{where}: methods are compared on the same seeds, orders and data alone, but {said}"
+            f"{where}: methods are only compared on the same seeds, orders and data, but {said}"
         )
 
 

@@ -65,5 +65,5 @@ def test_the_command_has_its_own_exit_status(capsys: pytest.CaptureFixture[str])
         raise TimeIsUp
     assert caught.value.exit_code == 4
     assert capsys.readouterr().out == (
-        "stopped, for the time of --stop-after is over; go on with the same command\n"
+        "stopped: the time of --stop-after is over; go on with the same command\n"
     )

@@ -101,7 +101,7 @@ def test_a_job_loses_a_node_and_its_time_and_goes_on(
     # SLURM's own clock ends the job.
     slurm.call("scontrol", "update", f"JobId={number}",
                f"TimeLimit={minutes(slurm.job(number)) + 2}")  # fmt: skip
-    wait_for(lambda: "stopping in order" in log.read_text(), 300)
+    wait_for(lambda: "stopping cleanly" in log.read_text(), 300)
     os.kill(trainers[1 - lost], signal.SIGCONT)
     wait_for(lambda: slurm.job(number)["Restarts"] == "1", 300)
     slurm.call("scontrol", "update", f"JobId={number}", "TimeLimit=60")

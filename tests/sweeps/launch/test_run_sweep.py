@@ -221,7 +221,7 @@ def test_a_signal_stops_in_order_and_says_how_to_go_on(
         process.send_signal(number)
     # Ray's C++ part says "SIGTERM received", and aborts a stop of more than three seconds.
     out = finish(process, status=130, unsaid=("Traceback", "SIGTERM received"))
-    assert "stopping in order, up to 15 s; Ctrl-C again stops now" in out
+    assert "stopping cleanly, up to 15 s; Ctrl-C again stops now" in out
     last = out.splitlines()[-1]
     assert last.startswith("interrupted, ") and last.endswith("--resume")
     statuses = set(runs(tmp_path)["status"])
@@ -245,7 +245,7 @@ def test_a_time_limit_stops_in_order_and_the_same_command_goes_on(
     time.sleep(max(0.0, began + 125 - time.monotonic()))
     os.kill(trainer, signal.SIGCONT)
     out = finish(process, status=4)
-    assert "the time of --stop-after is over; stopping in order, up to 15 s" in out
+    assert "the time of --stop-after is over; stopping cleanly, up to 15 s" in out
     assert "stops in " in out
     last = out.splitlines()[-1]
     assert last.startswith("the time of --stop-after is over, ") and "--stop-after 2m" in last

@@ -113,7 +113,7 @@ def test_unequal_seeds_and_protocols_are_refused_unless_mixed(folder: Path, stor
     _train(folder, "alone", {**TINY, "method/name": "er", "seed": 1})
     for sweeps_, what in (
         (["one", "unequal"], "different protocols: LwF full, first_tasks 1, SI full"),
-        (["one", "alone"], "same seeds, orders and data alone, but ER lacks seed 2"),
+        (["one", "alone"], "same seeds, orders and data, but ER lacks seed 2"),
     ):
         compared = compared_of(store, sweeps_, [])
         with pytest.raises(ConfigError, match=what):

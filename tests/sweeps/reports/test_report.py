@@ -116,7 +116,8 @@ def test_validation_selects_and_test_does_not() -> None:
     blind = frame.drop(columns=OBJECTIVE)
     assert column(method_table(blind), "HNET") == [Estimate(99.0, None, 1)]  # the first, not best
     assert (
-        "first configuration, for want of validation data: 1 entries" in method_table(blind).notes
+        "first configuration, because there are no validation data: 1 entries"
+        in method_table(blind).notes
     )
 
 
