@@ -68,7 +68,7 @@ class OutputLayout:
         return y + self.head(task_id).start
 
     def cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
-        """Training loss of one task's batch: softmax over the outputs active in this scenario.
+        """Compute the loss of one task's batch: softmax over the outputs active in this scenario.
 
         task: the task's head; domain: the shared head; class: all heads up to this task.
         """
@@ -76,7 +76,7 @@ class OutputLayout:
         return self._loss(logits[:, active], targets - active.start)
 
     def head_cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
-        """Loss over the task's own head, in every scenario.
+        """Compute the loss over the task's own head, in every scenario.
 
         A hypernetwork's target net sees no other head (the authors' `infer_output_head`).
         """
@@ -84,13 +84,13 @@ class OutputLayout:
         return self._loss(logits[:, head], targets - head.start)
 
     def mixed_cross_entropy(self, logits: Tensor, targets: Tensor, num_learned: int) -> Tensor:
-        """Loss of a batch drawn from several tasks; each sample keeps its own task's rule."""
+        """Compute the loss of a batch of several tasks; each sample keeps its own task's rule."""
         if self.scenario == "task":
             return self._own_cross_entropy(logits, targets, num_learned)
         return self._loss(logits[:, self.seen(num_learned)], targets)
 
     def _own_cross_entropy(self, logits: Tensor, targets: Tensor, num_learned: int) -> Tensor:
-        """Loss of each sample over its own task's head."""
+        """Compute the loss of each sample over its own task's head."""
         size = self.sizes[0]
         if set(self.sizes) == {size}:
             rows = (targets // size)[:, None, None].expand(-1, 1, size)
@@ -198,15 +198,15 @@ class RegressionLayout(OutputLayout):
         return y
 
     def cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
-        """Mean squared error."""
+        """Compute the mean squared error."""
         return F.mse_loss(logits, targets)
 
     def head_cross_entropy(self, logits: Tensor, targets: Tensor, task_id: int) -> Tensor:
-        """Mean squared error."""
+        """Compute the mean squared error."""
         return F.mse_loss(logits, targets)
 
     def mixed_cross_entropy(self, logits: Tensor, targets: Tensor, num_learned: int) -> Tensor:
-        """Mean squared error."""
+        """Compute the mean squared error."""
         return F.mse_loss(logits, targets)
 
     def sum_score(

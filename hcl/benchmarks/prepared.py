@@ -104,7 +104,7 @@ def _check(file: _File) -> Prepared:
 
 
 def _files(benchmark: str, root: Path) -> list[_File]:
-    """Find per data set of the benchmark the file that is there, or is to be made."""
+    """Find, for each data set of the benchmark, the file that is there or is to be made."""
     if benchmark not in BENCHMARKS:
         raise ConfigError(f"there is no benchmark {benchmark!r}{suggest(benchmark, BENCHMARKS)}")
     config = BenchmarkConfig(name=benchmark, **BENCHMARKS[benchmark].defaults)

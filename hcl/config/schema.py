@@ -41,7 +41,7 @@ def setting(
     lt: float | None = None,
     added_later: bool = False,
 ) -> Any:
-    """A dataclass field with a default and bounds (for tuples: on each element).
+    """Make a dataclass field with a default and bounds (for tuples: on each element).
 
     Args:
         default: of the setting.

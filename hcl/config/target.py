@@ -55,7 +55,7 @@ class TargetConfig:
     batch_norm: Literal["per_task", "shared"] = setting("per_task", added_later=True)
 
     def check(self) -> list[str]:
-        """Settings that the network does not have, one sentence each."""
+        """List settings that the network does not have, one sentence each."""
         own = _own_settings(self.network)
         given = {key: getattr(self, key) for key in ABSENT if key not in own}
         return [
@@ -67,12 +67,12 @@ class TargetConfig:
 
 
 def takes_vectors(network: str) -> bool:
-    """True if inputs may be vectors; every network takes images. A user's own may take both."""
+    """Return True if inputs may be vectors; all networks take images, a user's may take both."""
     return network == "mlp" or plugins.is_import_path(network)
 
 
 def has_batch_norm(network: str) -> bool:
-    """True if the network keeps running statistics."""
+    """Return True if the network keeps running statistics."""
     if network in NETWORKS or plugins.is_import_path(network):
         return "batch_norm" in _own_settings(network)
     if network.startswith("vgg"):
@@ -81,7 +81,7 @@ def has_batch_norm(network: str) -> bool:
 
 
 def _own_settings(network: str) -> dict[str, Any]:
-    """The settings that a network has beside its name and `weights`, with their defaults."""
+    """Return the settings of a network beside its name and `weights`, with their defaults."""
     if network in NETWORKS:
         return NETWORKS[network]
     if plugins.is_import_path(network):

@@ -59,7 +59,7 @@ class TrainConfig:
         return bool(self.lr_steps) or self.plateau_patience > 0
 
     def check(self) -> list[str]:
-        """Problems that concern several settings at once, one sentence each."""
+        """List problems that concern several settings at once, one sentence each."""
         errors = []
         if len(self.lr_steps) != len(self.lr_factors):
             errors.append(

@@ -1,7 +1,7 @@
 """The parts of a hypernetwork's training step, and the one place where they are chosen.
 
 `train/kernels: plain` takes the clear files of this folder, `fast` those of `hcl/kernels`, which
-compute the same sooner; tests/kernels/test_fast_parts.py holds each to its clear one.
+compute the same faster; tests/kernels/test_fast_parts.py holds each to its clear one.
 """
 
 from collections.abc import Callable

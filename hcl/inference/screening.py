@@ -1,4 +1,4 @@
-"""The task of lowest entropy, found sooner by a heuristic: 8-bit networks rule out most tasks.
+"""The task of lowest entropy, found faster by a heuristic: 8-bit networks rule out most tasks.
 
 Approximate ("rough") logits come from 8-bit networks, four times as fast as exact ones. They rule
 out most tasks; the few that are left run exactly, and the exact entropies decide. This is not

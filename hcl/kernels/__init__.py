@@ -1,1 +1,1 @@
-"""The same numbers, sooner: optional reading."""
+"""Faster code for the same numbers: optional reading."""

@@ -1,4 +1,4 @@
-"""Adam by torch's fused kernel: `CandidateAdam`'s numbers, sooner."""
+"""Adam by torch's fused kernel: `CandidateAdam`'s numbers, faster."""
 
 from typing import Any
 

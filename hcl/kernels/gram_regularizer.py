@@ -1,4 +1,4 @@
-"""The output regularizer with its gradient written out: `OutputRegularizer`'s numbers, sooner.
+"""The output regularizer with its gradient written out: `OutputRegularizer`'s numbers, faster.
 
 `hcl/hypernets/output_regularizer.py` explains the algebra; `gram_form.py` has its small products,
 `past_features.py` the features. In both, the output layer is cut at the same place:

@@ -185,7 +185,7 @@ def _bfloat16_allowed() -> Iterator[None]:
 
 
 def _error(rows: int, random: torch.Generator) -> float:
-    """Largest error of products of some layouts against those in float64."""
+    """Measure the largest error of products of some layouts against float64."""
     a = torch.randn(rows, 512, generator=random)
     b = torch.randn(400, 512, generator=random)
     exact = a.double() @ b.double().T

@@ -167,7 +167,7 @@ class PastFeatures:
         return grads
 
     def _for_diff(self, factors: list[Tensor], tail: Tensor | None) -> Tensor:
-        """Gradient for D, (K, t, H); arguments as `gradients`'."""
+        """Compute the gradient for D, (K, t, H); arguments as `gradients`'."""
         grad = self.start.new_empty(self.start.shape, dtype=self.dtype)
         for region, factor in zip(self.regions, factors, strict=True):
             pair = self.pair[..., region, :, :].flatten(-3, -2)

@@ -1,4 +1,4 @@
-"""Trained learners as objects: they predict, give their networks away, and live in one file."""
+"""Trained learners as objects: they predict, export their networks, and are saved in one file."""
 
 from hcl.learners.find import load
 from hcl.learners.learner import Answers, LearnedTask, Learner

@@ -1,4 +1,4 @@
-"""A trained learner: it predicts, and gives the network of each of its tasks away."""
+"""A trained learner: it predicts, and exports the network of each of its tasks."""
 
 from copy import deepcopy
 from dataclasses import dataclass, field

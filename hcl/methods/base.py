@@ -122,8 +122,8 @@ class Method(nn.Module, ABC):
     by themselves; the rest (optimizers, random generators, tensors kept per task) goes into
     `get_extra_state` as plain dicts, lists, numbers and tensors: checkpoints are read without
     running any code in them, so nothing else comes back. A plain attribute is lost. Random
-    numbers come either from torch's global generators, which the loop saves, or from an own
-    `hcl.seeding.generator`, whose state is then part of the extra state.
+    numbers come either from torch's global generators, which the loop saves, or from a
+    `hcl.seeding.generator` of the method, whose state is then part of the extra state.
 
     Attributes:
         setup: what the method was built from.

@@ -1,4 +1,4 @@
-"""An own network for every task."""
+"""A separate network for every task."""
 
 from typing import Any
 

@@ -121,7 +121,7 @@ class _Running:
 
     @contextmanager
     def alone(self) -> Iterator[TrialState]:
-        """Lend the trial, with its random state in place of the process's."""
+        """Yield the trial, with its random state as the process's own for the time being."""
         with seeding.isolated("replicas"):
             seeding.set_global_state(self._random)
             yield self.trial

@@ -103,7 +103,7 @@ class BenchmarkConfig:
         return self.seed if self.order_seed is None else self.order_seed
 
     def check(self) -> list[str]:
-        """Every limit of the benchmark that these settings break, one sentence each."""
+        """List the limits of the benchmark that these settings break, one sentence each."""
         if self.is_own:
             return self._check_own() + self._check_padding()
         if self.name not in BENCHMARKS:
