@@ -40,9 +40,9 @@ def _attention_in_large_products() -> AbstractContextManager[None]:
     """Compute attention as batched products.
 
     torch's fused attention multiplies each head of each image by itself, and starting oneDNN so
-    often makes it 16 times as slow (64 images of 17 patches, 3 heads). Batched products keep the
-    attention weights in memory. A GPU keeps its fused attention: the choice of kernels is one
-    for all devices.
+    often makes it 11 to 16 times as slow (64 images of 17 patches, 3 heads). Batched products
+    keep the attention weights in memory. A GPU keeps its fused attention: the choice of kernels
+    is one for all devices.
     """
     return nullcontext() if torch.cuda.is_available() else sdpa_kernel(SDPBackend.MATH)
 
