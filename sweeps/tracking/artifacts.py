@@ -9,8 +9,8 @@ from typing import Any
 from mlflow import MlflowClient
 from PIL import Image
 
-from sweeps.output.plots import Matrix, accuracy_heat_map, accuracy_thumbnail, image
-from sweeps.records.entries import milliseconds, run_name, run_params
+from sweeps.output.plots import Matrix, accuracy_thumbnail, image
+from sweeps.records.entries import milliseconds, run_params
 
 DPI = 160
 PICTURE_KEY = "accuracy_matrix"  # one key for all runs: the UI puts their pictures side by side
@@ -23,15 +23,25 @@ class RunArtifacts:
         tags: what the run's tags must say about the files sent so far.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, start: dict[str, Any]) -> None:
-        """Name the run that the files belong to; `start` is its journal's first record."""
+    def __init__(
+        self, client: MlflowClient, run_id: str, start: dict[str, Any], is_new: bool = False
+    ) -> None:
+        """Name the run that the files belong to.
+
+        Args:
+            client: of the server.
+            run_id: the run's.
+            start: its journal's first record.
+            is_new: it was made a moment ago and has no file, so none is asked for.
+        """
         self.client = client
         self.run_id = run_id
         self.start = start
+        self.is_new = is_new
         self.tags: dict[str, Any] = {}
 
     def send_accuracy(self, record: dict[str, Any]) -> None:
-        """Send the matrices of an "end" record as JSON, Markdown, one picture and thumbnails."""
+        """Send the matrices of an "end" record as JSON, Markdown and one picture each."""
         accuracy = record.get("accuracy") or {}
         if not accuracy:
             return
@@ -39,8 +49,6 @@ class RunArtifacts:
             folder = Path(name)
             (folder / "accuracy.json").write_text(json.dumps(accuracy, indent=2))
             (folder / "accuracy.md").write_text(accuracy_markdown(accuracy))
-            picture = accuracy_picture(accuracy, run_name(self.start))
-            picture.save(folder / f"{PICTURE_KEY}.png")
             self.client.log_artifacts(self.run_id, name)
         scenario = run_params(self.start).get("scenario", "")
         for key, picture in accuracy_thumbnails(accuracy, scenario).items():
@@ -59,17 +67,15 @@ class RunArtifacts:
         self, key: str, picture: Image.Image, step: int, record: dict[str, Any]
     ) -> None:
         # Every `log_image` makes a file of a new name, so a second one would be a second picture.
-        files = [file.path for file in self.client.list_artifacts(self.run_id, "images")]
-        if not any(re.search(rf"/{key}\+step\+{step}\+.*\.webp$", path) for path in files):
+        if self.is_new or not self._has_image(key, step):
             time = milliseconds(record)
             self.client.log_image(self.run_id, picture, key=key, step=step, timestamp=time)
         # `log_image` sets this tag after the file, and an outage can come between the two.
         self.tags["mlflow.loggedImages"] = True
 
-
-def accuracy_picture(accuracy: dict[str, Matrix], title: str) -> Image.Image:
-    """Draw heat maps of the test matrices side by side, in full resolution."""
-    return image(accuracy_heat_map(_tested(accuracy), title), DPI)
+    def _has_image(self, key: str, step: int) -> bool:
+        files = [file.path for file in self.client.list_artifacts(self.run_id, "images")]
+        return any(re.search(rf"/{key}\+step\+{step}\+.*\.webp$", path) for path in files)
 
 
 def accuracy_thumbnails(accuracy: dict[str, Matrix], scenario: str) -> dict[str, Image.Image]:

@@ -67,8 +67,8 @@ def deliver(store: Store, folder: Path, parent_run_id: str | None) -> bool:
             return True
         with locked(Path(folder) / ".deliver.lock", timeout=0):  # two could create two runs
             client = connect(store)
-            run = _find_or_create_run(client, store.experiment, records[0], parent_run_id)
-            _Delivery(client, run, Path(folder), records).send()
+            run, is_new = _find_or_create_run(client, store.experiment, records[0], parent_run_id)
+            _Delivery(client, run, is_new, Path(folder), records).send()
     except LockHeldError:
         return False
     except JournalError as error:
@@ -136,7 +136,8 @@ def _has_arrived(folder: Path, states: dict[str, tuple[str, str]]) -> bool:
 
 def _find_or_create_run(
     client: MlflowClient, experiment: str, start: dict[str, Any], parent_run_id: str | None
-) -> Run:
+) -> tuple[Run, bool]:
+    """Return the journal's run, and whether it was made just now."""
     found = client.get_experiment_by_name(experiment)
     if found is None:
         raise FileNotFoundError(f"there is no MLflow experiment {experiment!r}; prepare it first")
@@ -145,21 +146,25 @@ def _find_or_create_run(
     # Should a request have been doubled on its way, the oldest run is the one that counts.
     runs = client.search_runs([found.experiment_id], query, order_by=["start_time ASC"])
     if runs:
-        return runs[0]
+        return runs[0], False
     # By these `close_runs` finds it, even if no further request comes through.
     tags = {"run_key": run_key, "kind": "trial", "sweep": text(start["sweep"])}
     if parent_run_id is not None:
         tags["mlflow.parentRunId"] = parent_run_id
-    return client.create_run(
-        found.experiment_id, milliseconds(start), tags, run_name=run_name(start)
-    )
+    name, time = run_name(start), milliseconds(start)
+    return client.create_run(found.experiment_id, time, tags, run_name=name), True
 
 
 class _Delivery:
     """One journal on its way to its run."""
 
     def __init__(
-        self, client: MlflowClient, run: Run, folder: Path, records: list[dict[str, Any]]
+        self,
+        client: MlflowClient,
+        run: Run,
+        is_new: bool,
+        folder: Path,
+        records: list[dict[str, Any]],
     ) -> None:
         self.client = client
         self.run = run
@@ -167,7 +172,7 @@ class _Delivery:
         self.folder = folder
         self.records = records
         self.start = records[0]
-        self.artifacts = RunArtifacts(client, self.run_id, self.start)
+        self.artifacts = RunArtifacts(client, self.run_id, self.start, is_new)
         self.params: list[Param] = []  # these two are sent with the last request
         self.tags: dict[str, Any] = {}
 

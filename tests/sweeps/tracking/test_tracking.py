@@ -74,9 +74,9 @@ def test_the_matrix_becomes_series_and_artifacts(store: Store, tmp_path: Path) -
     assert [step for step, _, _ in series["test/task/average_accuracy"]] == [1, 2, 3]
     assert series["compression_ratio"] == [(3, 4.0, 0.5)]
     names = artifacts(store)
-    assert names[:3] == ["accuracy.json", "accuracy.md", "accuracy_matrix.png"]
+    assert names[:2] == ["accuracy.json", "accuracy.md"]
     # At step 0, where the UI's image grid opens; each as PNG and as thumbnail.
-    assert [name.split("+timestamp")[0] for name in names[3:]] == [
+    assert [name.split("+timestamp")[0] for name in names[2:]] == [
         *["images/accuracy_matrix+step+0"] * 2,
         *["images/accuracy_matrix_class+step+0"] * 2,
     ]
@@ -97,7 +97,7 @@ def test_a_delivery_after_every_record_equals_one_at_the_end(store: Store, tmp_p
     for _ in range(3):
         assert deliver(store, journal.path.parent, None)
     assert points(store) == points(store, "demo/0001/seed_1")
-    assert len(artifacts(store)) == len(artifacts(store, "demo/0001/seed_1")) == 7
+    assert len(artifacts(store)) == len(artifacts(store, "demo/0001/seed_1")) == 6
 
 
 def test_an_average_summed_in_another_order_is_delivered_once(
