@@ -76,7 +76,7 @@ class HnetTir(Hnet):
         replayed, owners = self.replay_model.replay(len(x))
         assert owners is not None
         here = torch.full((len(x),), self.task_id, device=x.device)
-        real, fake = self._task_logits(x), self._task_logits(replayed)
+        real, fake = self._task_logits(torch.cat([x, replayed])).tensor_split([len(x)])
         share, smoothing = self.config.current_share, self.setup.config.train.label_smoothing
         loss = share * F.cross_entropy(real, here, label_smoothing=smoothing)
         loss = loss + (1 - share) * F.cross_entropy(fake, owners)

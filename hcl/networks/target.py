@@ -116,6 +116,8 @@ class TargetNetwork:
 
     def run_each(self, flat: Tensor, x: Tensor) -> Tensor:
         """Run each network on its own inputs: (T, num_weights), (T, B, ...) -> (T, B, ...)."""
+        if x.device.type == "cpu":  # see run_many; the copies took a third of a step of HNET+TIR
+            return torch.stack([self(w, inputs) for w, inputs in zip(flat, x, strict=True)])
 
         def one(weights: Weights, inputs: Tensor) -> Tensor:
             return functional_call(self.module, weights, (inputs,), strict=True)
