@@ -151,7 +151,8 @@ def table(title: str, needs: Sequence[Needs], device: str, more: Sequence[str] =
         "optimizer: Adam's moments; kept: by the method, of past tasks; peak: these, the data set"
         " and a step's own tensors, estimated for the last task, without the libraries' memory",
         f"steps of the first and the last task were timed on {device} just now, beside whatever"
-        " else runs here; times: one training after the other, evaluation not counted",
+        " else runs here; times: one training after the other, without evaluation and the start of"
+        " processes (seconds for each search)",
         *(one.why_not for one in needs if one.why_not),
         *more,
     )

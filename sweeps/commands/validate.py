@@ -56,7 +56,7 @@ def validate(
             if estimate and is_valid:
                 _show_estimate(path, device, data_root)
     if wrong:
-        say(f"{wrong} of {len(found)} files are not valid", stderr=True)
+        say(f"not valid: {wrong} of {len(found)} files", stderr=True)
         raise typer.Exit(2)
 
 

@@ -26,7 +26,8 @@ class Effort:
     core_hours: float = setting(0.0, ge=0)
 
     def __str__(self) -> str:
-        return f"{self.trials} trials" if self.trials else f"{self.core_hours:g} core-hours"
+        trials = "1 trial" if self.trials == 1 else f"{self.trials} trials"
+        return trials if self.trials else f"{self.core_hours:g} core-hours"
 
     def settings(self) -> Settings:
         """Return the settings of a sweep that spends it."""
@@ -110,7 +111,9 @@ def load_study(
     """
     try:
         document = load_yaml(path)
-        document = change(document) if change else document
+        # A change may name a key of a section that the file leaves out.
+        left_out = {key: {} for key in ("confirmation", "sweep", "trial")}
+        document = change(left_out | document) if change else document
         return parse_study(document, name or path.stem, path.parent)
     except ConfigError as error:
         said = [message.removeprefix(f"{path}: ") for message in error.errors]
@@ -138,7 +141,7 @@ def parse_study(document: Mapping[str, Any], name: str, folder: Path = Path()) -
         name=name,
         description=head.description if head else "",
         benchmarks=_read_benchmarks(document.get("benchmarks"), errors),
-        scenarios=head.scenarios if head else (),
+        scenarios=head.scenarios if head else _Head.scenarios,
         protocol=parse_protocol(document.get("protocol", "full"), errors),
         effort=_read_effort(document, errors),
         confirmation=confirmation or Confirmation(),

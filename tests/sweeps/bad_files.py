@@ -323,6 +323,6 @@ CASES = {
         "validate empty", "there is no .yaml file in empty", bad.empty_folder
     ),
     "validate laughs": Case(
-        "validate bad.yaml", "1 of 1 files are not valid", file(bad.LAUGHS), lines=3
+        "validate bad.yaml", "not valid: 1 of 1 files", file(bad.LAUGHS), lines=3
     ),
 }

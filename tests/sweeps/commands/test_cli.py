@@ -166,7 +166,7 @@ def test_validate_shows_each_file_and_its_mistakes(hcl, tmp_path: Path) -> None:
     assert lines[0] == "wrong.yaml: 2 to correct"
     assert any(line.startswith("  sweep.mode: must be one of max, min") for line in lines)
     assert "split_digits-si.yaml: ok, si on split_digits" in lines[-1]
-    assert err == "1 of 2 files are not valid\n"
+    assert err == "not valid: 1 of 2 files\n"
 
 
 def test_validate_reads_own_data(hcl, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_validate_reads_own_data(hcl, tmp_path: Path) -> None:
         x, y = np.zeros((12, 5)), np.arange(12) % classes
         np.savez(tmp_path / f"{name}.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     code, out, err = hcl("validate", "gon.yaml", "few.yaml", "space.yaml", "fin.yaml", "tor.yaml")
-    assert code == 2 and err == "3 of 5 files are not valid\n"
+    assert code == 2 and err == "not valid: 3 of 5 files\n"
     assert "gon.yaml: 1 to correct\n  benchmark/data: there is no gone.npz in " in out
     assert out.count("few.npz has 3 classes but 2 tasks need 4; use fewer tasks or classes") == 2
     assert "fin.yaml: ok, " in out and "tor.yaml: ok, " in out

@@ -1,5 +1,6 @@
 """Study files: what is read, which sweeps come of it, and every mistake in one sentence."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,15 @@ def test_every_bundled_study_has_a_plan() -> None:
         from sweeps.output.statistics.paired import pairs_needed
 
         assert spec.confirmation.pairs >= pairs_needed(spec.num_tests), path
+
+
+def test_a_change_may_name_a_section_that_the_file_leaves_out(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps({k: v for k, v in document().items() if k != "sweep"}))
+    given = {"sweep": {"max_concurrent_trials": 1}}
+
+    def change(values: dict[str, Any]) -> dict[str, Any]:
+        assert values["sweep"] == {}
+        return values | given
+
+    assert load_study(path, change=change).sweep == given["sweep"]
