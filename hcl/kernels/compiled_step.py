@@ -26,8 +26,6 @@ Tensors = list[Tensor]
 # 2 M weights), and what compiling costs at most: docs/performance.md.
 SAVED_PER_WEIGHT = 1e-9
 COMPILE_SECONDS = 20.0
-# Assumed where training is given in epochs: the data are not known when this is decided.
-STEPS_PER_EPOCH = 100
 
 
 def compiled_step(
@@ -51,19 +49,16 @@ def compiled_step(
     Returns:
         None if it is not worth while, or nothing can be compiled here.
     """
-    num_steps = round(train.epochs * STEPS_PER_EPOCH) or train.iterations
-    weight_steps = num_steps * num_tasks * optimizer.params[-1].numel()
-
-    def is_wanted(saved_per_weight: float, compile_seconds: float) -> bool:
-        is_worthwhile = weight_steps * saved_per_weight > 2 * compile_seconds
-        return train.compile == "on" or (train.compile == "auto" and is_worthwhile)
-
-    if one_pass.is_possible(optimizer, regularizer):
-        if not is_wanted(one_pass.SAVED_PER_WEIGHT, one_pass.COMPILE_SECONDS):
-            return None
-        return one_pass.thin_step(shape, embedding, optimizer, regularizer)
-    if not is_wanted(SAVED_PER_WEIGHT, COMPILE_SECONDS):
+    is_thin = one_pass.is_possible(optimizer, regularizer)
+    costs = (
+        (one_pass.SAVED_PER_WEIGHT, one_pass.COMPILE_SECONDS)
+        if is_thin
+        else (SAVED_PER_WEIGHT, COMPILE_SECONDS)
+    )
+    if not one_pass.is_wanted(train, num_tasks, optimizer.params[-1].numel(), *costs):
         return None
+    if is_thin:
+        return one_pass.thin_step(shape, embedding, optimizer, regularizer)
     kernels = compile_for(optimizer.params, optimizer.betas, optimizer.eps)
     if kernels is None:
         return None

@@ -160,6 +160,42 @@ void take_step(const Adam& adam, float* v, float* first, float* second, const fl
   for (int64_t c = 0; c < width; ++c) v[c] -= adam.step(grad[c], first[c], second[c]);
 }
 
+// Arrays of one tensor of weights; anchor and importance, or path, may be missing.
+struct Held {
+  float* value;
+  const float* grad;
+  float *first, *second;
+  const float *anchor, *importance;
+  float* path;
+};
+
+// Adam's step on the gradient plus that of strength sum importance (value - anchor)^2; and
+// path -= gradient x movement. Returns the sum over these columns, before the step.
+template <bool kPulls, bool kFollows>
+double consolidate(const Adam& adam, const Held& at, float strength, int64_t begin, int64_t end) {
+  // Pointers of its own: through the struct's, the compiler would gather element by element.
+  float *__restrict value = at.value, *__restrict first = at.first, *__restrict path = at.path;
+  float* __restrict second = at.second;
+  const float *__restrict grad = at.grad, *__restrict anchor = at.anchor;
+  const float* __restrict importance = at.importance;
+  const Adam own = adam;
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int64_t c = begin; c < end; ++c) {
+    const float before = value[c];
+    float g = grad[c];
+    if (kPulls) {
+      const float moved = before - anchor[c], pull = importance[c] * moved;
+      g += 2 * strength * pull;
+      sum += pull * moved;
+    }
+    const float after = before - own.step(g, first[c], second[c]);
+    if (kFollows) path[c] += g * (before - after);
+    value[c] = after;
+  }
+  return sum;
+}
+
 }  // namespace
 
 // See OutputLayer in one_pass.py for the arguments.
@@ -203,4 +239,24 @@ extern "C" void one_pass(int64_t size, int64_t columns, int64_t begin, int64_t e
   // Summed in the order of threads, not as they finish: the same bits every time.
   for (int64_t thread = 0; thread < threads; ++thread)
     for (int64_t i = 0; i < count; ++i) products[i] += found[thread * count + i];
+}
+
+// See ConsolidatingStep in hcl/networks/consolidating_step.py for the arguments.
+extern "C" double consolidating_step(int64_t size, float* value, const float* grad, float* first,
+                                     float* second, const float* anchor, const float* importance,
+                                     float* path, const float* adam_numbers, float strength,
+                                     int64_t threads) {
+  const float* n = adam_numbers;
+  const Adam adam{n[0], n[1], n[2], n[3], n[4], n[5]};
+  const Held at{value, grad, first, second, anchor, importance, path};
+  const auto part = anchor ? (path ? consolidate<true, true> : consolidate<true, false>)
+                           : (path ? consolidate<false, true> : consolidate<false, false>);
+  const int64_t width = 4096, blocks = (size + width - 1) / width;
+  std::vector<double> sums(blocks);
+#pragma omp parallel for num_threads(threads) schedule(static) if (blocks > 4)
+  for (int64_t block = 0; block < blocks; ++block)
+    sums[block] = part(adam, at, strength, block * width, std::min(size, (block + 1) * width));
+  double sum = 0;  // in the order of blocks: the same bits with any number of threads
+  for (double one : sums) sum += one;
+  return sum;
 }

@@ -1,5 +1,7 @@
 """A training step that goes over a thin output layer once, compiled from one_pass.cpp.
 
+(The same file has the step of `hcl.networks.consolidating_step`.)
+
 With a few dozen hidden units a hypernetwork's output layer is long and thin, and memory limits a
 step: separate operations read and write a dozen arrays of that size, for the task loss's gradient,
 the candidate, its products, the regularizer's gradient, and Adam. Here these share one pass over
@@ -18,11 +20,12 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from hcl.config import TrainConfig
 from hcl.kernels.fast_adam import FastAdam
 from hcl.kernels.gram_regularizer import GramRegularizer
 from hcl.kernels.hypernet_layers import (
@@ -43,21 +46,46 @@ COMPILE_SECONDS = 3.0
 # Rows of the output layer up to which this is faster than a library's products.
 THIN = 64
 
-Kernel = Callable[..., None]
+# Assumed where training is given in epochs: the data are not known when this is decided.
+STEPS_PER_EPOCH = 100
+
+Kernel = Callable[..., Any]
 
 
-def kernel() -> tuple[Kernel | None, float]:
-    """Compile the pass, once per process.
+def is_wanted(
+    train: TrainConfig, num_tasks: int, size: int, saved_per_weight: float, seconds: float
+) -> bool:
+    """Say if compiling is asked for, or saves a trial twice the time that it takes.
+
+    Args:
+        train: how many steps a task has, and `train/compile`.
+        num_tasks: how many tasks the trial has.
+        size: how many weights a step changes.
+        saved_per_weight: seconds that each step saves for each of them.
+        seconds: that compiling takes.
+    """
+    num_steps = round(train.epochs * STEPS_PER_EPOCH) or train.iterations
+    saved = num_steps * num_tasks * size * saved_per_weight
+    return train.compile == "on" or (train.compile == "auto" and saved > 2 * seconds)
+
+
+def kernel(name: str = "one_pass") -> tuple[Kernel | None, float]:
+    """Compile this folder's passes, once per process.
+
+    Args:
+        name: of a pass: one_pass or consolidating_step.
 
     Returns:
         The pass, or None where there is no compiler, with a warning; and the seconds it took now.
     """
     began = time.monotonic()
-    return _compile(), time.monotonic() - began
+    library = _compile()
+    found = None if library is None else getattr(library, name)
+    return found, time.monotonic() - began
 
 
 @cache
-def _compile() -> Kernel | None:
+def _compile() -> Any | None:
     command = [*shlex.split(os.environ.get("CXX", "c++")), *FLAGS, str(SOURCE), "-o"]
     try:
         with tempfile.TemporaryDirectory(prefix="hcl-") as folder:
@@ -65,7 +93,7 @@ def _compile() -> Kernel | None:
             subprocess.run(
                 [*command, str(library)], check=True, capture_output=True, text=True, timeout=120
             )
-            found: Any = ctypes.CDLL(str(library)).one_pass  # stays loaded without its file
+            found: Any = ctypes.CDLL(str(library))  # stays loaded without its file
     except (OSError, subprocess.SubprocessError) as error:
         said = str(getattr(error, "stderr", "") or "").strip() or str(error)
         logging.getLogger("hcl").warning(
@@ -74,9 +102,11 @@ def _compile() -> Kernel | None:
         )
         return None
     number, array = ctypes.c_int64, ctypes.c_void_p
-    found.argtypes = [*[number] * 4, array, array, number, *[array] * 7, number]
-    found.restype = None
-    return cast(Kernel, found)
+    found.one_pass.argtypes = [*[number] * 4, array, array, number, *[array] * 7, number]
+    found.one_pass.restype = None
+    found.consolidating_step.argtypes = [number, *[array] * 8, ctypes.c_float, number]
+    found.consolidating_step.restype = ctypes.c_double
+    return found
 
 
 @dataclass(frozen=True)

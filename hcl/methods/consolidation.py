@@ -89,6 +89,16 @@ class Consolidation(Finetune):
             losses["regularizer"] = self.penalty()
         return losses
 
+    def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        if self.fast_step is None or len(self.importances) != 1 or self.strength() <= 0:
+            return super().train_step(x, y)
+        (importance,), (anchor,) = self.importances, self.anchors
+        names = [name for name, _ in self.network.named_parameters()]
+        held = ([kind[name] for name in names] for kind in (importance, anchor))
+        losses = super().losses(x, y)
+        losses["regularizer"] = self.fast_step.take(losses["task"], self.strength(), *held)
+        return {name: loss.detach() for name, loss in losses.items()}
+
     def penalty(self) -> Tensor:
         """Sum strength importance (theta - anchor)^2 over past tasks and parameters: a scalar."""
         params = dict(self.network.named_parameters())

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config.methods import EwcConfig, OnlineEwcConfig
 from hcl.methods.consolidation import Consolidation, Named
@@ -55,8 +53,8 @@ class OnlineEWC(EWC):
             importance = {k: f + self.config.gamma * old[k] for k, f in importance.items()}
         self.importances, self.anchors = [importance], [anchor]
 
-    def penalty(self) -> Tensor:
-        return self.config.gamma * super().penalty()
+    def strength(self) -> float:
+        return self.config.gamma * super().strength()
 
     def kept_bytes(self, past_samples: Sequence[int]) -> int:
         return self.bytes_of_a_penalty() if past_samples else 0

@@ -1,5 +1,6 @@
 """One network, task after task, nothing protected: the base of most other methods."""
 
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config.target import has_batch_norm
 from hcl.methods.base import Method, Prediction, Setup
+from hcl.networks.consolidating_step import ConsolidatingStep, consolidating_step
 from hcl.networks.optim import make_adam, set_rate, take_step
 from hcl.networks.running_statistics import RunningStatistics
 
@@ -53,6 +55,17 @@ class Finetune(Method):
 
     def network_weights(self, task_id: int | None) -> dict[str, Tensor]:
         return self.network.state_dict() | self.statistics.of(task_id)
+
+    @cached_property
+    def fast_step(self) -> ConsolidatingStep | None:
+        """A step that subclasses with a quadratic penalty take in one pass, where it can be."""
+        return consolidating_step(self.optimizer, self.setup.config.train, self.layout.num_tasks)
+
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds that compiling `fast_step` took."""
+        step = self.__dict__.get("fast_step")
+        return 0.0 if step is None else step.compile_seconds
 
     def set_learning_rate(self, rate: float) -> None:
         set_rate(self.optimizer, rate)

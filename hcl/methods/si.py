@@ -11,6 +11,7 @@ from hcl.config.methods import SiConfig
 from hcl.methods.base import Setup
 from hcl.methods.consolidation import quadratic
 from hcl.methods.finetune import Finetune
+from hcl.networks.consolidating_step import ConsolidatingStep
 from hcl.networks.state import num_bytes, to_device
 
 
@@ -46,12 +47,14 @@ class SI(Finetune):
 
     def losses(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         losses = super().losses(x, y)
-        if self.task_id > 0 and self.config.c > 0:
+        if self._is_pulled():
             params = self.network.parameters()
             losses["regularizer"] = quadratic(params, self.importance, self.anchor, self.config.c)
         return losses
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        if self.fast_step is not None:
+            return self._fast_train_step(self.fast_step, x, y)
         values = self._values()
         before = [p.clone() for p in values]
         losses = super().train_step(x, y)
@@ -59,6 +62,20 @@ class SI(Finetune):
         torch._foreach_sub_(before, values)
         torch._foreach_addcmul_(self.path_integral, grads, before)
         return losses
+
+    def _fast_train_step(self, step: ConsolidatingStep, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        losses = super().losses(x, y)
+        if self._is_pulled():
+            c, path = self.config.c, self.path_integral
+            losses["regularizer"] = step.take(
+                losses["task"], c, self.importance, self.anchor, path
+            )
+        else:
+            step.take(losses["task"], path=self.path_integral)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _is_pulled(self) -> bool:
+        return self.task_id > 0 and self.config.c > 0
 
     def end_task(self, task: TaskSplits) -> None:
         for i, now in enumerate(self._values()):
