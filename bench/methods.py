@@ -196,9 +196,10 @@ def main() -> None:
     found |= {"peak_gflops": round(peak), "steps": [asdict(row) for row in rows]}
     found["avalanche"] = avalanche_steps(args.device)
     console.print(f"Avalanche: {found['avalanche'] or 'not installed'}")
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
     if args.trainings:
         found["trainings"] = list(trainings(args.device, args.threads, console))
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def test_it_takes_the_steps_of_torch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_bits_do_not_depend_on_threads(name: str) -> None:
+def test_repeated_steps_have_the_same_bits(name: str) -> None:
     (first, found), (second, again) = learn(name, "on", 2), learn(name, "on", 2)
     assert found == again
     for one, other in zip(tensors(first), tensors(second), strict=True):
