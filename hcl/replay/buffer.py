@@ -168,16 +168,19 @@ def herding(features: Tensor, count: int) -> Tensor:
     Returns:
         int64 (min(n, count),)
     """
-    mean, total = features.mean(dim=0), torch.zeros_like(features[0])
-    chosen: list[Tensor] = []
-    is_free = torch.ones(len(features), dtype=torch.bool, device=features.device)
-    for k in range(1, min(len(features), count) + 1):
-        distances = (mean - (features + total) / k).square().sum(dim=1)
-        best = distances.masked_fill(~is_free, torch.inf).argmin()
-        is_free[best] = False
-        total = total + features[best]
-        chosen.append(best)
-    return torch.stack(chosen)
+    # k^2 ||...||^2 = ||phi||^2 + 2 phi . total - 2 k phi . mu + (the same for all samples): one
+    # product with a vector for each choice. Arrays of all features, made and dropped between the
+    # choices, would be slower, and leave gaps in the heap that no later one fits into.
+    features = features.double()  # the terms cancel
+    size, to_mean = features.square().sum(dim=1), features @ features.mean(dim=0)
+    to_total = torch.zeros_like(size)
+    chosen = torch.empty(min(len(features), count), dtype=torch.long, device=features.device)
+    for k in range(1, len(chosen) + 1):
+        best = (size + 2 * to_total - 2 * k * to_mean).argmin()
+        chosen[k - 1] = best
+        size[best] = torch.inf
+        to_total += features @ features[best]
+    return chosen
 
 
 def _grown(kept: Tensor, size: int) -> Tensor:
