@@ -146,14 +146,14 @@ def _init(address: str, **options: Any) -> None:
 
 
 @contextmanager
-def replaced(module: ModuleType, name: str, value: Any) -> Iterator[None]:
-    """Give a module's name another value for a while."""
-    before = getattr(module, name)
-    setattr(module, name, value)
+def replaced(owner: ModuleType | type, name: str, value: Any) -> Iterator[None]:
+    """Give a name of a module or a class another value for a while."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
     try:
         yield
     finally:
-        setattr(module, name, before)
+        setattr(owner, name, before)
 
 
 def check_port_open(address: str) -> None:

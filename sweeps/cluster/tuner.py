@@ -15,7 +15,10 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from ray import tune
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import OutOfMemoryError, RayActorError
 
+from sweeps.cluster.connection import replaced
 from sweeps.cluster.progress import ProgressCallback
 from sweeps.cluster.resources import needs
 from sweeps.cluster.silence import SilenceCallback
@@ -82,9 +85,24 @@ def run_trials(
         ),
     )
     try:
-        tuner.fit()
+        with replaced(RayActorManager, "_actor_task_failed", _task_failed):
+            tuner.fit()
     finally:
         progress.close()
+
+
+_tunes_own = RayActorManager._actor_task_failed
+
+
+def _task_failed(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
+    """Tell Tune that a worker died which Ray killed because its node was full.
+
+    Tune takes this one error for its own and would end the sweep with it; the process is as dead
+    as after any kill.
+    """
+    if isinstance(exception, OutOfMemoryError):
+        exception = RayActorError(error_msg="its node ran out of memory")
+    _tunes_own(self, tracked_actor_task, exception)
 
 
 def stop_tune() -> None:
