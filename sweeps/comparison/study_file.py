@@ -112,7 +112,7 @@ def load_study(
     try:
         document = load_yaml(path)
         # A change may name a key of a section that the file leaves out.
-        left_out = {key: {} for key in ("confirmation", "sweep", "trial")}
+        left_out: Settings = {key: {} for key in ("confirmation", "sweep", "trial")}
         document = change(left_out | document) if change else document
         return parse_study(document, name or path.stem, path.parent)
     except ConfigError as error:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, PendingRollbackErro
 
 from hcl.config import ConfigError
 from sweeps.records.redact import redact, redact_url
+from sweeps.study.known_trials import KnownTrials
 
 log = logging.getLogger(__name__)
 
@@ -86,10 +87,14 @@ def _patient(name: str) -> Callable[..., Any]:
     # Without `updated=()` the method would be abstract, as the one that it overrides.
     @functools.wraps(getattr(BaseStorage, name), updated=())
     def method(self: "PatientStorage", *args: Any, **kwargs: Any) -> Any:
-        if name.startswith("set_trial_"):
-            self._changed.add(args[0] if args else kwargs["trial_id"])
         ask = functools.partial(getattr(self._storage, name), *args, **kwargs)
-        return self._wait_for(lambda is_again: ask())
+        if not name.startswith("set_trial_"):
+            return self._wait_for(lambda is_again: ask())
+        was_in_doubt = self._known.doubt(args[0] if args else kwargs["trial_id"])
+        answer = self._wait_for(lambda is_again: ask())
+        if not was_in_doubt and not kwargs:
+            self._known.change(name, *args)
+        return answer
 
     return method
 
@@ -100,8 +105,7 @@ class PatientStorage(BaseStorage):
     A connection that breaks during a commit leaves open whether the change was made. Most
     changes can be made twice without harm. The others (a new trial, the end of a trial) are
     looked for before the next attempt; this process is the study's only driver, so what it finds
-    is its own. For the same reason a trial is read again only after it was changed here. Optuna's
-    own cache reads every trial under way anew, several times for each choice.
+    is its own. For the same reason a trial is read once alone, see KnownTrials.
 
     Args:
         storage: Optuna's storage of the database.
@@ -114,8 +118,7 @@ class PatientStorage(BaseStorage):
 
     def __init__(self, storage: BaseStorage) -> None:
         self._storage = storage
-        self._trials: dict[int, dict[int, FrozenTrial]] = {}  # of each study, by their ids
-        self._changed: set[int] = set()  # ids of the trials to read again
+        self._known = KnownTrials()
         self._num_requeued = _num_requeued
 
     create_new_study = _patient("create_new_study")
@@ -126,7 +129,6 @@ class PatientStorage(BaseStorage):
     get_study_name_from_id = _patient("get_study_name_from_id")
     get_study_system_attrs = _patient("get_study_system_attrs")
     get_study_user_attrs = _patient("get_study_user_attrs")
-    get_trial = _patient("get_trial")
     get_trial_id_from_study_id_trial_number = _patient("get_trial_id_from_study_id_trial_number")
     set_study_system_attr = _patient("set_study_system_attr")
     set_study_user_attr = _patient("set_study_user_attr")
@@ -137,7 +139,7 @@ class PatientStorage(BaseStorage):
 
     def set_trial_state_values(self, *args: Any, **kwargs: Any) -> bool:
         """Change a trial's state, and its values where it ends."""
-        self._changed.add(args[0] if args else kwargs["trial_id"])
+        self._known.doubt(args[0] if args else kwargs["trial_id"])
 
         def change(is_again: bool) -> bool:
             try:
@@ -160,9 +162,15 @@ class PatientStorage(BaseStorage):
             return self._storage.get_trial_id_from_study_id_trial_number(study_id, made)
 
         trial_id = self._wait_for(create)
-        if study_id in self._trials:
-            self._read(study_id, trial_id)
+        if self._known.has_study(study_id):
+            self._known.put(study_id, [self._read(trial_id)])
         return trial_id
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return a trial."""
+        self._forget_if_requeued()
+        known = self._known.get(trial_id)
+        return self._read(trial_id) if known is None else known
 
     def get_all_trials(
         self,
@@ -171,22 +179,23 @@ class PatientStorage(BaseStorage):
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """Return all trials, or those in some states, by number."""
-        if self._num_requeued != _num_requeued:  # through another storage than this
-            self._trials.clear()
-            self._num_requeued = _num_requeued
-        if study_id not in self._trials:
+        self._forget_if_requeued()
+        if not self._known.has_study(study_id):
             ask = functools.partial(self._storage.get_all_trials, study_id, deepcopy=False)
-            every = self._wait_for(lambda is_again: ask())
-            self._trials[study_id] = {trial._trial_id: trial for trial in every}
-        for trial_id in self._changed & self._trials[study_id].keys():
-            self._read(study_id, trial_id)
-        every = list(self._trials[study_id].values())
+            self._known.put(study_id, self._wait_for(lambda is_again: ask()))
+        self._known.put(study_id, map(self._read, self._known.in_doubt(study_id)))
+        every = self._known.trials(study_id)
         found = [trial for trial in every if states is None or trial.state in states]
         return copy.deepcopy(found) if deepcopy else found
 
-    def _read(self, study_id: int, trial_id: int) -> None:
-        self._trials[study_id][trial_id] = self.get_trial(trial_id)
-        self._changed.discard(trial_id)
+    def _read(self, trial_id: int) -> FrozenTrial:
+        return self._wait_for(lambda is_again: self._storage.get_trial(trial_id))
+
+    def _forget_if_requeued(self) -> None:
+        """Forget all trials after some were changed by way of another storage than this."""
+        if self._num_requeued != _num_requeued:
+            self._known.clear()
+            self._num_requeued = _num_requeued
 
     def _find_created(
         self, study_id: int, template: FrozenTrial | None, began: datetime
