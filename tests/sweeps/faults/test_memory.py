@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from whole_sweeps import NAME, study_trials
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 METHOD = """
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def test_the_sweep_goes_on_without_it(tmp_path: Path) -> None:
     lines = Path("/proc/meminfo").read_text().splitlines()
     kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines}
     total, free = kilobytes["MemTotal"], kilobytes["MemAvailable"]
-    threshold = (total - free + 3e6) / total
+    threshold = (total - free + 6e6) / total  # others run here
     if threshold > 0.9:
         pytest.skip("not enough free memory")
     (tmp_path / "hoarder.py").write_text(METHOD)
@@ -61,6 +61,6 @@ def test_the_sweep_goes_on_without_it(tmp_path: Path) -> None:
     said = done.stdout + done.stderr
     assert done.returncode == 1, said
     assert "Traceback" not in said
-    assert re.search(r"trial 1: its process died 2 times \(killed, out of memory", said)
+    assert re.search(r"trial 1 failed: its process died 2 times \(killed, out of memory", said)
     states = [trial.state.name for trial in study_trials(tmp_path / "storage")]
     assert states == ["COMPLETE", "FAIL", "COMPLETE"]
