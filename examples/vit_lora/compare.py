@@ -10,7 +10,7 @@ import yaml
 
 import hcl
 
-# What each row changes in vit_lora.yaml. Learning rates: the best on validation data, docs/lora.md.
+# What each row changes in vit_lora.yaml. Learning rates were chosen on validation data.
 ROWS = {
     "HNET, lora(8)": {},
     "LoRA per task": {"method": {"name": "lora_per_task:LoraPerTask", "rank": 8}},
