@@ -4,6 +4,7 @@ Nothing is coloured, so that a table reads the same in a file, in a pipe and und
 """
 
 import itertools
+import re
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ UNKNOWN = 120  # columns of what is not a terminal: a file, a pipe
 NARROWEST = 30  # a table is not squeezed into less
 GAP = "  "
 GLUE = "\u00a0"  # textwrap breaks no line at it
-CELL = 16  # a longer text may break into lines
+CELL = 16  # a longer text may break into lines, between its words
 
 
 def terminal_width() -> int:
@@ -64,7 +65,7 @@ def _widths(table: Table, shown: Sequence[Sequence[str]], width: int) -> list[in
     cells = [max(map(len, texts), default=0) for texts in shown]
     words = [max(map(len, name.split()), default=0) for name in table.columns]
     widths = [
-        max(word, cell if table.is_measured(i) else min(cell, CELL))
+        max(word, cell if table.is_measured(i) else max(min(cell, CELL), _longest(shown[i])))
         for i, (word, cell) in enumerate(zip(words, cells, strict=True))
     ]
     room = width - sum(widths) - len(GAP) * (len(widths) - 1)
@@ -76,6 +77,11 @@ def _widths(table: Table, shown: Sequence[Sequence[str]], width: int) -> list[in
             widths[i] += more
             room -= more
     return widths
+
+
+def _longest(texts: Sequence[str]) -> int:
+    """Measure the longest part of these texts that stays in one line."""
+    return max((len(part) for text in texts for part in re.split(r"\s|(?<=-)", text)), default=0)
 
 
 def _lines(table: Table, cells: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
