@@ -9,6 +9,7 @@ import secrets
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -38,7 +39,20 @@ def private_folder() -> Iterator[Path]:
         with locked(folder / ".lock", timeout=0):
             yield folder / "ray"
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; what a dying process of its Ray writes meanwhile is removed too.
+
+    If that goes on, the folder stays with its lock, by which a later start knows it.
+    """
+    for _ in range(5):
+        shutil.rmtree(folder / "ray", ignore_errors=True)
+        if not (folder / "ray").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        time.sleep(0.2)
 
 
 def _remove_abandoned(folder: Path) -> None:
@@ -47,7 +61,7 @@ def _remove_abandoned(folder: Path) -> None:
     with suppress(LockHeldError, OSError), ExitStack() as held:
         if (folder / ".lock").exists():  # otherwise it is being made
             held.enter_context(locked(folder / ".lock", timeout=0))
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
 
 
 def make_token() -> None:

@@ -179,9 +179,11 @@ def test_rays_folder_is_private_and_removed_and_its_lines_are_not_shown(
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
 
     # A driver that is killed leaves its folder behind, and the next start removes it.
+    worker = Path(f"/proc/{trainer_of(storage, 0)}")
     sweep.kill()
     sweep.communicate()
     assert folder.exists()
+    wait_for(lambda: not worker.exists())  # it outlives its driver for a moment
     sweep = start(files, storage, **environment)
     wait_for(lambda: rows_of(storage, 0) >= 2)
     assert not folder.exists()
