@@ -90,7 +90,8 @@ class Consolidation(Finetune):
         return losses
 
     def train_step(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        if self.fast_step is None or len(self.importances) != 1 or self.strength() <= 0:
+        # In this order: nothing is compiled that is not used.
+        if len(self.importances) != 1 or self.strength() <= 0 or self.fast_step is None:
             return super().train_step(x, y)
         (importance,), (anchor,) = self.importances, self.anchors
         names = [name for name, _ in self.network.named_parameters()]

@@ -76,7 +76,10 @@ class HnetTir(Hnet):
         replayed, owners = self.replay_model.replay(len(x))
         assert owners is not None
         here = torch.full((len(x),), self.task_id, device=x.device)
-        real, fake = self._task_logits(torch.cat([x, replayed])).tensor_split([len(x)])
+        if next(self.task_network.buffers(), None) is None:
+            real, fake = self._task_logits(torch.cat([x, replayed])).tensor_split([len(x)])
+        else:  # batch norm has the statistics of each
+            real, fake = self._task_logits(x), self._task_logits(replayed)
         share, smoothing = self.config.current_share, self.setup.config.train.label_smoothing
         loss = share * F.cross_entropy(real, here, label_smoothing=smoothing)
         loss = loss + (1 - share) * F.cross_entropy(fake, owners)
