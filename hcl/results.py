@@ -67,6 +67,8 @@ class Result:
         data_digest: names the data the trial saw.
         versions: of the numbers (`numerics`), of Python and of the libraries that matter; the
             device.
+        unlearned: as `accuracy`, of the tasks still to learn (`train/zero_shot`): row t has tasks
+            t + 1 and later.
         learner: the trained `hcl.Learner`; None in a result that was read from a file.
     """
 
@@ -76,6 +78,7 @@ class Result:
     metrics: dict[str, float]
     data_digest: str
     versions: dict[str, str] = field(default_factory=dict)
+    unlearned: dict[str, Matrix] = field(default_factory=dict)
     learner: Any = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:

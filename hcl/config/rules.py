@@ -82,6 +82,16 @@ def check_validation(benchmark: BenchmarkConfig, train: TrainConfig) -> list[str
     return [f"train/{key}: {why}; {fix}" for key, why in what.items() if getattr(train, key)]
 
 
+def check_zero_shot(top: TopLevel, train: TrainConfig) -> list[str]:
+    """Refuse to score tasks before they are learned where their outputs are not trained yet."""
+    if not train.zero_shot or top.scenario == "domain":
+        return []
+    return [
+        f"train/zero_shot: in the {top.scenario} scenario a task's outputs are untrained before"
+        " the task is learned; use scenario domain, or leave it out"
+    ]
+
+
 def check_batch_norm(method: MethodConfig, target: TargetConfig, top: TopLevel) -> list[str]:
     """Refuse running statistics that cannot be chosen at test."""
     if not has_batch_norm(target.network):
@@ -182,6 +192,7 @@ RULES: tuple[tuple[Callable[..., list[str]], tuple[str, ...]], ...] = (
     (check_images, ("benchmark", "target", "train")),
     (check_batch_norm, ("method", "target", "top")),
     (check_validation, ("benchmark", "train")),
+    (check_zero_shot, ("top", "train")),
     (check_kernels, ("method", "train")),
     (check_replicas, ("method", "target", "train", "benchmark")),
 )

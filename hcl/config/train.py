@@ -43,6 +43,9 @@ class TrainConfig:
     # far and of the current one: series of accuracy and loss that show how deep and how long a
     # past task falls. No result changes; 0 = never.
     eval_every: int = setting(0, ge=0, added_later=True)
+    # After each task, score the later ones too, whose outputs all tasks share in the domain
+    # scenario: gives zero_shot_transfer, FWT of Lopez-Paz & Ranzato (2017). No result changes.
+    zero_shot: bool = setting(False, added_later=True)
     # Inputs scored at once; 0 = 10,000, or fewer where that is more than 8 million values.
     eval_batch_size: int = setting(0, ge=0)
     # Compile parts of a hypernetwork's step: where it saves more time than it takes, or always.

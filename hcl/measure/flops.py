@@ -32,12 +32,13 @@ class Flops:
 def count_flops(config: TrialConfig | Mapping[str, Any], runtime: Runtime | None = None) -> Flops:
     """Count what a trial's steps and predictions take, by the plain algorithm.
 
-    Every task is learned in one step, on as many samples as a batch has. `train/kernels: fast`
+    The first task and the last are learned in one step each, on as many samples as a batch has:
+    what is regularized or replayed in the last must have been there before. `train/kernels: fast`
     gives the same numbers with fewer operations, which are not counted.
 
     Args:
         config: the trial, or its settings.
-        runtime: folder of the data.
+        runtime: device, and folder of the data.
 
     Raises:
         ConfigError: the settings are wrong, or the data are missing or damaged.
@@ -49,26 +50,33 @@ def count_flops(config: TrialConfig | Mapping[str, Any], runtime: Runtime | None
     statistics = benchmark.pixel_statistics
     with seeding.isolated(plain.seed, "flops"):
         setup = Setup(plain, layout, benchmark.input_shape, pixel_statistics=statistics)
-        method = make_method(setup)
+        method = make_method(setup).to(benchmark.tasks[0].train.x.device)
         return _count(method, benchmark, plain)
 
 
 def _count(method: Method, benchmark: Benchmark, trial: TrialConfig) -> Flops:
-    size, training = trial.train.batch_size, 0.0
+    first, last = benchmark.tasks[0], benchmark.tasks[-1]
+    training = 0.0
     for task in benchmark.tasks:
-        few = replace(task, train=_first(task.train, size))
-        x, y = few.train.batch(torch.arange(len(few.train)))
+        few = replace(task, train=_first(task.train, trial.train.batch_size))
         method.start_task(few)
-        method.train()
-        with FlopCounterMode(display=False) as counter:
-            method.train_step(x, method.layout.targets(y, task.task_id))
-        training = counter.get_total_flops() / len(x)
+        if task.task_id in (first.task_id, last.task_id):
+            training = _count_step(method, few)
         method.end_task(few)
-    return Flops(training, _count_prediction(method, benchmark.tasks[0], trial))
+    return Flops(training, _count_prediction(method, first, trial))
+
+
+def _count_step(method: Method, task: TaskSplits) -> float:
+    x, y = task.train.batch(torch.arange(len(task.train), device=task.train.x.device))
+    method.train()
+    with FlopCounterMode(display=False) as counter:
+        method.train_step(x, method.layout.targets(y, task.task_id))
+    return counter.get_total_flops() / len(x)
 
 
 def _count_prediction(method: Method, task: TaskSplits, trial: TrialConfig) -> float:
-    x, _ = task.test.batch(torch.arange(min(len(task.test), trial.train.batch_size)))
+    few = _first(task.test, trial.train.batch_size)
+    x, _ = few.batch(torch.arange(len(few), device=few.x.device))
     known = task.task_id if trial.scenario == "task" else None
     method.eval()
     with torch.no_grad():

@@ -40,13 +40,14 @@ def score_rules(learner: Learner, benchmark: Benchmark) -> dict[str, RuleScore]:
     if not isinstance(method, Hnet) or not method.config.CHOOSES_RULE:
         raise ConfigError(f"{learner.config.method_name} has no choice of method/inference")
     own = method.config
+    learned = benchmark.tasks[: method.num_learned]
     scenario: ScenarioName = "domain" if method.layout.scenario == "domain" else "class"
     found = {}
     try:
         for rule in RULES:
             if rule != "gap_zscore" or method.gaps:
                 method.config = replace(own, inference=rule)
-                row = evaluate_row(method.eval(), benchmark, scenario, 0)["test"]
+                row = evaluate_row(method.eval(), learned, scenario, 0)["test"]
                 found[rule] = RuleScore(*row)
     finally:
         method.config = own

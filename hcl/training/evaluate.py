@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hcl import metrics, seeding
-from hcl.benchmarks.arrays import Benchmark, TaskData
+from hcl.benchmarks.arrays import TaskData, TaskSplits
 from hcl.config.methods import ScenarioName
 from hcl.learners.inputs import inputs_at_once
 from hcl.methods.base import Method
@@ -28,7 +28,27 @@ def score_tasks(trial: TrialState) -> dict[str, float]:
         if inferred:
             trial.inference.setdefault(name, []).append(inferred)
         scores |= name_scores(name, trial.method.layout.score, accuracies, inferred)
+    if trial.config.train.zero_shot:
+        scores |= _score_unlearned(trial)
     return scores
+
+
+def _score_unlearned(trial: TrialState) -> dict[str, float]:
+    """Score the tasks that are still to learn, and add a row to each matrix of them."""
+    later = trial.benchmark.tasks[trial.method.num_learned :]
+    at_once = trial.config.train.eval_batch_size
+    rows = evaluate_row(trial.method, later, trial.config.scenario, at_once)
+    scores: dict[str, float] = {}
+    for split, (accuracies, _) in rows.items():
+        name = f"{split}/{trial.config.scenario}"
+        trial.unlearned.setdefault(name, []).append(accuracies)
+        scores |= name_unlearned(name, trial.method.num_learned, accuracies)
+    return scores
+
+
+def name_unlearned(name: str, num_learned: int, row: Sequence[float] = ()) -> dict[str, float]:
+    """Name the accuracies on the tasks that are still to learn, the next one first."""
+    return {f"{name}/zero_shot/task_{i:02d}": v for i, v in enumerate(row, start=num_learned)}
 
 
 def score_within_task(trial: TrialState) -> dict[str, float]:
@@ -53,7 +73,8 @@ def _evaluate(
     # The task scenario last: it can use the weights that the others generate for all tasks.
     for scenario in sorted(trial.config.eval_scenarios, key=lambda name: name == "task"):
         at_once = trial.config.train.eval_batch_size
-        rows = evaluate_row(trial.method, trial.benchmark, scenario, at_once, splits)
+        learned = trial.benchmark.tasks[: trial.method.num_learned]
+        rows = evaluate_row(trial.method, learned, scenario, at_once, splits)
         found |= {f"{split}/{scenario}": row for split, row in rows.items()}
     return found
 
@@ -82,16 +103,16 @@ def name_scores(
 @torch.no_grad()
 def evaluate_row(
     method: Method,
-    benchmark: Benchmark,
+    tasks: Sequence[TaskSplits],
     scenario: ScenarioName,
     batch_size: int,
     splits: Sequence[str] = SPLITS,
 ) -> dict[str, tuple[list[float], list[float]]]:
-    """Score all tasks learned so far in one scenario.
+    """Score tasks in one scenario.
 
     Args:
         method: in evaluation mode.
-        benchmark: the task sequence.
+        tasks: of the sequence, such as those learned so far.
         scenario: decides whether the task is given and which outputs compete.
         batch_size: inputs at once; 0 = as many as `inputs_at_once` says.
         splits: data to score.
@@ -101,7 +122,7 @@ def evaluate_row(
         empty where the method infers none). No entry for an empty split.
     """
     counts: dict[str, list[Tensor]] = {}
-    for task in benchmark.tasks[: method.num_learned]:
+    for task in tasks:
         for split in splits:
             data: TaskData = getattr(task, split)
             if len(data):

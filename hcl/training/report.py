@@ -56,6 +56,7 @@ def result_of(trial: TrialState) -> Result:
     for name, matrix in trial.inference.items():
         value = metrics.task_inference_accuracy(matrix[-1])
         final[f"{name}/task_inference_accuracy"] = value
+    final |= _zero_shot(trial)
     stored, target = method.num_stored(), method.num_target_weights()
     final |= {
         "compression_ratio": stored / target,
@@ -74,8 +75,21 @@ def result_of(trial: TrialState) -> Result:
         final,
         trial.benchmark.digest,
         versions(trial.runtime),
+        trial.unlearned,
         trial.learner(),
     )
+
+
+def _zero_shot(trial: TrialState) -> dict[str, float]:
+    """Give the transfer to tasks before they are learned; an untrained network is at chance."""
+    chance = [1 / trial.method.layout.num_outputs] * len(trial.benchmark.tasks)
+    final: dict[str, float] = {}
+    for name, rows in trial.unlearned.items():
+        # The last task leaves none to learn, and so no row.
+        full = [a + b for a, b in zip(trial.accuracy[name], [*rows, []], strict=True)]
+        final[f"{name}/zero_shot_transfer"] = metrics.zero_shot_transfer(full, chance)
+        final[f"{name}/mean_zero_shot_transfer"] = metrics.mean_zero_shot_transfer(full)
+    return final
 
 
 def _summary(trial: TrialState) -> dict[str, float]:

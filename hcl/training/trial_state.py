@@ -44,6 +44,7 @@ class TrialState:
     step: int = 0  # finished steps of the current task
     accuracy: dict[str, Matrix] = field(default_factory=dict)
     inference: dict[str, Matrix] = field(default_factory=dict)
+    unlearned: dict[str, Matrix] = field(default_factory=dict)  # row t: of tasks t + 1 and later
     losses: dict[str, float] = field(default_factory=dict)
     plateau: Plateau = field(default_factory=Plateau)  # of the current task
     seconds_before: float = 0.0  # spent by earlier processes
@@ -112,6 +113,7 @@ class TrialState:
             "step": self.step,
             "accuracy": self.accuracy,
             "inference": self.inference,
+            "unlearned": self.unlearned,
             "seconds": self.seconds,
             "train_seconds": self.train_seconds,
             "plateau": asdict(self.plateau),
@@ -154,6 +156,7 @@ class TrialState:
         seeding.set_global_state(state["random"])
         for name in ("tasks_learned", "step", "accuracy", "inference", "train_seconds"):
             setattr(self, name, state[name])
+        self.unlearned = state.get("unlearned", {})
         self.plateau = Plateau(**state.get("plateau", {}))
         self.seconds_before = state["seconds"]
 

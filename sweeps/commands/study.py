@@ -110,6 +110,7 @@ def make_request(
 def run(request: "StudyRequest", show: bool = False) -> None:
     """Run what is left of a study, or only `show` it; print the verdict and exit."""
     with importing():
+        from sweeps.comparison.references import record_references
         from sweeps.comparison.run import read_outcomes, run_study
         from sweeps.comparison.write import output_folder, write_verdict
         from sweeps.output.terminal import as_text
@@ -120,6 +121,7 @@ def run(request: "StudyRequest", show: bool = False) -> None:
     else:
         say(_describe_power(request.spec))
         outcomes, tables = run_study(request, console(), write_verdict)
+        record_references(request, outcomes)
     for table in tables:
         say(as_text(table))
     folder = request.folder

@@ -40,17 +40,19 @@ def short_headings(settings: Sequence[str]) -> dict[str, str]:
 
 def is_fraction(name: str) -> bool:
     """Return whether a metric is an accuracy or a difference of two, shown in percent."""
-    return any(word in name for word in ("accuracy", "forgetting", "transfer", "stability"))
+    words = ("accuracy", "forgetting", "transfer", "stability", "intransigence", "zero_shot")
+    return any(word in name for word in words)
 
 
 def mode_of(name: str) -> str:
     """Return which values of a metric are better: "max" or "min"."""
-    return "min" if any(word in name for word in ("mse", "forgetting", "seconds")) else "max"
+    words = ("mse", "forgetting", "intransigence", "seconds", "flops")
+    return "min" if any(word in name for word in words) else "max"
 
 
 def describe_metric(name: str, value: float) -> str:
     """Write a metric's value as tables show it: accuracies in percent, counts without a point."""
-    if name.startswith("num_"):
+    if name.startswith(("num_", "flops/")):
         return f"{value:.0f}"
     return f"{100 * value:.2f} %" if is_fraction(name) else f"{value:.4f}"
 

@@ -21,7 +21,7 @@ from sweeps.space.yaml_file import load_yaml
 # Beyond this many tasks a row of the matrix is not stored as metrics: thousands of columns break
 # the UI's table. The whole matrix is an artifact in any case.
 MAX_TASKS_AS_SERIES = 20
-_TASK_ACCURACY = re.compile(r"/acc/task_\d+$")
+_TASK_ACCURACY = re.compile(r"/(acc|zero_shot)/task_\d+$")
 
 
 def text(value: Any) -> str:

@@ -176,6 +176,11 @@ def trial_label(trial: int | str) -> str:
     return f"{trial:04d}" if isinstance(trial, int) else trial
 
 
+def run_key(sweep: str, trial: int | str, seed: int) -> str:
+    """Name a training once and for all: its MLflow run is found again by this tag."""
+    return f"{sweep}/{trial_label(trial)}/seed_{seed}"
+
+
 def wait_for_writers(folders: Sequence[Path], seconds: float = 5.0) -> None:
     """Wait until no process works in these seeds' folders, but not longer than `seconds`.
 

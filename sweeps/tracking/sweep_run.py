@@ -1,10 +1,11 @@
 """A sweep's own MLflow run: the parent of its trials' runs, opened and closed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, Param, RunTag
+from mlflow.entities import Experiment, Metric, Param, RunTag
 
 from sweeps.records.entries import text
 from sweeps.records.folder import SweepFolder
@@ -121,6 +122,30 @@ def end_sweep(
             client.set_tag(parent_run_id, NOTE, note)
             client.set_experiment_tag(run.info.experiment_id, NOTE, note)
         client.set_terminated(parent_run_id, status)
+
+
+def add_metrics(store: Store, sweep: str, metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """Add metrics to runs that have ended; what a run has already is not sent again.
+
+    Args:
+        store: where the runs are.
+        sweep: to which they belong.
+        metrics: run_key -> the run's metrics.
+
+    Raises:
+        ConfigError: the store is not reachable; one sentence.
+    """
+    with outages_as_config_error(store):
+        client = connect(store)
+        for run in all_runs(store, f"tags.kind = 'trial' and tags.sweep = '{sweep}'"):
+            time = run.info.end_time or run.info.start_time
+            new = [
+                Metric(key, value, time, int(run.data.params.get("benchmark/num_tasks", 0)))
+                for key, value in metrics.get(run.data.tags.get("run_key", ""), {}).items()
+                if run.data.metrics.get(key) != value
+            ]
+            if new:
+                client.log_batch(run.info.run_id, metrics=new)
 
 
 def close_runs(store: Store, sweep: str, status: str = "KILLED") -> int:

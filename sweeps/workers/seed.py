@@ -76,8 +76,7 @@ def train_locked(
     try:
         runtime = replace(runtime_of(context), checkpoint_dir=seed.folder / "checkpoints")
         result = run(seed.config, report, records.watch(progress), runtime)
-        result = replace(result, learner=None)  # its checkpoint has it; here it takes memory
-        records.write_result(result)
+        result = records.write_result(result)
     except Exception as error:  # recorded whatever it was, then raised
         reason = reason_of(error, seed.folder)
         records.write_failure(error, reason)

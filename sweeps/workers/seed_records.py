@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,15 @@ from hcl import TrainingDiverged
 from hcl.config import ConfigError, TrialConfig, plugins
 from hcl.results import NUMERICS_VERSION, Progress, Result, TaskReport
 from hcl.storage import checkpoint
-from hcl.training.evaluate import name_scores
+from hcl.training.evaluate import name_scores, name_unlearned
 from sweeps.output.sample_grid import samples_path, save_samples
 from sweeps.records.disk_full import is_full, no_space
-from sweeps.records.folder import SweepFolder, trial_label, write_atomically
+from sweeps.records.folder import SweepFolder, run_key, write_atomically
 from sweeps.records.journal import Journal
 from sweeps.records.mend import mend
 from sweeps.tracking import deliver
 from sweeps.workers.context import RunContext
-from sweeps.workers.usage import Usage
+from sweeps.workers.usage import Usage, count_operations
 
 log = logging.getLogger(__name__)
 
@@ -136,11 +136,20 @@ class SeedRecords:
 
         return watched
 
-    def write_result(self, result: Result) -> None:
-        """Write the journal's end, then result.json."""
+    def write_result(self, result: Result) -> Result:
+        """Write the journal's end, then result.json.
+
+        Returns:
+            The result as written: without the learner, which its checkpoint has.
+        """
+        result = replace(result, learner=None)
+        if self.context.phase != "search":
+            counted = count_operations(self.seed.config, self.context)
+            result = replace(result, metrics=result.metrics | counted)
         self.journal.append("end", **end_fields(result))
         # The result comes last: whoever finds it need not train or record anything again.
         write_atomically(self.folder / "result.json", json.dumps(result.to_dict()))
+        return result
 
     def close(self) -> None:
         """Keep the final state alone of a finished training, and deliver the rest."""
@@ -183,7 +192,7 @@ def start_fields(seed: Seed, context: RunContext) -> dict[str, Any]:
     if plugins.is_import_path(config.method_name):  # tables are made where nobody can import it
         labels = {f"label_{name}": config.method.label(name) for name in config.eval_scenarios}
     return {
-        "run_key": f"{context.sweep}/{trial_label(seed.trial)}/seed_{config.seed}",
+        "run_key": run_key(context.sweep, seed.trial, config.seed),
         "sweep": context.sweep,
         "trial": seed.trial,
         "seed": config.seed,
@@ -234,8 +243,9 @@ def _learned_tasks(seed: Seed, result: Result | None) -> list[dict[str, Any]]:
     state = checkpoint.load_latest(seed.folder / "checkpoints")
     if state is not None:
         accuracy, inference = state["accuracy"], state["inference"]
+        unlearned = state.get("unlearned", {})
     elif result is not None:
-        accuracy, inference = result.accuracy, result.inference
+        accuracy, inference, unlearned = result.accuracy, result.inference, result.unlearned
     else:
         return []
     score = "mse" if seed.config.benchmark.info.is_regression else "accuracy"
@@ -245,6 +255,8 @@ def _learned_tasks(seed: Seed, result: Result | None) -> list[dict[str, Any]]:
         for name, rows in accuracy.items():
             inferred = inference.get(name, [])[learned - 1 : learned]
             metrics |= name_scores(name, score, rows[learned - 1], *inferred)
+        for name, rows in unlearned.items():
+            metrics |= name_unlearned(name, learned, *rows[learned - 1 : learned])
         samples = samples_path(seed.folder, learned)
         picture = {"samples": samples.name} if samples.exists() else {}
         tasks.append({"tasks_learned": learned, "metrics": metrics, **picture})

@@ -1,9 +1,10 @@
-"""Use of memory, processors and a GPU by the process that trains.
+"""Use of memory, processors and a GPU by the process that trains, and operations of a training.
 
 Linux counts the first two exactly, torch the memory of its own on a GPU. How busy a GPU is comes
 from its driver, where the package nvidia-ml-py is installed.
 """
 
+import logging
 import re
 import resource
 import time
@@ -11,6 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
+
+from hcl import Runtime
+from hcl.config import TrialConfig
+from hcl.measure.flops import count_flops
+from sweeps.workers.context import RunContext
+
+log = logging.getLogger(__name__)
 
 SECONDS = 1.0  # between two looks at a GPU
 STATUS, FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -61,3 +69,18 @@ def peak_bytes() -> int:
         if found := re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text()):
             return 1024 * int(found[1])
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def count_operations(config: TrialConfig, context: RunContext) -> dict[str, float]:
+    """Name the operations per sample of a training step and of a prediction; empty if unknown.
+
+    Trials of a search are not counted: the first count of a process takes torch 1.5 s, which is
+    as long as a short trial.
+    """
+    try:
+        runtime = Runtime(device=context.device, data_root=context.data_root)
+        flops = count_flops(config, runtime)
+    except Exception as error:  # a count must never lose what was trained
+        log.warning("operations of %s are not counted: %s", config.method_name, error)
+        return {}
+    return {"flops/training": flops.training, "flops/prediction": flops.prediction}

@@ -1,7 +1,8 @@
 """Counted operations against closed forms."""
 
 import pytest
-from tiny import trial
+from tiny import EVERY_CELL, batch, build, trial
+from torch.utils.flop_counter import FlopCounterMode
 
 from hcl.measure.flops import count_flops
 
@@ -31,3 +32,18 @@ def test_a_hypernetwork_costs_in_training_and_inference_costs_a_network_per_task
 def test_of_other_methods(method: str) -> None:
     found = count_flops(trial(method))
     assert found.training > FORWARD and found.prediction >= FORWARD
+
+
+@pytest.mark.parametrize(
+    ("method", "scenario"), [cell[:2] for cell in EVERY_CELL if cell[2] == "split_digits"]
+)
+def test_a_step_of_the_last_task_counts_as_after_steps_of_all(method: str, scenario: str) -> None:
+    config = trial(method, scenario, train__kernels="plain", train__compile="off")
+    learner, data = build(config)
+    for task in data.tasks:
+        learner.start_task(task)
+        learner.train()
+        with FlopCounterMode(display=False) as counter:
+            learner.train_step(*batch(data, learner, task.task_id))
+        learner.end_task(task)
+    assert count_flops(config).training == counter.get_total_flops() / 16

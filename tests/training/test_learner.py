@@ -75,7 +75,7 @@ def test_accuracy_is_counted_by_hand() -> None:
         for task in data.tasks:
             method.start_task(task)
         method.eval()
-        row = evaluate_row(method, data, scenario, batch_size=7)["test"][0]
+        row = evaluate_row(method, data.tasks, scenario, batch_size=7)["test"][0]
         for task, accuracy in zip(data.tasks, row, strict=True):
             x, y = task.test.batch(torch.arange(len(task.test)))
             right = 0
