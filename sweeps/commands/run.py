@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hcl.config import ConfigError, TrialConfig, flatten
+from hcl.config.plugins import is_import_path
 from hcl.config.trial import imported_paths
 from hcl.results import Progress, Result, config_of
 from sweeps.commands.options import (
@@ -25,7 +26,8 @@ from sweeps.commands.options import (
     say,
     use_plugins,
 )
-from sweeps.output.metric_names import describe_metric
+from sweeps.output.metric_names import describe_metric, is_fraction
+from sweeps.output.table import Estimate, number
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
 from sweeps.records.record import ENDS
@@ -109,8 +111,11 @@ def run(
         # The machine is this training's.
         tags = {**shared.tags, "protocol": GIVEN}
         shared = replace(shared, device=device, threads=None, tags=tags)
-        ended_well = [_train(group, shared) for group in group_seeds(trainings)]
-    if not all(ended_well):
+        ends = [end for group in group_seeds(trainings) for end in _train(group, shared)]
+    results = [end for end in ends if end is not None]
+    if len(results) > 1:
+        _show_means(results)
+    if len(results) < len(ends):
         raise typer.Exit(1)
 
 
@@ -136,8 +141,8 @@ def _check_start(
     return waiting
 
 
-def _train(group: list["Seed"], context: "RunContext") -> bool:
-    """Train seeds and show their results, or why there is none; return whether all have one."""
+def _train(group: list["Seed"], context: "RunContext") -> list[Result | None]:
+    """Train seeds and show their results, or why there is none."""
     from sweeps.workers.seed import TrialFailed
     from sweeps.workers.seed_batch import train_replicas
 
@@ -146,12 +151,17 @@ def _train(group: list["Seed"], context: "RunContext") -> bool:
     except KeyboardInterrupt:
         _note_interrupt(group, context)
         raise
+    except Exception:
+        own = group[0].config.method_name
+        if is_import_path(own):  # its author needs the lines that follow
+            say(f"{own} failed; try it on tiny tasks: hcl check {own}", stderr=True)
+        raise
     for seed, end in zip(group, ends, strict=True):
         if isinstance(end, TrialFailed):
             say(f"seed {seed.config.seed} failed: {end}", stderr=True)
         else:
             _show_result(seed.config.seed, end, seed.folder)
-    return not any(isinstance(end, TrialFailed) for end in ends)
+    return [None if isinstance(end, TrialFailed) else end for end in ends]
 
 
 def _note_interrupt(group: list["Seed"], context: "RunContext") -> None:
@@ -199,3 +209,15 @@ def _show_result(seed: int, result: Result, folder: Path) -> None:
     for key, value in sorted(result.metrics.items()):
         say(f"  {key} {describe_metric(key, value)}")
     say(f"  in {folder / 'result.json'}")
+
+
+def _show_means(results: list[Result]) -> None:
+    """Show the mean of each score over the seeds, with its standard error."""
+    say(f"mean ± SEM of {len(results)} seeds:")
+    for key in sorted(set.intersection(*(set(result.metrics) for result in results))):
+        if "/" not in key or key.startswith("flops/"):  # sizes are the same, seconds no result
+            continue
+        percent = is_fraction(key)
+        values = [(100 if percent else 1) * result.metrics[key] for result in results]
+        found = Estimate.of(values)
+        say(f"  {key} {number(found.mean)} ± {number(found.sem or 0)}{' %' * percent}")

@@ -85,16 +85,29 @@ def sweep_tables(frame: pd.DataFrame, settings: dict[str, str]) -> list[Table]:
         frame: from `runs_frame` or `rows_frame`.
         settings: params and tags of the sweep's own run.
     """
-    objectives, modes = objectives_of(frame, settings)
-    if len(objectives) > 1:
-        best = pareto_table(frame, objectives, modes)
-    else:
-        best = best_configurations(frame, objectives[0], mode=modes[0])
+    best = _best_tables(frame, settings)
     # Runs of the paper's protocol have no validation data, so none of them can be the best.
     is_regression = any(str(name).endswith("/average_mse") for name in frame)
     methods = method_table(frame, "average_mse" if is_regression else "average_accuracy")
     methods = replace(methods, notes=(*methods.notes, *usage_notes(complete_runs(frame))))
-    return [best, methods] if best.rows else [methods]
+    return [*(table for table in best if table.rows), methods]
+
+
+def _best_tables(frame: pd.DataFrame, settings: dict[str, str]) -> list[Table]:
+    """Rank configurations; where nothing was searched, those of each benchmark by themselves."""
+    objectives, modes = objectives_of(frame, settings)
+    if len(objectives) > 1:
+        return [pareto_table(frame, objectives, modes)]
+    searched = _setting(settings, "objective")
+    benchmarks = [] if searched else list(frame["benchmark/name"].unique())
+    if len(benchmarks) < 2:
+        return [best_configurations(frame, objectives[0], mode=modes[0])]
+    tables = []
+    for benchmark in sorted(benchmarks):
+        runs = frame[frame["benchmark/name"] == benchmark]
+        table = best_configurations(runs, _default_objective(runs.dropna(axis=1, how="all")))
+        tables.append(replace(table, title=f"{table.title} on {benchmark}"))
+    return tables
 
 
 def objectives_of(frame: pd.DataFrame, settings: dict[str, str]) -> tuple[list[str], list[str]]:

@@ -15,7 +15,6 @@ import torch
 
 from hcl import Runtime
 from hcl.config import TrialConfig
-from hcl.measure.flops import count_flops
 from sweeps.workers.context import RunContext
 
 log = logging.getLogger(__name__)
@@ -77,6 +76,8 @@ def count_operations(config: TrialConfig, context: RunContext) -> dict[str, floa
     Trials of a search are not counted: the first count of a process takes torch 1.5 s, which is
     as long as a short trial.
     """
+    from hcl.measure.flops import count_flops  # imports what no trial of a search needs
+
     try:
         runtime = Runtime(device=context.device, data_root=context.data_root)
         flops = count_flops(config, runtime)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,6 +33,25 @@ benchmark: {name: split_digits, num_tasks: 2, val_fraction: 0.2}
 target: {hidden_sizes: [8]}
 method: {name: finetune}
 train: {iterations: 5, batch_size: 8}
+"""
+BROKEN = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from hcl.config.methods import MethodConfig
+from hcl.methods.finetune import Finetune
+
+
+@dataclass(frozen=True)
+class Config(MethodConfig):
+    LABEL: ClassVar[str] = "Broken"
+
+
+class Broken(Finetune):
+    Config = Config
+
+    def train_step(self, x, y):
+        return self.netwrok(x)
 """
 
 pytestmark = [
@@ -235,6 +255,9 @@ def test_run_trains_records_and_trains_nothing_twice(hcl, tmp_path: Path) -> Non
     assert code == 0, err
     assert "seed 1:" in out and "seed 2:" in out and "test/task/average_accuracy" in out
     assert "task 2/2 trained" in err
+    means = out[out.index("mean ± SEM of 2 seeds:") :]
+    assert re.search(r"\n  test/task/average_accuracy \d+\.\d+ ± \d+\.\d+ %\n", means)
+    assert "wall_seconds" not in means and "num_weights" not in means
 
     folder = SweepFolder(tmp_path / "storage", "single")
     found = sorted(folder.path.rglob("result.json"))
@@ -253,6 +276,17 @@ def test_run_trains_records_and_trains_nothing_twice(hcl, tmp_path: Path) -> Non
     assert again == out[: out.index("seed 2:")]
     code, out, _ = hcl("sync")
     assert (code, out) == (0, "single: MLflow has 2 of 2 runs\n")
+
+
+def test_run_names_the_check_where_a_users_own_method_breaks(tmp_path: Path) -> None:
+    """Its author also sees the lines that the error went through."""
+    (tmp_path / "trial.yaml").write_text(TRIAL.replace("name: finetune", "name: broken:Broken"))
+    (tmp_path / "broken.py").write_text(BROKEN)
+    command = [sys.executable, "-m", "sweeps.cli", "run", "trial.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "broken:Broken failed; try it on tiny tasks: hcl check broken:Broken" in done.stderr
+    assert "self.netwrok(x)" in done.stderr
 
 
 def test_run_ends_with_status_1_after_a_diverged_training(hcl, tmp_path: Path) -> None:

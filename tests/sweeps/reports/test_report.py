@@ -18,7 +18,7 @@ from sweeps.output.table import Estimate, Table
 from sweeps.records.folder import SweepFolder
 from sweeps.reports.report import report
 from sweeps.reports.runs import choose_runs
-from sweeps.reports.sweep_tables import FORMS, best_configurations, method_table
+from sweeps.reports.sweep_tables import FORMS, best_configurations, method_table, sweep_tables
 from sweeps.tracking import deliver, end_sweep, local_store, prepare, start_sweep
 
 OBJECTIVE = "val/task/average_accuracy"
@@ -81,6 +81,22 @@ def test_best_configurations_rank_by_the_mean_objective() -> None:
     assert (first.mean, first.sem, first.n) == (pytest.approx(87), pytest.approx(1), 2)
     lowest = best_configurations(frame, OBJECTIVE, top=1, mode="min")
     assert column(lowest, "beta") == ["0.1"]
+
+
+def test_without_a_search_each_benchmark_is_ranked_by_itself() -> None:
+    """Accuracies on different data rank nothing; a search has one benchmark."""
+    name = "val/task/average_accuracy"
+    easy = run(**{"benchmark/name": "easy", name: 0.99, "tags.config_id": "a"})
+    hard = [run(**{"benchmark/name": "hard", name: v, "tags.config_id": c}) for v, c in
+            ((0.5, "b"), (0.6, "c"))]  # fmt: skip
+    frame = pd.DataFrame([easy, *hard])
+    titles = [table.title for table in sweep_tables(frame, {})]
+    assert titles[:2] == [
+        "Best 1 of 1 configurations on easy",
+        "Best 2 of 2 configurations on hard",
+    ]
+    searched = [table.title for table in sweep_tables(frame, {"objective": name})]
+    assert searched[0] == "Best 3 of 3 configurations"
 
 
 def test_only_complete_runs_count_whatever_their_status() -> None:
