@@ -67,3 +67,6 @@ class IcarlConfig(BufferConfig):
     BATCH_NORM: ClassVar[tuple[str, ...]] = ("shared",)
 
     buffer_size: int = setting(2000, ge=1)  # samples, over all tasks
+    # What the old network's outputs are divided by before they become targets: 1 in the paper, 2
+    # in van de Ven & Tolias' code (encoder.py, KD_temp).
+    temperature: float = setting(1.0, gt=0, added_later=True)

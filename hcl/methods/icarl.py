@@ -61,7 +61,7 @@ class ICaRL(Rehearsal):
                 self.network.eval()
                 old = functional_call(self.network, self.previous, (x,), strict=True)
                 self.network.train()
-            targets[:, : new.start] = old[:, : new.start].sigmoid()
+            targets[:, : new.start] = (old[:, : new.start] / self.config.temperature).sigmoid()
         logits = self.network(x)[:, seen]
         each = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         return {"task": each.sum(dim=1).mean()}

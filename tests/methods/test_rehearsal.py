@@ -137,8 +137,10 @@ def test_a_gradient_is_turned_only_against_the_past() -> None:
     assert [t.tolist() for t in project(g, nothing)] == [[1.0, 0.0], [2.0]]
 
 
-def test_icarls_loss_against_a_loop() -> None:
-    made, x, y = in_second_task("icarl", "class", method__buffer_size=8)
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_icarls_loss_against_a_loop(temperature: float) -> None:
+    more = {"method__buffer_size": 8, "method__temperature": temperature}
+    made, x, y = in_second_task("icarl", "class", **more)
     assert made.buffer.counts == [4, 4]
     made.share_kept = 0.0  # no exemplar in this batch
     new, old = made.network(x).detach(), made.setup.build_network()
@@ -146,7 +148,8 @@ def test_icarls_loss_against_a_loop() -> None:
     total = 0.0
     for n in range(16):
         for unit in range(4):
-            target = float(old(x)[n, unit].sigmoid()) if unit < 2 else float(y[n] == unit)
+            softened = (old(x)[n, unit] / temperature).sigmoid()
+            target = float(softened) if unit < 2 else float(y[n] == unit)
             p = float(new[n, unit].double().sigmoid())
             total -= target * torch.tensor(p).log().item()
             total -= (1 - target) * torch.tensor(1 - p).log().item()
