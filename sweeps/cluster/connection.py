@@ -8,7 +8,6 @@ import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from types import ModuleType
 from typing import Any
 
 import ray
@@ -17,7 +16,15 @@ from ray._private import worker
 from rich.console import Console
 
 from hcl.config import ConfigError
-from sweeps.cluster.local_ray import deaf_to_hangup, loopback, make_token, private_folder
+from sweeps.cluster.local_ray import (
+    deaf_to_hangup,
+    lean,
+    loopback,
+    make_token,
+    plain_workers,
+    private_folder,
+    replaced,
+)
 from sweeps.cluster.resources import check_fits, trials_that_fit
 from sweeps.cluster.shipping import check_option, shipped
 from sweeps.cluster.watchdog import OnLost, Watchdog, end_process, watched_start
@@ -100,8 +107,9 @@ def started(
         folder = ours.enter_context(private_folder()) if address is None else None
         ours.callback(ray.shutdown)  # before the folder goes
         if address is None:
+            ours.enter_context(plain_workers())
             make_token()
-            with loopback(), deaf_to_hangup(), watched_start(on_lost):
+            with loopback(), deaf_to_hangup(), lean(), watched_start(on_lost):
                 _init("local", include_dashboard=False, _node_ip_address="127.0.0.1",
                       _temp_dir=str(folder))  # fmt: skip
         else:
@@ -143,17 +151,6 @@ def _init(address: str, **options: Any) -> None:
             if threading.current_thread() is threading.main_thread():
                 ours.callback(signal.signal, signal.SIGTERM, listener)
         ray.init(address, log_to_driver=False, logging_level=logging.CRITICAL, **options)
-
-
-@contextmanager
-def replaced(owner: ModuleType | type, name: str, value: Any) -> Iterator[None]:
-    """Give a name of a module or a class another value for a while."""
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
 
 
 def check_port_open(address: str) -> None:

@@ -18,7 +18,7 @@ from ray import tune
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError
 
-from sweeps.cluster.connection import replaced
+from sweeps.cluster.local_ray import replaced
 from sweeps.cluster.progress import ProgressCallback
 from sweeps.cluster.resources import needs
 from sweeps.cluster.silence import SilenceCallback

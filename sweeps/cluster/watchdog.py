@@ -140,9 +140,18 @@ def end_process(what: str, close: Callable[[], object] = lambda: None) -> None:
 
 
 def _kill_workers() -> None:
-    """Kill the node process that this driver has started, and its workers."""
+    """Kill the node process that this driver has started, and its workers.
+
+    Those of a dead one have lost their parent, and train on for seconds. Each of them has its
+    number in the environment that it began with.
+    """
     raylets = [pid for pid, name, _ in _children(os.getpid()) if name == "raylet"]
-    workers = [pid for raylet in raylets for pid, *_ in _children(raylet)]
+    marks = {f"RAY_RAYLET_PID={pid}".encode() for pid in raylets}
+    workers = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # it has ended since, or is another user's
+            if marks & set(path.read_bytes().split(b"\0")):
+                workers.append(int(path.parent.name))
     for pid in (*raylets, *workers):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

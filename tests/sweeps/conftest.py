@@ -46,7 +46,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a folder with the search space of `undisturbed`, to sweep with disturbances."""
     folder = tmp_path_factory.mktemp("files")
-    (folder / f"{NAME}.yaml").write_text(text_of([GOOD] * 4, iterations=150))
+    (folder / f"{NAME}.yaml").write_text(text_of([GOOD] * 4, iterations=800))
     return folder
 
 

@@ -1,6 +1,8 @@
 """A wrong --address is reported at once, not after minutes, and leaves nothing."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,28 @@ def test_a_sweep_that_finds_no_cluster_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no Ray cluster answers"):
         run_sweep(request, Console())
     assert list(tmp_path.iterdir()) == []
+
+
+PROCESSES = """
+import os
+from pathlib import Path
+from sweeps.cluster.connection import started
+from ray.tune.execution import class_cache
+
+with started(None):
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        pid, _, rest = stat.read_text().partition(" (")
+        program, _, fields = rest.rpartition(") ")
+        if int(fields.split()[1]) == os.getpid():
+            print(program)
+    assert not class_cache.DEFAULT_ENV_VARS
+assert class_cache.DEFAULT_ENV_VARS
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+def test_ray_on_this_machine_is_its_head_and_its_node_process_alone() -> None:
+    done = subprocess.run([sys.executable, "-c", PROCESSES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == ["gcs_server", "raylet"]
