@@ -2,12 +2,15 @@
 
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from mlflow import pyfunc
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.utils import environment
 
 from hcl.config import plugins
 from hcl.config.trial import imported_paths
@@ -34,15 +37,30 @@ def write_model(learner: Learner, folder: Path, description: Model | None = None
         warnings.simplefilter("ignore")  # it asks for an example of inputs
         path = Path(name)
         learner.save(path / FILE_NAME)
-        pyfunc.save_model(
-            folder,
-            python_model=str(CODE),
-            artifacts={"learner": str(path / FILE_NAME)},
-            code_paths=_write_code(learner, path / "code"),
-            signature=_signature(learner),
-            pip_requirements=REQUIREMENTS,
-            mlflow_model=description,
-        )
+        with _no_look_at_packages():
+            pyfunc.save_model(
+                folder,
+                python_model=str(CODE),
+                artifacts={"learner": str(path / FILE_NAME)},
+                code_paths=_write_code(learner, path / "code"),
+                signature=_signature(learner),
+                pip_requirements=REQUIREMENTS,
+                mlflow_model=description,
+            )
+
+
+@contextmanager
+def _no_look_at_packages() -> Iterator[None]:
+    """Let MLflow not compare the requirements, which name no versions, with what is installed.
+
+    It would look at every file of every package, which takes a second.
+    """
+    before = environment.warn_dependency_requirement_mismatches
+    environment.warn_dependency_requirement_mismatches = lambda model_requirements: None
+    try:
+        yield
+    finally:
+        environment.warn_dependency_requirement_mismatches = before
 
 
 def _write_code(learner: Learner, folder: Path) -> list[str] | None:
