@@ -151,9 +151,9 @@ def _train(group: list["Seed"], context: "RunContext") -> list[Result | None]:
     except KeyboardInterrupt:
         _note_interrupt(group, context)
         raise
-    except Exception:
+    except Exception:  # raised again: its author needs the lines that follow
         own = group[0].config.method_name
-        if is_import_path(own):  # its author needs the lines that follow
+        if is_import_path(own):
             say(f"{own} failed; try it on tiny tasks: hcl check {own}", stderr=True)
         raise
     for seed, end in zip(group, ends, strict=True):

@@ -1,11 +1,13 @@
 """`hcl study`: methods compared under one protocol, with equal effort, on fresh seeds."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hcl.config import ConfigError
 from sweeps.commands.options import (
     STORAGE,
     Address,
@@ -33,7 +35,7 @@ from sweeps.space.settings import SweepSettings
 from sweeps.workers.warm_imports import importing
 
 if TYPE_CHECKING:
-    from sweeps.comparison.run import StudyRequest
+    from sweeps.comparison.run import Outcome, StudyRequest
 
 File = Annotated[
     Path, typer.Argument(help="Study: a file, or the name of a bundled one (hcl files).")
@@ -110,7 +112,6 @@ def make_request(
 def run(request: "StudyRequest", show: bool = False) -> None:
     """Run what is left of a study, or only `show` it; print the verdict and exit."""
     with importing():
-        from sweeps.comparison.references import record_references
         from sweeps.comparison.run import read_outcomes, run_study
         from sweeps.comparison.write import output_folder, write_verdict
         from sweeps.output.terminal import as_text
@@ -121,14 +122,28 @@ def run(request: "StudyRequest", show: bool = False) -> None:
     else:
         say(_describe_power(request.spec))
         outcomes, tables = run_study(request, console(), write_verdict)
-        record_references(request, outcomes)
     for table in tables:
         say(as_text(table))
+    if not show:
+        _record(request, outcomes)
     folder = request.folder
     say(f"the verdict as Markdown, LaTeX, CSV and a page: {output_folder(folder)}")
     say(f"the runs in MLflow: hcl ui {folder.name}{storage_option(folder)}")
     pairs = request.spec.confirmation.pairs
     raise typer.Exit(0 if all(len(one.results) == pairs for one in outcomes) else 1)
+
+
+def _record(request: "StudyRequest", outcomes: "Sequence[Outcome]") -> None:
+    """Add what needs several methods' runs to MLflow; an outage costs the verdict nothing."""
+    from sweeps.comparison.references import record_references
+
+    try:
+        record_references(request, outcomes)
+    except ConfigError as error:
+        say(
+            f"forward transfer and intransigence: {error}; the same command sends them",
+            stderr=True,
+        )
 
 
 def _show_plan(request: "StudyRequest") -> None:

@@ -76,6 +76,7 @@ def train_locked(
     try:
         runtime = replace(runtime_of(context), checkpoint_dir=seed.folder / "checkpoints")
         result = run(seed.config, report, records.watch(progress), runtime)
+        result = replace(result, learner=None)  # frees its memory
         result = records.write_result(result)
     except Exception as error:  # recorded whatever it was, then raised
         reason = reason_of(error, seed.folder)

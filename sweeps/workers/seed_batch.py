@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from hcl import Replica, TrainingDiverged, run_replicas
@@ -90,7 +91,7 @@ class _Replicas:
         try:
             for i, result in enumerate(run_replicas(replicas, runtime_of(self.context))):
                 if isinstance(result, Result):
-                    self.ends[i] = self.records[i].write_result(result)
+                    self.ends[i] = self.records[i].write_result(replace(result, learner=None))
         except Exception as error:  # whatever it was, it is each unfinished seed's failure
             self._fail_the_rest(error)
         for records, end in zip(self.records, self.ends, strict=True):

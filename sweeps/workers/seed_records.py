@@ -139,10 +139,8 @@ class SeedRecords:
     def write_result(self, result: Result) -> Result:
         """Write the journal's end, then result.json.
 
-        Returns:
-            The result as written: without the learner, which its checkpoint has.
+        It has no learner: the checkpoint does, and a count takes as much memory again.
         """
-        result = replace(result, learner=None)
         if self.context.phase != "search":
             counted = count_operations(self.seed.config, self.context)
             result = replace(result, metrics=result.metrics | counted)

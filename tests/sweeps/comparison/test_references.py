@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny_study import document, outcomes, study
+from tiny_study import document, outcomes, request, study
 from typer.testing import CliRunner
 
 from hcl import metrics
 from sweeps.cli import app
+from sweeps.commands.study import _record
 from sweeps.comparison.references import metrics_table, with_references
 from sweeps.comparison.run import Outcome
 from sweeps.launch.request import store_of
@@ -67,6 +68,16 @@ def test_the_table_shows_metrics_in_percent_and_costs_as_counts() -> None:
     assert shown["intransigence (%)"] == Estimate(pytest.approx(100 * 0.35 / 3), None, 1)
     assert shown["stored numbers"] == "1,234" and shown["flops/training"] == "5,000,000"
     assert "forward transfer (%)" not in shown, "no run from scratch"
+
+
+def test_an_outage_of_mlflow_costs_the_verdict_nothing(tmp_path: Path, capsys) -> None:
+    """The tables are printed already; the same command sends the metrics again."""
+    (tmp_path / "damaged.db").write_text("no database")
+    spec = study(confirmation={"pairs": 2})
+    asked = replace(request(spec, tmp_path), tracking_uri=f"sqlite:///{tmp_path / 'damaged.db'}")
+    _record(asked, known("finetune", "joint"))
+    said = capsys.readouterr().err
+    assert said.startswith("forward transfer and intransigence: ") and "the same command" in said
 
 
 @pytest.mark.slow
