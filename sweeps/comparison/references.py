@@ -19,7 +19,13 @@ REFERENCES: dict[str, tuple[Callable[[Matrix, Sequence[float]], float], tuple[st
     "intransigence": (metrics.intransigence, ("joint",)),
 }
 OF_A_MATRIX = ("learning_accuracy", "forgetting", "backward_transfer", *REFERENCES)
-SHOWN = (*OF_A_MATRIX, "num_weights", "flops/training", "flops/prediction")
+COSTS = ("num_weights", "flops/training", "flops/prediction")
+NOTES = {
+    "metrics": "forward transfer: against training from scratch; intransigence: against joint"
+    " training",
+    "costs": "flops: multiplications and additions per sample of a step of the last task, and of a"
+    " prediction",
+}
 
 
 def with_references(outcomes: Sequence[Outcome]) -> list[dict[int, dict[str, float]]]:
@@ -80,24 +86,30 @@ def _matrix(part: Part, result: Result) -> Matrix | None:
     return result.accuracy.get(f"test/{part.scenario}")
 
 
-def metrics_table(name: str, outcomes: Sequence[Outcome]) -> Table:
-    """Show what the matrices say beside accuracy, what is stored, and what a sample costs."""
+def metrics_tables(name: str, outcomes: Sequence[Outcome]) -> list[Table]:
+    """Show what the matrices say beside accuracy; and what is stored, and what a sample costs."""
     compared = with_references(outcomes)
-    columns: dict[str, list[Entry]] = {
+    first: dict[str, list[Entry]] = {
         "row": [one.part.row for one in outcomes],
         "method": [one.part.method for one in outcomes],
     }
-    for metric in SHOWN:
-        heading = metric.replace("_", " ").replace("num weights", "stored numbers")
-        cells = [_cell(one, metric, more) for one, more in zip(outcomes, compared, strict=True)]
-        if any(cells):
-            columns[heading + (" (%)" if is_fraction(metric) else "")] = cells
-    notes = [
-        "forward transfer: against training from scratch; intransigence: against joint training",
-        "flops: multiplications and additions per sample of a step of the last task, and of a"
-        " prediction",
-    ]
-    return Table.from_columns(f"{name}: metrics and costs", columns, notes)
+    tables = []
+    for title, shown in (("metrics", OF_A_MATRIX), ("costs", COSTS)):
+        columns = dict(first)
+        for metric in shown:
+            cells = [
+                _cell(one, metric, more) for one, more in zip(outcomes, compared, strict=True)
+            ]
+            if any(cells):
+                columns[_heading(metric)] = cells
+        if len(columns) > len(first):
+            tables.append(Table.from_columns(f"{name}: {title}", columns, [NOTES[title]]))
+    return tables
+
+
+def _heading(metric: str) -> str:
+    heading = metric.replace("_", " ").replace("num weights", "stored numbers")
+    return heading + (" (%)" if is_fraction(metric) else "")
 
 
 def _cell(one: Outcome, metric: str, compared: dict[int, dict[str, float]]) -> Entry:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from hcl.config import ConfigError
-from sweeps.comparison.references import metrics_table
+from sweeps.comparison.references import metrics_tables
 from sweeps.comparison.run import Outcome, StudyRequest
 from sweeps.comparison.study_file import StudySpec
 from sweeps.output.statistics.paired import (
@@ -34,7 +34,7 @@ def verdict_tables(request: StudyRequest, outcomes: Sequence[Outcome]) -> list[T
     tables = [
         _verdict(spec, outcomes, groups),
         paired_table(f"{spec.name}: methods against each other", groups, reference=spec.reference),
-        metrics_table(spec.name, outcomes),
+        *metrics_tables(spec.name, outcomes),
         _effort(spec, outcomes),
         _configurations(spec, outcomes),
     ]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from hcl import metrics
 from sweeps.cli import app
 from sweeps.commands.study import _record
-from sweeps.comparison.references import metrics_table, with_references
+from sweeps.comparison.references import metrics_tables, with_references
 from sweeps.comparison.run import Outcome
 from sweeps.launch.request import store_of
 from sweeps.output.table import Estimate
@@ -62,12 +62,14 @@ def test_without_references_there_is_nothing_to_compare() -> None:
 
 
 def test_the_table_shows_metrics_in_percent_and_costs_as_counts() -> None:
-    table = metrics_table("tiny", known("finetune", "joint"))
-    shown = dict(zip(table.columns, table.rows[0], strict=True))
-    assert shown["method"] == "finetune"
-    assert shown["intransigence (%)"] == Estimate(pytest.approx(100 * 0.35 / 3), None, 1)
-    assert shown["stored numbers"] == "1,234" and shown["flops/training"] == "5,000,000"
-    assert "forward transfer (%)" not in shown, "no run from scratch"
+    said, costs = (
+        dict(zip(table.columns, table.rows[0], strict=True))
+        for table in metrics_tables("tiny", known("finetune", "joint"))
+    )
+    assert said["method"] == costs["method"] == "finetune"
+    assert said["intransigence (%)"] == Estimate(pytest.approx(100 * 0.35 / 3), None, 1)
+    assert costs["stored numbers"] == "1,234" and costs["flops/training"] == "5,000,000"
+    assert "forward transfer (%)" not in said, "no run from scratch"
 
 
 def test_an_outage_of_mlflow_costs_the_verdict_nothing(tmp_path: Path, capsys) -> None:
@@ -87,7 +89,11 @@ def test_a_study_adds_them_to_its_runs_in_mlflow(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(document(methods=METHODS, confirmation={"pairs": 2})))
     said = CliRunner().invoke(app, ["study", str(path), "--storage", str(tmp_path)])
     assert said.exit_code == 0, said.output
-    assert "metrics and costs" in said.output and "intransigence" in said.output
+    assert (
+        "three: metrics" in said.output
+        and "three: costs" in said.output
+        and "intransigence" in said.output
+    )
     store = store_of(SweepFolder(tmp_path, "three"), None)
     runs = runs_frame(store)
     runs = runs[runs["tags.phase"] == "confirm"].set_index(["method/name", "seed"])
