@@ -60,6 +60,7 @@ class Counts:
 
     def __post_init__(self) -> None:
         self.ended_before = self.ended
+        self._pace = 0.0, self.started  # what this start has done, and when it had
 
     @property
     def ended(self) -> int:
@@ -87,12 +88,22 @@ class Counts:
             self.best = (value, number)
 
     def seconds_left(self, now: float) -> float | None:
-        """Estimate by the pace of this start; None before its first task."""
-        ended = self.ended - self.ended_before
-        learned = sum(map(sum, self.running.values())) / (self.num_tasks * self.num_seeds)
+        """Estimate by the pace of this start; None before its first task.
+
+        The pace is that of the last task learned: between two tasks the estimate counts down,
+        to what is left after the tasks under way where these take longer.
+        """
+        of_one = 1 / (self.num_tasks * self.num_seeds)
+        learned = sum(map(sum, self.running.values())) * of_one
+        passed = self.ended - self.ended_before + learned
+        if passed != self._pace[0]:
+            self._pace = passed, now
+        if not passed:
+            return None
         left = self.total - self.ended - len(self.refused) - learned
-        passed = ended + learned
-        return (now - self.started) / passed * left if passed > 0 else None
+        pace = (self._pace[1] - self.started) / passed
+        after = left - len(self.running) * of_one
+        return max(pace * left - (now - self._pace[1]), pace * after, 0.0)
 
     def line(self, now: float) -> str:
         """Say everything in one line."""
@@ -110,7 +121,7 @@ class Counts:
     def _time(self, now: float) -> list[str]:
         """Say how long it takes, and when a time limit stops it before."""
         left = self.seconds_left(now)
-        said = [] if left is None else [f"about {duration(left)} left"]
+        said = [f"about {duration(left)} left"] if left else []
         if self.stop_at is not None and (left is None or now + left > self.stop_at):
             return [f"stops in {duration(max(0.0, self.stop_at - now))}", *said]
         return said

@@ -40,6 +40,16 @@ def test_nothing_is_promised_before_the_first_task() -> None:
     assert state.line(100.0) == "4/10 trials done, 1 running (trial 4: 0/5 tasks)"
 
 
+def test_the_time_left_counts_down_between_two_tasks() -> None:
+    state = counts()
+    state.running = {0: (1,)}
+    assert state.seconds_left(60.0) == pytest.approx(60 * 49)  # 1 of 50 tasks takes a minute
+    assert state.seconds_left(90.0) == pytest.approx(60 * 49 - 30)
+    assert state.seconds_left(500.0) == pytest.approx(60 * 48), "what is left after this task"
+    state.running = {0: (2,)}
+    assert state.seconds_left(500.0) == pytest.approx(250 * 48)
+
+
 def test_a_time_limit_that_comes_first_is_said() -> None:
     state = counts(done=2, running={4: (2,)}, stop_at=3600.0)
     assert "stops in 50 min, about 3 h 10 min left, 1 running" in state.line(600.0)
