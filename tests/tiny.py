@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sklearn.datasets  # noqa: F401  (the digits' and optimizers' own lazy imports take
 import torch
-import torch._dynamo  # seconds: here, where no test's time is running)
+import torch._dynamo  # (optimizers import it late, in seconds: not in a test's time)
 from torch import Tensor
 
 from hcl import seeding

@@ -89,7 +89,7 @@ def checked(
     Raises:
         ConfigError: the first thing to mend; nothing is left behind.
     """
-    with importing():  # MLflow, SQLAlchemy and scikit-learn import themselves when first used
+    with importing():  # MLflow and SQLAlchemy import more when first used
         study_url = find_study_url(request)
         input_shape = check_start(request, study_url)
         check_same_search(request.space, request.folder.name, study_url)

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from tiny import VARIANTS, assert_same, go, variant
 
 import hcl
-from hcl.benchmarks import load
+from hcl.benchmarks import digits, load
 from hcl.config import ConfigError, TrialConfig, plugins
 from hcl.learners import Learner
 from hcl.training.learner import Runtime, run
@@ -63,7 +63,7 @@ def test_a_learner_is_loaded_without_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go(variant("si")).learner.save(tmp_path / "a.safetensors")
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setattr(digits, "IN_SCIKIT_LEARN", "none.csv.gz")
     labels = hcl.load(tmp_path / "a.safetensors").predict(torch.zeros(2, 64), 2).labels
     assert set(labels.tolist()) <= {4, 5}
 
