@@ -8,7 +8,6 @@ from hcl.config import ConfigError
 from sweeps.launch.mend import mend_journals
 from sweeps.launch.outcome import Outcome, TrialEnds, trial_ends
 from sweeps.launch.request import SweepRequest
-from sweeps.output.plots import pareto_front, png
 from sweeps.records.disk_full import causes, is_full, no_space, release
 from sweeps.records.trial_ends import note_death, note_stop
 from sweeps.reports.summary import summarise
@@ -106,6 +105,8 @@ def _metrics(request: SweepRequest, ends: TrialEnds) -> dict[str, float]:
 
 
 def _draw_front(request: SweepRequest, ends: TrialEnds) -> None:
+    from sweeps.output.plots import pareto_front, png
+
     front = [trial["number"] for trial in ends.best]
     picture = png(pareto_front(ends.done, front, request.settings.objectives))
     (request.folder.path / FRONT).write_bytes(picture)

@@ -16,8 +16,6 @@ from hcl.config import ConfigError
 from hcl.storage.files import write_atomically
 from sweeps.output.html_page import Head, html_page
 from sweeps.output.metric_names import heading, is_fraction
-from sweeps.output.plots import png
-from sweeps.output.rank_plots import early_ranks
 from sweeps.records.entries import read_journals, recorded_settings, rows_frame, run_row
 from sweeps.records.folder import SweepFolder, git_tags
 from sweeps.reports.page import page_data
@@ -94,6 +92,9 @@ def stopping_pictures(ranks: Sequence[EarlyRank]) -> dict[str, bytes]:
     """Draw tau against the number of tasks, a line for each method; none without ranks."""
     if not ranks:
         return {}
+    from sweeps.output.plots import png
+    from sweeps.output.rank_plots import early_ranks
+
     lines: dict[str, list[tuple[int, float, tuple[float, float] | None]]] = {}
     for rank in ranks:
         lines.setdefault(rank.method, []).append((rank.tasks, rank.tau, rank.interval))

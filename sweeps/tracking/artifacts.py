@@ -4,13 +4,15 @@ import json
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
 from PIL import Image
 
-from sweeps.output.plots import Matrix, accuracy_thumbnail, image
 from sweeps.records.entries import milliseconds, run_params
+
+if TYPE_CHECKING:
+    from sweeps.output.plots import Matrix
 
 DPI = 160
 PICTURE_KEY = "accuracy_matrix"  # one key for all runs: the UI puts their pictures side by side
@@ -78,13 +80,15 @@ class RunArtifacts:
         return any(re.search(rf"/{key}\+step\+{step}\+.*\.webp$", path) for path in files)
 
 
-def accuracy_thumbnails(accuracy: dict[str, Matrix], scenario: str) -> dict[str, Image.Image]:
+def accuracy_thumbnails(accuracy: dict[str, "Matrix"], scenario: str) -> dict[str, Image.Image]:
     """Draw one matrix per picture for the UI's image grid, which shows 256 x 256 pixels.
 
     Returns:
         Key -> picture. The scenario that the run was trained in has the key of all runs; another
         one that it was scored in adds its name, as in accuracy_matrix_class.
     """
+    from sweeps.output.plots import accuracy_thumbnail, image  # the driver draws none
+
     pictures = {}
     for name, rows in _tested(accuracy).items():
         tested = name.rpartition("/")[2]
@@ -93,12 +97,12 @@ def accuracy_thumbnails(accuracy: dict[str, Matrix], scenario: str) -> dict[str,
     return pictures
 
 
-def _tested(accuracy: dict[str, Matrix]) -> dict[str, Matrix]:
+def _tested(accuracy: dict[str, "Matrix"]) -> dict[str, "Matrix"]:
     """The matrices on test data, or all of them where nothing was tested."""
     return {k: rows for k, rows in accuracy.items() if k.startswith("test/")} or accuracy
 
 
-def accuracy_markdown(accuracy: dict[str, Matrix]) -> str:
+def accuracy_markdown(accuracy: dict[str, "Matrix"]) -> str:
     """Write every matrix as a table in percent: a row per task learned, a column per task."""
     parts = []
     for name, rows in accuracy.items():
