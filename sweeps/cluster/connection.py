@@ -17,6 +17,7 @@ from rich.console import Console
 
 from hcl.config import ConfigError
 from sweeps.cluster.local_ray import (
+    asked_often,
     deaf_to_hangup,
     lean,
     loopback,
@@ -109,7 +110,7 @@ def started(
         if address is None:
             ours.enter_context(plain_workers())
             make_token()
-            with loopback(), deaf_to_hangup(), lean(), watched_start(on_lost):
+            with loopback(), deaf_to_hangup(), lean(), asked_often(), watched_start(on_lost):
                 _init("local", include_dashboard=False, _node_ip_address="127.0.0.1",
                       _temp_dir=str(folder))  # fmt: skip
         else:

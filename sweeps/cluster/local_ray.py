@@ -16,14 +16,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 from ray._private.node import Node
+from ray._private.state import GlobalState
 from ray.tune.execution import class_cache
 
 from hcl.config import ConfigError
 from hcl.storage.files import LockHeldError, locked
 
 PREFIX = "hcl-ray-"
+START_TIME = 10.0  # seconds, within which Ray asks for its node in short steps
 LONGEST = 24  # characters of the folder above; with Ray's part, a socket's name may have 107
 TOKEN = Path("~/.ray/auth_token")
 
@@ -136,6 +138,27 @@ def plain_workers() -> Iterator[None]:
         replaced(class_cache, "DEFAULT_ENV_VARS", {}),
         replaced(class_cache, "ENV_VARS_TO_PROPAGATE", ()),
     ):
+        yield
+
+
+@contextmanager
+def asked_often() -> Iterator[None]:
+    """Go on as soon as Ray's node is there: half a second less.
+
+    Ray asks once before it can be there, and then sleeps for a whole second.
+    """
+    get_node = services.get_node
+
+    def wait_for_node(address: str, node_id: str) -> dict[str, Any]:
+        state, deadline = GlobalState(), time.monotonic() + START_TIME
+        state._initialize_global_state(services._get_gcs_client_options(address))
+        while time.monotonic() < deadline:
+            if any(node["NodeID"] == node_id for node in state.node_table()):
+                break
+            time.sleep(0.02)
+        return get_node(address, node_id)
+
+    with replaced(services, "get_node", wait_for_node):
         yield
 
 
