@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray.tune import Callback
 from rich.console import Console
@@ -24,13 +24,25 @@ LOOK_EVERY = 5.0  # seconds between looks at the journals of running trials
 NAMED = 8  # running trials that a line names; with more it adds them up
 
 
+class Size(NamedTuple):
+    """What a trial has to do: tasks of each seed, seeds, and its share of all work."""
+
+    tasks: int
+    seeds: int = 1
+    work: float = 1.0
+
+    def learned(self, tasks: Sequence[int]) -> float:
+        """Say how much of the work is done after these tasks of its seeds."""
+        return self.work * sum(tasks) / (self.tasks * self.seeds)
+
+
 @dataclass
 class Counts:
     """Trials of a sweep so far, those of earlier starts included.
 
     Attributes:
         total: trials of the whole sweep.
-        num_tasks: tasks of every trial.
+        size: of every trial, where `sizes` says nothing else.
         mode: "max" or "min"; "" where no value is better than another.
         objective: name of the value, which says how it is shown.
         done: trials with a value.
@@ -38,14 +50,14 @@ class Counts:
         stopped: trials given up early.
         refused: numbers of trials that were not trained; the search's own list, which grows.
         best: objective and trial number.
-        num_seeds: seeds of every trial.
+        sizes: of each trial by its number, where they differ.
         running: trial number -> tasks learned by each of its seeds that has begun.
         stop_at: when a time limit ends this start, in seconds of the monotonic clock.
         started: when this start began, likewise.
     """
 
     total: int
-    num_tasks: int
+    size: Size
     mode: str
     objective: str = ""
     done: int = 0
@@ -53,13 +65,14 @@ class Counts:
     stopped: int = 0
     refused: Sequence[int] = ()
     best: tuple[float, int] | None = None
-    num_seeds: int = 1
+    sizes: Sequence[Size] = ()
     running: dict[int, Sequence[int]] = field(default_factory=dict)
     stop_at: float | None = None
     started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self.ended_before = self.ended
+        self._left = sum(size.work for size in self.sizes) or float(self.total - self.ended)
+        self._all = self._left
         self._pace = 0.0, self.started  # what this start has done, and when it had
 
     @property
@@ -69,22 +82,18 @@ class Counts:
 
     def stop(self, number: int) -> None:
         """Count a trial that was given up early, whose value is not comparable."""
-        self.running.pop(number, None)
+        self._leave(number)
         self.stopped += 1
 
     def end(self, number: int, value: float | None) -> None:
         """Count a trial that ended with this objective, or without one."""
-        self.running.pop(number, None)
+        self._leave(number)
         if value is None or value != value:
             self.failed += 1
             return
         self.done += 1
-        if not self.mode:
-            return
-        is_better = self.best is None or (
-            value > self.best[0] if self.mode == "max" else value < self.best[0]
-        )
-        if is_better:
+        sign = {"max": 1, "min": -1}.get(self.mode)
+        if sign and (self.best is None or sign * value > sign * self.best[0]):
             self.best = (value, number)
 
     def seconds_left(self, now: float) -> float | None:
@@ -93,17 +102,24 @@ class Counts:
         The pace is that of the last task learned: between two tasks the estimate counts down,
         to what is left after the tasks under way where these take longer.
         """
-        of_one = 1 / (self.num_tasks * self.num_seeds)
-        learned = sum(map(sum, self.running.values())) * of_one
-        passed = self.ended - self.ended_before + learned
+        learned = sum(self._size(n).learned(tasks) for n, tasks in self.running.items())
+        passed = self._all - self._left + learned
         if passed != self._pace[0]:
             self._pace = passed, now
         if not passed:
             return None
-        left = self.total - self.ended - len(self.refused) - learned
+        left = self._left - learned - len(self.refused)
+        after = left - sum(self._size(number).learned([1]) for number in self.running)
         pace = (self._pace[1] - self.started) / passed
-        after = left - len(self.running) * of_one
         return max(pace * left - (now - self._pace[1]), pace * after, 0.0)
+
+    def _leave(self, number: int) -> None:
+        """Take a trial that ended from those that run."""
+        self.running.pop(number, None)
+        self._left -= self._size(number).work
+
+    def _size(self, number: int) -> Size:
+        return self.sizes[number] if self.sizes else self.size
 
     def line(self, now: float) -> str:
         """Say everything in one line."""
@@ -132,17 +148,16 @@ class Counts:
             return ""
         if len(self.running) > NAMED:
             learned = sum(map(sum, self.running.values()))
-            every = len(self.running) * self.num_tasks * self.num_seeds
+            every = sum(size.tasks * size.seeds for size in map(self._size, self.running))
             return f" ({learned} of their {every} tasks learned)"
-        named = (f"trial {number}: {self._place(at)}" for number, at in self.running.items())
-        return f" ({', '.join(named)})"
+        return f" ({', '.join(map(self._place, self.running))})"
 
-    def _place(self, learned: Sequence[int]) -> str:
-        """Name the first seed that has not learned all tasks, and its tasks."""
-        learned = learned or (0,)
-        at = next((i for i, k in enumerate(learned) if k < self.num_tasks), len(learned) - 1)
-        seed = f"seed {at + 1}/{self.num_seeds}, " if self.num_seeds > 1 else ""
-        return f"{seed}{learned[at]}/{self.num_tasks} tasks"
+    def _place(self, number: int) -> str:
+        """Name the first seed of a trial that has not learned all tasks, and its tasks."""
+        learned, size = self.running[number] or (0,), self._size(number)
+        at = next((i for i, k in enumerate(learned) if k < size.tasks), len(learned) - 1)
+        seed = f"seed {at + 1}/{size.seeds}, " if size.seeds > 1 else ""
+        return f"trial {number}: {seed}{learned[at]}/{size.tasks} tasks"
 
 
 class ProgressCallback(Callback):
@@ -281,6 +296,5 @@ class ProgressCallback(Callback):
 
 
 def _bar(console: Console) -> Progress:
-    text = TextColumn("{task.fields[line]}")
     bar = [BarColumn(20 if console.width >= 120 else 8)] if console.width >= 80 else []
-    return Progress(*bar, text, console=console)
+    return Progress(*bar, TextColumn("{task.fields[line]}"), console=console)

@@ -18,7 +18,7 @@ from hcl.config.trial import imported_paths
 from hcl.results import NUMERICS_VERSION, Result, TaskReport
 from hcl.storage.shared_classifier import TAKES, classifier_digest
 from sweeps.cluster.connection import announce, cluster
-from sweeps.cluster.progress import Counts, ProgressCallback
+from sweeps.cluster.progress import Counts, ProgressCallback, Size
 from sweeps.cluster.tuner import Interrupt, ends_at, run_trials
 from sweeps.cluster.watchdog import end_process
 from sweeps.records.folder import SweepFolder, wait_for_writers
@@ -139,11 +139,10 @@ def _schedule(
 ) -> None:
     count = len(plan.groups)
     configs = [group[0].seed.config for group in plan.groups]
-    num_tasks = max(config.benchmark.num_tasks for config in configs)
     paths = {path for config in configs for path in imported_paths(config.to_dict())}
     code = folder.keep_code(sorted(paths))
-    counts = Counts(count, num_tasks, mode="", num_seeds=max(map(len, plan.groups)),
-                    stop_at=ends_at())  # fmt: skip
+    sizes = [_size(group) for group in plan.groups]
+    counts = Counts(count, sizes[0], mode="", sizes=sizes, stop_at=ends_at())
 
     def folders(number: int) -> list[Path]:
         return [trial.seed.folder for trial in plan.groups[number]]
@@ -172,6 +171,13 @@ def _schedule(
                 max_concurrent_trials=num_at_a_time,
             )
             numbers = progress.take_early()
+
+
+def _size(group: Sequence[FixedTrial]) -> Size:
+    """Measure a group by its steps, the best guess of how long it takes beside others."""
+    config = group[0].seed.config
+    tasks = config.benchmark.num_tasks
+    return Size(tasks, len(group), float(tasks * len(group) * config.train.iterations))
 
 
 def run_group(plan: FixedPlan, choice: dict[str, Any], report: Report) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from sweeps.cluster.connection import announce, cluster, connected
 from sweeps.cluster.gpu_probe import resolve_gpus
-from sweeps.cluster.progress import Counts, ProgressCallback
+from sweeps.cluster.progress import Counts, ProgressCallback, Size
 from sweeps.cluster.tuner import Interrupt, ends_at, run_trials, stop_tune
 from sweeps.cluster.watchdog import end_process
 from sweeps.launch.finish import explain_error, finish, finish_without_space
@@ -162,8 +162,7 @@ def _counts(search: OptunaSearch) -> Counts:
     done, failed, stopped = len(ends.done), len(ends.failed), len(ends.stopped)
     return Counts(
         total=done + failed + stopped + len(search.refused) + search.remaining(),
-        num_tasks=search.space.example().benchmark.num_tasks,
-        num_seeds=len(sweep.seeds),
+        size=Size(search.space.example().benchmark.num_tasks, len(sweep.seeds)),
         mode=sweep.modes[0] if is_ranked else "",
         objective=sweep.objectives[0],
         done=done,

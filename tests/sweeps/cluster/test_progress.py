@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sweeps.cluster.progress import Counts, ProgressCallback, duration
+from sweeps.cluster.progress import Counts, ProgressCallback, Size, duration
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
 from sweeps.records.trial_ends import seed_folders
@@ -19,7 +19,8 @@ from sweeps.records.trial_ends import seed_folders
 
 def counts(**more: Any) -> Counts:
     objective = "val/task/average_accuracy"
-    return Counts(total=10, num_tasks=5, mode="max", objective=objective, started=0.0, **more)
+    known = {"size": Size(5), "mode": "max", "objective": objective, "started": 0.0}
+    return Counts(total=10, **{**known, **more})
 
 
 def test_the_line_says_done_running_failed_best_and_time_left() -> None:
@@ -59,11 +60,23 @@ def test_a_time_limit_that_comes_first_is_said() -> None:
 
 
 def test_several_seeds_are_told_apart() -> None:
-    state = counts(num_seeds=3, running={4: (5, 2), 5: (5, 5, 5), 6: (5,)})
+    state = counts(size=Size(5, 3), running={4: (5, 2), 5: (5, 5, 5), 6: (5,)})
     # In 60 s: 22 of 3 x 5 tasks; 10 trials less these are left.
     assert state.seconds_left(60.0) == pytest.approx(60 / (22 / 15 + 1) * (10 - 37 / 15), rel=0.5)
     said = "trial 4: seed 2/3, 2/5 tasks, trial 5: seed 3/3, 5/5 tasks, trial 6: seed 1/3, 5/5"
     assert said in state.line(60.0)
+
+
+def test_trials_of_different_sizes_count_by_their_work() -> None:
+    sizes = [Size(10, work=10.0), Size(50, work=50.0), Size(50, 2, 100.0)]
+    state = Counts(total=3, size=Size(10), mode="", sizes=sizes, started=0.0)
+    state.running = {0: (5,), 2: (50, 20)}
+    # In 60 s: 5 of 10 tasks and 70 of 100; 85 of 160 are left.
+    assert state.seconds_left(60.0) == pytest.approx(60 / 75 * 85)
+    assert "(trial 0: 5/10 tasks, trial 2: seed 2/2, 20/50 tasks)" in state.line(60.0)
+    state.end(0, 1.0)
+    state.running[1] = (0,)
+    assert state.seconds_left(80.0) == pytest.approx(80 / 80 * 80)
 
 
 def test_many_running_trials_are_one_number() -> None:
@@ -73,7 +86,7 @@ def test_many_running_trials_are_one_number() -> None:
 
 @pytest.mark.parametrize(("mode", "best"), [("max", 0.9), ("min", 0.1)])
 def test_the_best_follows_the_mode(mode: str, best: float) -> None:
-    state = Counts(total=3, num_tasks=5, mode=mode)
+    state = Counts(total=3, size=Size(5), mode=mode)
     for number, value in enumerate([0.5, 0.9, 0.1]):
         state.end(number, value)
     state.end(9, float("nan"))
@@ -163,7 +176,7 @@ def test_ray_can_pickle_it(tmp_path: Path) -> None:
 
 def test_a_trial_that_goes_on_begins_where_its_journals_end(tmp_path: Path) -> None:
     now = [0.0]
-    state = counts(num_seeds=2)
+    state = counts(size=Size(5, 2))
     callback = ProgressCallback(state, Console(file=StringIO()), folders(tmp_path),
                                 clock=lambda: now[0])  # fmt: skip
     learn(tmp_path, 3, 4)

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from rich.console import Console
 
 from hcl.config import ConfigError, TrialConfig
-from sweeps.cluster.progress import Counts
+from sweeps.cluster.progress import Counts, Size
 from sweeps.launch.outcome import trial_ends
 from sweeps.launch.request import SweepRequest
 from sweeps.launch.run_sweep import run_sweep
@@ -82,7 +82,7 @@ def test_tpe_learns_to_avoid_what_is_refused(tmp_path: Path) -> None:
 
 def test_progress_counts_them_apart() -> None:
     refused = [3]
-    counts = Counts(total=5, num_tasks=2, mode="max", refused=refused, started=0.0)
+    counts = Counts(total=5, size=Size(2), mode="max", refused=refused, started=0.0)
     refused.append(4)
     assert counts.line(1.0) == "0/5 trials done, 2 refused, 0 running"
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from hcl.config import ConfigError
 from sweeps import tracking
-from sweeps.cluster.progress import Counts
+from sweeps.cluster.progress import Counts, Size
 from sweeps.launch.outcome import trial_ends
 from sweeps.launch.request import SweepRequest, store_of
 from sweeps.launch.run_sweep import run_sweep
@@ -148,7 +148,7 @@ def test_a_stopped_trials_journal_ends_once(tmp_path: Path) -> None:
 
 
 def test_progress_counts_them_apart() -> None:
-    counts = Counts(total=4, num_tasks=5, mode="max", started=0.0)
+    counts = Counts(total=4, size=Size(5), mode="max", started=0.0)
     counts.running = {0: (5,), 1: (2,)}
     counts.end(0, 0.5)
     counts.stop(1)
