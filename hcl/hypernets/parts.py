@@ -16,10 +16,10 @@ from hcl.config.methods import HypernetConfig
 from hcl.hypernets.candidate_adam import AdamState, CandidateAdam
 from hcl.hypernets.hypernet import Hypernet, Theta
 from hcl.hypernets.output_regularizer import OutputRegularizer
-from hcl.kernels.compiled_step import compiled_step
 from hcl.kernels.fast_adam import FastAdam
 from hcl.kernels.gram_regularizer import GramRegularizer
 from hcl.kernels.hypernet_layers import generate
+from hcl.kernels.one_pass import thin_step
 
 
 class Adam(AdamState, Protocol):
@@ -93,7 +93,7 @@ def choose_parts(config: HypernetConfig, train: TrainConfig, num_tasks: int) -> 
     if train.kernels == "plain":
         return Parts(Hypernet.forward, CandidateAdam, OutputRegularizer, _no_step)
     regularizer = partial(GramRegularizer, is_bfloat16=config.reg_precision == "bfloat16")
-    step = partial(compiled_step, train=train, num_tasks=num_tasks)
+    step = partial(thin_step, train=train, num_tasks=num_tasks)
     # The other lookaheads have the general step only.
     return Parts(
         generate, FastAdam, regularizer, step if config.lookahead == "detached" else _no_step

@@ -53,7 +53,7 @@ Kernel = Callable[..., Any]
 
 
 def is_wanted(
-    train: TrainConfig, num_tasks: int, size: int, saved_per_weight: float, seconds: float
+    train: TrainConfig, num_tasks: int, size: int, saved_per_weight: float = SAVED_PER_WEIGHT
 ) -> bool:
     """Say if compiling is asked for, or saves a trial twice the time that it takes.
 
@@ -62,11 +62,10 @@ def is_wanted(
         num_tasks: how many tasks the trial has.
         size: how many weights a step changes.
         saved_per_weight: seconds that each step saves for each of them.
-        seconds: that compiling takes.
     """
     num_steps = round(train.epochs * STEPS_PER_EPOCH) or train.iterations
     saved = num_steps * num_tasks * size * saved_per_weight
-    return train.compile == "on" or (train.compile == "auto" and saved > 2 * seconds)
+    return train.compile == "on" or (train.compile == "auto" and saved > 2 * COMPILE_SECONDS)
 
 
 def kernel(name: str = "one_pass") -> tuple[Kernel | None, float]:
@@ -258,9 +257,29 @@ def is_possible(optimizer: FastAdam, regularizer: GramRegularizer) -> bool:
 
 
 def thin_step(
-    shape: Shape, embedding: Tensor, optimizer: FastAdam, regularizer: GramRegularizer
+    shape: Shape,
+    embedding: Tensor,
+    optimizer: FastAdam,
+    regularizer: GramRegularizer,
+    train: TrainConfig,
+    num_tasks: int,
 ) -> ThinStep | None:
-    """Build the step; None where there is no compiler."""
+    """Build a step with lookahead "detached", if the trial is long enough to save time by it.
+
+    Args:
+        shape: the hypernetwork's.
+        embedding: that of the current task.
+        optimizer: that of the hypernetwork's parameters.
+        regularizer: that of the past tasks.
+        train: how many steps a task has, and whether to compile.
+        num_tasks: how many tasks the trial has.
+
+    Returns:
+        None where it does not apply, is not worth while, or there is no compiler.
+    """
+    size = optimizer.params[-1].numel()
+    if not is_possible(optimizer, regularizer) or not is_wanted(train, num_tasks, size):
+        return None
     found, seconds = kernel()
     if found is None:
         return None

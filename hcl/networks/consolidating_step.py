@@ -10,7 +10,6 @@ from hcl.kernels import one_pass
 
 # What a step saves per weight, against torch's operations (measured at 2 M weights).
 SAVED_PER_WEIGHT = 1.5e-9
-COMPILE_SECONDS = 3.0
 
 Tensors = Sequence[Tensor]
 
@@ -100,9 +99,7 @@ def consolidating_step(
     size = sum(p.numel() for p in params)
     is_possible = all(p.device.type == "cpu" and p.dtype == torch.float32 for p in params)
     is_possible &= train.kernels == "fast" and all(p.is_contiguous() for p in params)
-    if not is_possible or not one_pass.is_wanted(
-        train, num_tasks, size, SAVED_PER_WEIGHT, COMPILE_SECONDS
-    ):
+    if not is_possible or not one_pass.is_wanted(train, num_tasks, size, SAVED_PER_WEIGHT):
         return None
     found, seconds = one_pass.kernel("consolidating_step")
     return None if found is None else ConsolidatingStep(optimizer, found, seconds)

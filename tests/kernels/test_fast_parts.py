@@ -6,8 +6,8 @@ A change to a file in `hcl/hypernets` that is not made here too fails under the 
     Hypernet.features                       hypernet_layers.Hidden
     Hypernet.forward                        hypernet_layers.generate
     OutputRegularizer                       gram_regularizer.GramRegularizer
-    CandidateAdam                           fast_adam.FastAdam, compiled_step.ahead and step
-    TaskHypernet's step                     one_pass.ThinStep, compiled_step.CompiledStep
+    CandidateAdam                           fast_adam.FastAdam
+    TaskHypernet's step                     one_pass.ThinStep
     the same with train/kernels plain       replicas.HypernetReplicas
 
 `flat_mlp` and `int8_mlp` are for target networks: test_flat_mlp.py, test_int8_mlp.py.
@@ -29,8 +29,7 @@ from hcl.config import ConfigError, TrainConfig
 from hcl.config.methods import METHOD_CONFIGS, HypernetConfig
 from hcl.hypernets import CandidateAdam, Hypernet, OutputRegularizer, TaskHypernet
 from hcl.hypernets.hypernet import ACTIVATIONS
-from hcl.kernels import compiled_step, hypernet_layers, one_pass
-from hcl.kernels.compiled_step import CompiledAdam
+from hcl.kernels import hypernet_layers, one_pass
 from hcl.kernels.fast_adam import FastAdam
 from hcl.kernels.gram_regularizer import GramRegularizer
 from hcl.kernels.hypernet_layers import Hidden, generate, with_one
@@ -279,19 +278,6 @@ def test_thin_step(how: str) -> None:
     assert isinstance(mine.compiled_step, one_pass.ThinStep) and theirs.compiled_step is None
     assert_near(list(mine.parameters()), list(theirs.parameters()), 1e-3)
     assert_near(penalties, expected, 1e-3)
-
-
-@pytest.mark.parametrize("how", ["chunks", "linear", "full", "subset"])
-def test_compiled_step(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the compiler: that compiling changes nothing is for torch to test."""
-    uncompiled = CompiledAdam(compiled_step.ahead, compiled_step.step, 0.0)
-    monkeypatch.setattr(compiled_step, "compile_for", lambda *_: uncompiled)
-    mine, penalties = stepped(200, kernels="fast", compile="on", **HOW[how])
-    theirs, expected = stepped(200, kernels="plain", **HOW[how])
-    assert isinstance(mine.compiled_step, compiled_step.CompiledStep)
-    # The scalars of the step are float32 there.
-    assert_near(list(mine.parameters()), list(theirs.parameters()), 1e-6)
-    assert_near(penalties, expected, 1e-6)
 
 
 @pytest.mark.parametrize("name", ["hnet", "hnet-subset", "hnet-off", "hnet-masked"])

@@ -146,7 +146,7 @@ def test_where_it_does_not_apply() -> None:
 def test_no_compiler_is_a_warning(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """tests/kernels/test_compiled_step.py trains without one."""
+    """tests/kernels/test_no_compiler.py trains without one."""
     monkeypatch.setenv("CXX", "/nowhere/c++ -v")
     one_pass._compile.cache_clear()
     try:
