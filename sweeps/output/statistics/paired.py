@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import ndtr, stdtrit
 
 from hcl.config import ConfigError
+from sweeps.output import table
 from sweeps.output.table import Estimate, Table
 
 CONFIDENCE = 0.95
@@ -205,14 +206,11 @@ def method_pairs(methods: Sequence[str], reference: str = "") -> list[tuple[str,
 
 
 def ties(estimates: Mapping[str, Estimate], mode: str = "max") -> list[str]:
-    """List the best method, and those whose mean is within one SEM of the best one's."""
+    """List the best method, and those within one SEM of it, as `sweeps.output.table.ties`."""
     sign = 1 if mode == "max" else -1
     ranked = sorted(estimates, key=lambda name: -sign * estimates[name].mean)
-    if not ranked:
-        return []
-    best = estimates[ranked[0]]
-    bound = sign * best.mean - (best.sem or 0.0)
-    return [name for name in ranked if sign * estimates[name].mean >= bound]
+    tied = table.ties([estimates[name] for name in ranked], mode)
+    return [name for i, name in enumerate(ranked) if i in tied]
 
 
 def paired_table(
