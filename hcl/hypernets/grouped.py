@@ -30,11 +30,6 @@ class GroupedTaskHypernet(nn.Module):
     def _each(self) -> list[TaskHypernet]:
         return list(self.members)  # type: ignore[arg-type]
 
-    @property
-    def compile_seconds(self) -> float:
-        """Always 0, because the members' seconds are counted one by one."""
-        return 0.0
-
     def start_task(
         self, task_id: int, keep: Tensor | None = None, first_masked: int | None = None
     ) -> None:

@@ -100,8 +100,7 @@ class PrBbb(Hnet):
             answers = self.answers(x, task_id).to(x.dtype)
             owners = torch.full((len(x),), task_id, device=x.device)
             return Prediction(place_in_heads(answers, owners, self.layout))
-        task_ids, answers = self.infer(x)
-        return Prediction(place_in_heads(answers, task_ids, self.layout), task_ids)
+        return super().predict(x, None)
 
     def infer(self, x: Tensor) -> tuple[Tensor, Tensor]:
         heads = torch.stack([self.answers(x, task_id) for task_id in range(self.num_learned)])

@@ -3,8 +3,6 @@
 HNET+TIR is HNET with a replay model and a network that infers tasks, trained beside it. Neither
 touches the classifier, and each draws from random streams of its own. At equal seeds and settings
 both methods' classifiers are therefore the same, bit for bit (on the CPU, with equal threads).
-
-torch is imported only when a state is read or written.
 """
 
 import hashlib
@@ -15,6 +13,7 @@ from typing import Any
 
 from hcl.config import SPEED_ONLY, TrialConfig
 from hcl.config.methods import HnetConfig
+from hcl.storage import checkpoint
 
 GIVES, TAKES = "hnet", "hnet_tir"
 
@@ -64,14 +63,10 @@ class SharedClassifier:
 
     def has(self, task_id: int) -> bool:
         """Say if the state after this task is there."""
-        from hcl.storage import checkpoint
-
         return checkpoint.exists(self.folder, task_id)
 
     def give(self, task_id: int, state: dict[str, Any]) -> None:
         """Store the state after a task, unless it is there."""
-        from hcl.storage import checkpoint
-
         if not self.has(task_id):
             checkpoint.save(self.folder, task_id, state, keep=None)
 
@@ -81,6 +76,4 @@ class SharedClassifier:
         Raises:
             ConfigError: it is not there, or damaged.
         """
-        from hcl.storage import checkpoint
-
         return checkpoint.load(self.folder, task_id)
