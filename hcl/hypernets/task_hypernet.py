@@ -12,7 +12,8 @@ from hcl.config.methods import HypernetConfig
 from hcl.hypernets.candidate_adam import candidate
 from hcl.hypernets.hypernet import Hypernet, Theta
 from hcl.hypernets.initial import TargetTensor, initialise_
-from hcl.hypernets.parts import Regularizer, Step, choose_parts
+from hcl.hypernets.parts import Regularizer, choose_parts
+from hcl.kernels.one_pass import ThinStep
 
 
 class TaskHypernet(nn.Module):
@@ -59,7 +60,7 @@ class TaskHypernet(nn.Module):
         self.task_id = -1
         self.compile_seconds = 0.0
         self.regularizer: Regularizer | None = None
-        self.compiled_step: Step | None = None  # in place of the general one, where it applies
+        self.compiled_step: ThinStep | None = None  # in place of the general one, where it applies
         self.task_subsets = seeding.generator(seed, "reg_tasks")
 
     def start_task(
@@ -154,7 +155,7 @@ class TaskHypernet(nn.Module):
         *grads, grad_embedding = torch.autograd.grad(weights, [*theta, embedding], grad)
         return self._step(grads, grad_embedding)
 
-    def _compiled_update(self, step: Step, grad: Tensor) -> Tensor:
+    def _compiled_update(self, step: ThinStep, grad: Tensor) -> Tensor:
         penalty, grad_embedding = step.step(grad, self.draw_past_tasks(), self.config.beta)
         self.embedding_optimizer.step([grad_embedding])
         return penalty
