@@ -6,7 +6,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hcl.hypernets import Hypernet, OutputRegularizer
+from hcl.hypernets import HeadMask, Hypernet, OutputRegularizer
 from hcl.hypernets.hypernet import ACTIVATIONS, Theta
 from hcl.kernels.gram_regularizer import GramRegularizer
 
@@ -21,7 +21,6 @@ SHAPES: dict[str, dict[str, Any]] = {
     "deep": {"chunk_size": 4, "hidden_sizes": (5, 6, 4), "activation": "sigmoid"},
     "relu": {"chunk_size": 7, "hidden_sizes": (6, 5), "activation": "relu"},
 }
-Mask = tuple[Tensor, int] | tuple[None, None]
 Regularizer = OutputRegularizer | GramRegularizer
 
 
@@ -44,10 +43,12 @@ class Case:
             for p in self.hypernet.theta()
         ]
 
-    def regularizer(self, kind: type[Regularizer], mask: Mask = (None, None), **more: Any) -> Any:
+    def regularizer(
+        self, kind: type[Regularizer], mask: HeadMask | None = None, **more: Any
+    ) -> Any:
         """A regularizer that keeps what the hypernetwork generates now."""
         start = [p.detach().clone() for p in self.hypernet.theta()]
-        return kind(self.hypernet, self.embeddings, start, *mask, **more)
+        return kind(self.hypernet, self.embeddings, start, mask, **more)
 
     def direct(self, theta: Theta, keep: Tensor | None, tasks: list[int]) -> Tensor:
         """eq. 2 of von Oswald et al. (2020), word by word."""
@@ -59,16 +60,16 @@ class Case:
         return total / len(tasks)
 
 
-def heads_mask() -> tuple[Tensor, int]:
+def heads_mask() -> HeadMask:
     """For three tasks and 30 weights: the last 12 are heads of four weights each."""
     keep = torch.ones(3, 30, dtype=torch.bool)
     for task in range(3):
         keep[task, 18:] = False
         keep[task, 18 + 4 * task : 22 + 4 * task] = True
-    return keep, 18
+    return HeadMask(keep, 18)
 
 
-def drawn(data: st.DataObject) -> tuple[Case, Mask, list[int]]:
+def drawn(data: st.DataObject) -> tuple[Case, HeadMask | None, list[int]]:
     """Any case, any mask, some past tasks in any order."""
     draw = data.draw
     num_tasks, num_weights = draw(st.integers(1, 4)), draw(st.integers(1, 40))
@@ -80,12 +81,12 @@ def drawn(data: st.DataObject) -> tuple[Case, Mask, list[int]]:
         hidden_sizes=tuple(draw(st.lists(st.integers(1, 5), max_size=3))),
         activation=draw(st.sampled_from(sorted(ACTIVATIONS))),
     )
-    mask: Mask = (None, None)
+    mask = None
     if draw(st.booleans()):
         first = draw(st.integers(0, num_weights))
         keep = torch.rand(num_tasks, num_weights) < 0.5
         keep[:, :first] = True
-        mask = (keep, first)
+        mask = HeadMask(keep, first)
     order = draw(st.permutations(range(num_tasks)))
     return case, mask, order[: draw(st.integers(1, num_tasks))]
 

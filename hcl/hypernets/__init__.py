@@ -8,7 +8,14 @@ hcl/kernels that no longer agrees and has to follow, or to go.
 from hcl.hypernets.candidate_adam import CandidateAdam
 from hcl.hypernets.grouped import GroupedTaskHypernet
 from hcl.hypernets.hypernet import Hypernet
-from hcl.hypernets.output_regularizer import OutputRegularizer
+from hcl.hypernets.output_regularizer import HeadMask, OutputRegularizer
 from hcl.hypernets.task_hypernet import TaskHypernet
 
-__all__ = ["CandidateAdam", "GroupedTaskHypernet", "Hypernet", "OutputRegularizer", "TaskHypernet"]
+__all__ = [
+    "CandidateAdam",
+    "GroupedTaskHypernet",
+    "HeadMask",
+    "Hypernet",
+    "OutputRegularizer",
+    "TaskHypernet",
+]

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hcl.hypernets.output_regularizer import HeadMask
 from hcl.hypernets.task_hypernet import TaskHypernet
 
 
@@ -30,12 +31,10 @@ class GroupedTaskHypernet(nn.Module):
     def _each(self) -> list[TaskHypernet]:
         return list(self.members)  # type: ignore[arg-type]
 
-    def start_task(
-        self, task_id: int, keep: Tensor | None = None, first_masked: int | None = None
-    ) -> None:
+    def start_task(self, task_id: int, mask: HeadMask | None = None) -> None:
         """Start the task in every hypernetwork."""
         for member, span in zip(self._each(), self.spans, strict=True):
-            member.start_task(task_id, *_part_of_mask(keep, first_masked, span))
+            member.start_task(task_id, _part_of(mask, span))
 
     def forward(self, task_ids: range) -> Tensor:
         """Generate (T, num_weights), those of the tasks asked for."""
@@ -82,21 +81,17 @@ class GroupedTaskHypernet(nn.Module):
         """Give the part of `training_state` that matters once a task is over."""
         return {"members": [member.learned_state() for member in self._each()]}
 
-    def load_training_state(
-        self, state: dict[str, Any], keep: Tensor | None = None, first_masked: int | None = None
-    ) -> None:
+    def load_training_state(self, state: dict[str, Any], mask: HeadMask | None = None) -> None:
         """Put back what `training_state` returned."""
         for member, span, own in zip(self._each(), self.spans, state["members"], strict=True):
-            member.load_training_state(own, *_part_of_mask(keep, first_masked, span))
+            member.load_training_state(own, _part_of(mask, span))
 
 
-def _part_of_mask(
-    keep: Tensor | None, first_masked: int | None, span: slice
-) -> tuple[Tensor, int] | tuple[None, None]:
-    """Give a group's columns of `keep`, and the first that it excludes for any task."""
-    if keep is None or first_masked is None or span.stop <= first_masked:
-        return None, None
-    part = keep[:, span]
-    if part.all():
-        return None, None
-    return part, int((~part).any(dim=0).int().argmax())
+def _part_of(mask: HeadMask | None, span: slice) -> HeadMask | None:
+    """Give the mask of a group's weights; None where all of them count."""
+    if mask is None or span.stop <= mask.first_masked:
+        return None
+    keep = mask.keep[:, span]
+    if keep.all():
+        return None
+    return HeadMask(keep, int((~keep).any(dim=0).int().argmax()))

@@ -16,11 +16,25 @@ last chunk, by leaving out columns of V; and those that a mask excludes, by comp
 which have such weights one weight at a time.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from hcl.hypernets.hypernet import Hypernet, Theta
+
+
+class HeadMask(NamedTuple):
+    """Says which weights count for each past task, where not all do.
+
+    Attributes:
+        keep: bool (t, num_weights), the weights that count.
+        first_masked: index of the first weight that `keep` excludes for any task.
+    """
+
+    keep: Tensor
+    first_masked: int
 
 
 class OutputRegularizer:
@@ -30,8 +44,7 @@ class OutputRegularizer:
         hypernet: the hypernetwork, of which only the shape is read.
         embeddings: (t, embedding_size), those of the past tasks, frozen.
         theta_start: the parameters at the start of the task.
-        keep: bool (t, num_weights), the weights that count for each past task; None for all.
-        first_masked: index of the first weight that `keep` excludes for any task.
+        mask: the weights that count; None for all.
     """
 
     def __init__(
@@ -39,21 +52,20 @@ class OutputRegularizer:
         hypernet: Hypernet,
         embeddings: Tensor,
         theta_start: Theta,
-        keep: Tensor | None = None,
-        first_masked: int | None = None,
+        mask: HeadMask | None = None,
     ) -> None:
         self.hypernet, self.embeddings = hypernet, embeddings.detach()
         self.theta_start = [p.detach() for p in theta_start]
         self.features_start = hypernet.features(self.embeddings, self.theta_start)  # A* (t, K, .)
-        end = hypernet.num_weights if keep is None or first_masked is None else first_masked
+        end = hypernet.num_weights if mask is None else mask.first_masked
         self.whole, self.cut = divmod(end, hypernet.chunk_size)
         # 1 for weights that are compared one by one, in the chunks after the whole ones.
         self.mask: Tensor | None = None
-        if keep is not None:
+        if mask is not None:
             per_task = hypernet.num_chunks * hypernet.chunk_size
-            is_masked = torch.arange(per_task, device=keep.device) >= end
-            mask = is_masked & F.pad(keep, (0, per_task - keep.shape[1]))
-            self.mask = mask[:, self.whole * hypernet.chunk_size :].to(self.features_start)
+            is_after = torch.arange(per_task, device=mask.keep.device) >= end
+            one_by_one = is_after & F.pad(mask.keep, (0, per_task - mask.keep.shape[1]))
+            self.mask = one_by_one[:, self.whole * hypernet.chunk_size :].to(self.features_start)
 
     def __call__(self, theta: Theta, tasks: Tensor | None = None) -> Tensor:
         """Compute the penalty, without beta; differentiable.

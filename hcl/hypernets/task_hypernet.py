@@ -12,6 +12,7 @@ from hcl.config.methods import HypernetConfig
 from hcl.hypernets.candidate_adam import candidate
 from hcl.hypernets.hypernet import Hypernet, Theta
 from hcl.hypernets.initial import TargetTensor, initialise_
+from hcl.hypernets.output_regularizer import HeadMask
 from hcl.hypernets.parts import Regularizer, choose_parts
 from hcl.kernels.one_pass import ThinStep
 
@@ -63,15 +64,12 @@ class TaskHypernet(nn.Module):
         self.compiled_step: ThinStep | None = None  # in place of the general one, where it applies
         self.task_subsets = seeding.generator(seed, "reg_tasks")
 
-    def start_task(
-        self, task_id: int, keep: Tensor | None = None, first_masked: int | None = None
-    ) -> None:
+    def start_task(self, task_id: int, mask: HeadMask | None = None) -> None:
         """Make new optimizers, and the regularizer that holds on to the past tasks' weights.
 
         Args:
             task_id: the task that begins.
-            keep: weights that count for each past task, see OutputRegularizer.
-            first_masked: see OutputRegularizer.
+            mask: weights that count for each past task; None for all.
         """
         self.task_id = task_id
         self._make_optimizers()
@@ -79,13 +77,8 @@ class TaskHypernet(nn.Module):
         if task_id > 0 and self.config.beta > 0:
             past = self.stacked_embeddings(range(task_id)).detach()
             theta_start = [p.detach().clone() for p in self.hypernet.theta()]
-            self.regularizer = self._make_regularizer(past, theta_start, keep, first_masked)
+            self.regularizer = self.parts.regularizer(self.hypernet, past, theta_start, mask)
         self._compile()
-
-    def _make_regularizer(
-        self, past: Tensor, theta_start: Theta, keep: Tensor | None, first_masked: int | None
-    ) -> Regularizer:
-        return self.parts.regularizer(self.hypernet, past, theta_start, keep, first_masked)
 
     def _make_optimizers(self) -> None:
         train = self.train_config
@@ -233,15 +226,12 @@ class TaskHypernet(nn.Module):
         """Give the part of `training_state` that matters once a task is over."""
         return {"task_id": self.task_id, "task_subsets": self.task_subsets.get_state()}
 
-    def load_training_state(
-        self, state: dict[str, Any], keep: Tensor | None = None, first_masked: int | None = None
-    ) -> None:
+    def load_training_state(self, state: dict[str, Any], mask: HeadMask | None = None) -> None:
         """Put back what `training_state` or `learned_state` returned.
 
         Args:
             state: what it returned.
-            keep: as at the start of the task.
-            first_masked: as at the start of the task.
+            mask: as at the start of the task.
         """
         self.task_id = state["task_id"]
         self.task_subsets.set_state(state["task_subsets"])
@@ -255,5 +245,5 @@ class TaskHypernet(nn.Module):
             device = self.embeddings[0].device
             theta_start: Theta = [p.to(device) for p in state["kept_theta"]]
             past = state["kept_embeddings"].to(device)
-            self.regularizer = self._make_regularizer(past, theta_start, keep, first_masked)
+            self.regularizer = self.parts.regularizer(self.hypernet, past, theta_start, mask)
         self._compile()

@@ -35,8 +35,8 @@ class GramRegularizer:
         shape: the hypernetwork, of which only the shape is read.
         embeddings: (t, embedding_size), those of the past tasks, frozen.
         theta_start: parameters to keep; the output layer is copied.
-        keep: bool (t, num_weights), the weights that count for each past task; None for all.
-        first_masked: index of the first weight that `keep` excludes for any task.
+        mask: bool (t, num_weights), the weights that count for each past task, and the index of
+            the first one that does not for any task (a HeadMask); None if all count.
         is_bfloat16: multiply large matrices in bfloat16. Differences of features are taken in
             float32 before.
     """
@@ -46,14 +46,12 @@ class GramRegularizer:
         shape: Shape,
         embeddings: Tensor,
         theta_start: Theta,
-        keep: Tensor | None = None,
-        first_masked: int | None = None,
+        mask: tuple[Tensor, int] | None = None,
         is_bfloat16: bool = False,
     ) -> None:
         self.shape, self.embeddings = shape, embeddings.detach()
         self.theta_start = list(theta_start)
-        is_masked = keep is not None and first_masked is not None
-        end = first_masked if is_masked and first_masked is not None else shape.num_weights
+        keep, end = (None, shape.num_weights) if mask is None else mask
         self.tail_start = end
         # `whole` chunks count wholly, and `cut` columns of the next one: the last chunk, which is
         # cut to fit, or the first one with heads.
@@ -71,7 +69,9 @@ class GramRegularizer:
                 self.embeddings, start, regions, shape.activation, is_bfloat16
             )
             self.kept_grams = [kept[:, c] @ kept[:, c].T for c in self._columns()]
-        self.keep = self._tail_mask(keep) if end < shape.num_weights else None
+        self.keep: Tensor | None = None
+        if keep is not None and end < shape.num_weights:
+            self.keep = self._tail_mask(keep)
 
     def _regions(self) -> Regions:
         """Chunks that count wholly, and the one that is cut, if any."""
@@ -81,9 +81,8 @@ class GramRegularizer:
         """Columns of the output layer before the cut, and those from it on."""
         return slice(0, self.cut), slice(self.cut, None)
 
-    def _tail_mask(self, keep: Tensor | None) -> Tensor:
+    def _tail_mask(self, keep: Tensor) -> Tensor:
         """Give (tail chunks, t, chunk size): 1 where a weight of the tail's chunks counts."""
-        assert keep is not None
         shape, size = self.shape, self.shape.chunk_size
         first = self.tail_start // size * size
         like = self.theta_start[0]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError
 from hcl.config.methods import HnetConfig
-from hcl.hypernets import GroupedTaskHypernet, TaskHypernet
+from hcl.hypernets import GroupedTaskHypernet, HeadMask, TaskHypernet
 from hcl.inference import rules
 from hcl.inference.networks_of_tasks import NetworksOfTasks, place_in_heads
 from hcl.methods.base import EXTRA, Method, Prediction, Setup
@@ -89,13 +89,13 @@ class Hnet(Method):
 
     def start_classifier(self) -> None:
         """Make new optimizers, and the regularizer that keeps the past tasks' weights."""
-        self.task_hypernet.start_task(self.task_id, *self._head_mask())
+        self.task_hypernet.start_task(self.task_id, self._head_mask())
         self._make_shared_optimizer()
 
-    def _head_mask(self) -> tuple[Tensor, int] | tuple[None, None]:
+    def _head_mask(self) -> HeadMask | None:
         """Make the mask of Generated.head_mask, if the setting asks for one."""
         if not self.config.mask_heads:
-            return None, None
+            return None
         return self.generated.head_mask(self.layout, self.task_id)
 
     def _make_shared_optimizer(self) -> None:
@@ -248,7 +248,7 @@ class Hnet(Method):
         self.networks.forget()
         self.statistics.load_state(state["buffers_of"], self.device)
         self.gaps = to_device(state.get("gaps", []), self.device)
-        self.task_hypernet.load_training_state(state["task_hypernet"], *self._head_mask())
+        self.task_hypernet.load_training_state(state["task_hypernet"], self._head_mask())
         self._make_shared_optimizer()
         if self.shared_optimizer is not None and state["shared_optimizer"] is not None:
             self.shared_optimizer.load_state_dict(state["shared_optimizer"])

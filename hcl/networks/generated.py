@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hcl.config import ConfigError
 from hcl.config.hypernets import lora_rank
 from hcl.hypernets.initial import TargetTensor
+from hcl.hypernets.output_regularizer import HeadMask
 from hcl.scenario import OutputLayout
 
 Weights = dict[str, Tensor]
@@ -156,9 +157,7 @@ class Generated:
             start += shape.numel()
         raise KeyError(name)
 
-    def head_mask(
-        self, layout: OutputLayout, num_past: int
-    ) -> tuple[Tensor, int] | tuple[None, None]:
+    def head_mask(self, layout: OutputLayout, num_past: int) -> HeadMask | None:
         """Say which weights count for each past task: all but those of other tasks' heads.
 
         Args:
@@ -166,11 +165,10 @@ class Generated:
             num_past: tasks before the current one.
 
         Returns:
-            bool (num_past, num_weights), and the index of the first weight that may not count.
-            Nothing in the domain scenario, where all tasks share the one head, or without a past.
+            The mask; None in the domain scenario, where all share the one head, or without a past.
         """
         if layout.scenario == "domain" or num_past < 1:
-            return None, None
+            return None
         keep = torch.ones(num_past, self.num_weights, dtype=torch.bool)
         spans = [self.positions(name) for name in self.head]  # of weight and bias
         for span in spans:
@@ -178,7 +176,7 @@ class Generated:
             per_unit[:] = False
             for past in range(num_past):
                 per_unit[past, layout.head(past)] = True
-        return keep, min(span.start for span in spans)
+        return HeadMask(keep, min(span.start for span in spans))
 
 
 def output_names(module: nn.Module, num_outputs: int) -> list[str]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypernet_cases import SHAPES, Case, Mask, drawn, heads_mask, subset
+from hypernet_cases import SHAPES, Case, drawn, heads_mask, subset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import VARIANTS, batch, build, go, learn, trial, variant
@@ -27,7 +27,7 @@ from torch import Tensor
 
 from hcl.config import ConfigError, TrainConfig
 from hcl.config.methods import METHOD_CONFIGS, HypernetConfig
-from hcl.hypernets import CandidateAdam, Hypernet, OutputRegularizer, TaskHypernet
+from hcl.hypernets import CandidateAdam, HeadMask, Hypernet, OutputRegularizer, TaskHypernet
 from hcl.hypernets.hypernet import ACTIVATIONS
 from hcl.kernels import hypernet_layers, one_pass
 from hcl.kernels.fast_adam import FastAdam
@@ -133,7 +133,9 @@ def test_gradients_of_hidden_layers_are_autograds(
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
-def assert_same_penalty(case: Case, mask: Mask, tasks: list[int], strength: float) -> None:
+def assert_same_penalty(
+    case: Case, mask: HeadMask | None, tasks: list[int], strength: float
+) -> None:
     theta, chosen = case.candidate(), subset(case, tasks)
     mine, theirs = (
         case.regularizer(kind, mask).value_and_grads(theta, chosen, strength)
@@ -147,7 +149,7 @@ def assert_same_penalty(case: Case, mask: Mask, tasks: list[int], strength: floa
 @pytest.mark.parametrize("shape", SHAPES)
 def test_regularizer_and_its_gradient(shape: str, masked: bool, tasks: list[int]) -> None:
     case = Case(0, num_tasks=3, num_weights=30, **SHAPES[shape])
-    assert_same_penalty(case, heads_mask() if masked else (None, None), tasks, strength=0.7)
+    assert_same_penalty(case, heads_mask() if masked else None, tasks, strength=0.7)
 
 
 @settings(max_examples=60)
