@@ -23,7 +23,7 @@ class HnetR(Replay):
         xavier_(self.network)
 
     def make_replay_model(self) -> HnetVae:
-        return HnetVae.for_trial(self.setup.config, self.layout, self.setup.input_shape)
+        return HnetVae(self.setup.config, self.layout, self.setup.input_shape)
 
     def current_share(self) -> float:
         return self.config.current_share

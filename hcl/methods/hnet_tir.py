@@ -32,7 +32,7 @@ class HnetTir(Hnet):
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
-        self.replay_model = HnetVae.for_trial(setup.config, setup.layout, setup.input_shape)
+        self.replay_model = HnetVae(setup.config, setup.layout, setup.input_shape)
         self.task_network = setup.build_untrained(setup.layout.num_tasks)
         xavier_(self.task_network)
         self.takes_classifier = False  # another trial has trained it for the current task

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hcl.config import TrainConfig, TrialConfig
+from hcl.config import TrialConfig
 from hcl.config.methods import HnetVaeConfig
 from hcl.hypernets import TaskHypernet
 from hcl.networks.layers import xavier_
@@ -26,22 +26,17 @@ class HnetVae(ReplayModel):
     no embedding.
 
     Args:
+        trial: its method's settings are a HnetVaeConfig.
+        layout: the scenario, of which only the number of tasks is read.
         input_shape: shape of one sample.
-        num_tasks: length of the sequence.
-        config: sizes and the regularizer's strength.
-        train: learning rate and betas.
-        seed: fixes the random subsets of past tasks (`decoder_reg_tasks`).
     """
 
     def __init__(
-        self,
-        input_shape: tuple[int, ...],
-        num_tasks: int,
-        config: HnetVaeConfig,
-        train: TrainConfig,
-        seed: int,
+        self, trial: TrialConfig, layout: OutputLayout, input_shape: tuple[int, ...]
     ) -> None:
         super().__init__()
+        config, train = trial.method, trial.train
+        assert isinstance(config, HnetVaeConfig)
         self.input_shape, self.config, self.train_config = input_shape, config, train
         self.encoder = vae.Encoder(input_shape, config.encoder_sizes, config.latent_size)
         xavier_(self.encoder)
@@ -51,18 +46,11 @@ class HnetVae(ReplayModel):
             ),
             kernels=train.kernels,
         )
+        num_replayed = max(1, layout.num_tasks - 1)
         self.task_hypernet = TaskHypernet(
-            self.decoder.num_weights, max(1, num_tasks - 1), config.decoder_hypernet(), train, seed
+            self.decoder.num_weights, num_replayed, config.decoder_hypernet(), train, trial.seed
         )
         self.past_decoders: Tensor | None = None  # (t, num_weights), as the task started
-
-    @classmethod
-    def for_trial(
-        cls, trial: TrialConfig, layout: OutputLayout, input_shape: tuple[int, ...]
-    ) -> "HnetVae":
-        """Make the replay model of a trial whose method's settings are a HnetVaeConfig."""
-        assert isinstance(trial.method, HnetVaeConfig)
-        return cls(input_shape, layout.num_tasks, trial.method, trial.train, trial.seed)
 
     def start_task(self, task_id: int) -> None:
         self.past_decoders = None

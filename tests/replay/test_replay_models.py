@@ -97,7 +97,7 @@ def test_with_condition_appends_one_hot_rows() -> None:
 
 def small_vae(num_tasks: int = 3) -> HnetVae:
     config = trial("hnet_r", benchmark__num_tasks=num_tasks)
-    return HnetVae.for_trial(config, OutputLayout("task", num_tasks, 2), (64,))
+    return HnetVae(config, OutputLayout("task", num_tasks, 2), (64,))
 
 
 def test_one_batched_call_replays_all_past_tasks() -> None:
@@ -169,6 +169,6 @@ def test_decoder_sizes_are_the_papers(
     }
     config = TrialConfig.from_dict(values)
     num_tasks, inputs = (10, 1024) if settings else (5, 784)
-    vae = HnetVae.for_trial(config, OutputLayout("class", num_tasks, 2), (inputs,))
+    vae = HnetVae(config, OutputLayout("class", num_tasks, 2), (inputs,))
     assert vae.decoder.num_weights == target
     assert vae.task_hypernet.num_stored() == stored
