@@ -134,6 +134,8 @@ class Method(nn.Module, ABC):
 
     # True: batches are drawn from all tasks learned so far and the current one.
     trains_on_all_tasks = False
+    # Names in the extra state that matter during a task alone, such as a new optimizer's.
+    not_learned: tuple[str, ...] = ()
 
     def __init__(self, setup: Setup) -> None:
         super().__init__()
@@ -215,10 +217,13 @@ class Method(nn.Module, ABC):
     def learned_state(self) -> dict[str, Any]:
         """Return the part of `state_dict` that matters once a task is over.
 
-        Predictions and later tasks need it, and `load_state_dict` takes it. A method overrides
-        this to leave out what `start_task` makes anew, such as optimizers.
+        Predictions and later tasks need it, and `load_state_dict` takes it. A method names in
+        `not_learned` what `start_task` makes anew, and overrides this to shorten other parts.
         """
-        return self.state_dict()
+        state = self.state_dict()
+        for name in self.not_learned:
+            state[EXTRA].pop(name, None)
+        return state
 
     def samples(self, num_samples: int) -> Tensor | None:
         """Generate inputs to look at: one row per past task, if the model tells tasks apart.

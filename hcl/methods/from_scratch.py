@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config import ConfigError
-from hcl.methods.base import EXTRA, Method, Prediction, Setup
+from hcl.methods.base import Method, Prediction, Setup
 from hcl.networks.optim import make_adam, set_rate, take_step
 
 
@@ -15,6 +15,8 @@ class FromScratch(Method):
 
     Every task has a new Adam. The task must be given, so only the task scenario is possible.
     """
+
+    not_learned = ("optimizer",)
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -41,9 +43,6 @@ class FromScratch(Method):
         if task_id is None:
             raise ConfigError("from_scratch has a network for every task; name the task")
         return self.networks[task_id].state_dict()
-
-    def learned_state(self) -> dict[str, Any]:
-        return {**self.state_dict(), EXTRA: super().get_extra_state()}
 
     def set_learning_rate(self, rate: float) -> None:
         set_rate(self.optimizer, rate)

@@ -192,12 +192,10 @@ class Hnet(Method):
         return weights | self.statistics.of(task_id)
 
     def learned_state(self) -> dict[str, Any]:
-        extra = self.get_extra_state()
+        state = super().learned_state()
         hypernet = self.task_hypernet.learned_state()
-        return {
-            **self.state_dict(),
-            EXTRA: extra | {"task_hypernet": hypernet, "shared_optimizer": None},
-        }
+        state[EXTRA] |= {"task_hypernet": hypernet, "shared_optimizer": None}
+        return state
 
     def set_learning_rate(self, rate: float) -> None:
         self.task_hypernet.set_learning_rate(rate)

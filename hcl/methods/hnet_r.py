@@ -17,6 +17,7 @@ class HnetR(Replay):
     soft_targets = True
     unseen: Unseen = "zero_logit"
     new_adam_per_task = True
+    not_learned = ("previous", "optimizer")
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)

@@ -29,6 +29,7 @@ class HnetTir(Hnet):
     """
 
     config: HnetTirConfig
+    not_learned = ("task_optimizer",)
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -111,8 +112,8 @@ class HnetTir(Hnet):
 
     def learned_state(self) -> dict[str, Any]:
         state = super().learned_state()
-        extra = {key: value for key, value in state[EXTRA].items() if key != "task_optimizer"}
-        return {**state, EXTRA: extra | {"replay_model": self.replay_model.learned_state()}}
+        state[EXTRA]["replay_model"] = self.replay_model.learned_state()
+        return state
 
     def get_extra_state(self) -> dict[str, Any]:
         state = {

@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from hcl.benchmarks.arrays import TaskSplits
 from hcl.config.rehearsal import IcarlConfig
-from hcl.methods.base import EXTRA, Prediction, Setup
+from hcl.methods.base import Prediction, Setup
 from hcl.methods.rehearsal import Rehearsal
 from hcl.networks.features import features
 from hcl.networks.state import num_bytes, to_device
@@ -32,6 +32,7 @@ class ICaRL(Rehearsal):
     """
 
     config: IcarlConfig
+    not_learned = ("previous", "share_kept")
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -92,12 +93,6 @@ class ICaRL(Rehearsal):
     def kept_bytes(self, past_samples: Sequence[int]) -> int:
         previous = num_bytes(self.network.state_dict().values()) if past_samples else 0
         return previous + super().kept_bytes(past_samples)
-
-    def learned_state(self) -> dict[str, Any]:
-        state = super().learned_state()
-        left_out = ("previous", "share_kept")
-        extra = {key: value for key, value in state[EXTRA].items() if key not in left_out}
-        return {**state, EXTRA: extra}
 
     def get_extra_state(self) -> dict[str, Any]:
         state = super().get_extra_state()

@@ -25,12 +25,13 @@ class Replay(Finetune):
         soft_targets: distil the old network's outputs at T = 2; else take its most likely class.
         unseen: soft targets of classes that the old network never saw.
         new_adam_per_task: the authors of HNET+R begin with new moments, van de Ven & Tolias do
-            not.
+            not. The optimizer is then `not_learned`, too.
     """
 
     soft_targets = True
     unseen: Unseen = "zero_probability"
     new_adam_per_task = False
+    not_learned: tuple[str, ...] = ("previous",)
 
     def __init__(self, setup: Setup) -> None:
         super().__init__(setup)
@@ -112,11 +113,9 @@ class Replay(Finetune):
 
     def learned_state(self) -> dict[str, Any]:
         state = super().learned_state()
-        left_out = {"previous"} | ({"optimizer"} if self.new_adam_per_task else set())
-        extra = {key: value for key, value in state[EXTRA].items() if key not in left_out}
         if self.replay_model is not None:
-            extra["replay_model"] = self.replay_model.learned_state()
-        return {**state, EXTRA: extra}
+            state[EXTRA]["replay_model"] = self.replay_model.learned_state()
+        return state
 
     def get_extra_state(self) -> dict[str, Any]:
         state = super().get_extra_state()
