@@ -1,11 +1,16 @@
 """The output regularizer with its gradient written out: `OutputRegularizer`'s numbers, faster.
 
 `hcl/hypernets/output_regularizer.py` explains the algebra; `gram_form.py` has its small products,
-`past_features.py` the features. In both, the output layer is cut at the same place:
+`past_features.py` the features. A past task's weights, with a row for each chunk:
 
-              columns before the cut   columns from the cut on
-    whole chunks     region 0                 region 0
-    the cut chunk    region 1                 does not count
+    0 0 0 0 0 0    0: `whole` chunks, which count wholly: region 0
+    0 0 0 0 0 0
+    1 1 t t t t    1: the first `cut` columns of the next chunk, the cut one: region 1
+    t t t t . .    t: the tail, from the first masked weight on; .: beyond the last weight
+
+Small products see a region at a time: region 0 has all columns of the output layer, region 1 those
+before the cut. The tail, heads of which each task keeps its own, is compared weight by weight,
+where a mask of 0 and 1 is simple. Without a mask there is none, and the cut chunk is the last.
 """
 
 from collections.abc import Callable
@@ -28,9 +33,6 @@ OverOutput = Callable[[Tensor, Tensor], tuple[list[Tensor], Tensor | None]]
 class GramRegularizer:
     """The same as `OutputRegularizer`, and differentiable once.
 
-    Where other tasks' heads are masked, the chunks that hold heads (the tail) are compared weight
-    by weight, where a mask of 0 and 1 is simple; all others go through the small products.
-
     Args:
         shape: the hypernetwork, of which only the shape is read.
         embeddings: (t, embedding_size), those of the past tasks, frozen.
@@ -52,9 +54,6 @@ class GramRegularizer:
         self.shape, self.embeddings = shape, embeddings.detach()
         self.theta_start = list(theta_start)
         keep, end = (None, shape.num_weights) if mask is None else mask
-        self.tail_start = end
-        # `whole` chunks count wholly, and `cut` columns of the next one: the last chunk, which is
-        # cut to fit, or the first one with heads.
         self.whole, self.cut = divmod(end, shape.chunk_size)
         kept = self.theta_start[-1]
         # V* over E, one tensor, so that one product has both.
@@ -82,13 +81,12 @@ class GramRegularizer:
         return slice(0, self.cut), slice(self.cut, None)
 
     def _tail_mask(self, keep: Tensor) -> Tensor:
-        """Give (tail chunks, t, chunk size): 1 where a weight of the tail's chunks counts."""
+        """Give (chunks, t, chunk size) for the tail's chunks: 1 where a weight of it counts."""
         shape, size = self.shape, self.shape.chunk_size
-        first = self.tail_start // size * size
-        like = self.theta_start[0]
-        mask = torch.zeros(len(keep), shape.num_chunks * size - first, dtype=like.dtype)
-        tail = slice(self.tail_start - first, shape.num_weights - first)
-        mask[:, tail] = keep[:, self.tail_start :].to(mask)
+        in_whole, like = self.whole * size, self.theta_start[0]
+        mask = torch.zeros(len(keep), shape.num_chunks * size - in_whole, dtype=like.dtype)
+        tail = slice(self.cut, shape.num_weights - in_whole)
+        mask[:, tail] = keep[:, in_whole + self.cut :].to(mask)
         return mask.unflatten(1, (-1, size)).transpose(0, 1).contiguous().to(like.device)
 
     def __call__(self, theta: Theta, tasks: Tensor | None = None) -> Tensor:
@@ -98,28 +96,28 @@ class GramRegularizer:
     def value_and_grads(
         self, theta: Theta, tasks: Tensor | None = None, strength: Factor = 1.0
     ) -> tuple[Tensor, list[Tensor]]:
-        """Compute `strength` times the penalty and its gradient for each of `theta`."""
+        """Compute `strength` times the penalty and its gradient for each of `theta`.
+
+        Args:
+            theta: all parameters, the output layer last.
+            tasks: int64, past tasks to regularize; None for all. The mean is over these.
+            strength: a factor.
+        """
         torch.sub(theta[-1].detach(), self.kept, out=self.change)
-        return self.value_and_grads_at(theta[:-1], tasks, strength)
+        return self.value_and_grads_at(theta[:-1], tasks, strength, self._over_output)
 
     @torch.no_grad()
     def value_and_grads_at(
-        self,
-        lower: Theta,
-        tasks: Tensor | None = None,
-        strength: Factor = 1.0,
-        over_output: OverOutput | None = None,
+        self, lower: Theta, tasks: Tensor | None, strength: Factor, over_output: OverOutput
     ) -> tuple[Tensor, list[Tensor]]:
-        """Do the same where `change` has been written already, and V is `kept` + `change`.
-
-        Who computes V can write the difference in the same pass over memory.
+        """Do the same, but leave the work on the output layer to `over_output`.
 
         Args:
             lower: all parameters but the output layer.
             tasks: as `value_and_grads` takes them.
             strength: as `value_and_grads` takes it.
-            over_output: does `_over_output`'s work instead. It takes the same arguments; the
-                gradient for the output layer is then missing from the result.
+            over_output: takes and gives what `_over_output` does. Where it gives no gradient for
+                the output layer, the result has none either.
         """
         past = self.past
         if tasks is not None:
@@ -128,21 +126,23 @@ class GramRegularizer:
         in_mode = ProductsOfSize(past.start.numel() * past.size)
         with in_mode:
             hidden, both = past.move(lower)
-            features = list(map(FeatureGrams.of, both, past.kept))
-        after = features[0].output_factor(factor)
-        before = after + features[1].output_factor(factor)
-        found, grad_output = (over_output or self._over_output)(before, after)
-        outputs = self._by_region(found)
+            region0, region1 = map(FeatureGrams.of, both, past.kept)
+        factor_after = region0.output_factor(factor)
+        factor_before = factor_after + region1.output_factor(factor)
+        found, grad_output = over_output(factor_before, factor_after)
+        before, after = map(OutputGrams.of, found, self.kept_grams)
+        every = before + after
         with in_mode:
-            value = features[0].value(outputs[0]) + features[1].value(outputs[1])
+            value = region0.value(every) + region1.value(before)
             tail = None
             if self.keep is not None:
                 of_tail, tail = self._add_tail(
                     past, self._of(self.keep, tasks), factor, grad_output
                 )
                 value += of_tail
-            factors = [grams.feature_factor(factor) for grams in outputs]
+            factors = [columns.feature_factor(factor) for columns in (every, before)]
             grads = past.gradients(lower, hidden, factors, tail)
+        # Replicas' factors are (R, 1, 1), their values (R,).
         scale = factor.flatten() if isinstance(factor, Tensor) else factor
         return scale * value, grads if grad_output is None else [*grads, grad_output]
 
@@ -150,13 +150,8 @@ class GramRegularizer:
         """Take the chosen tasks' part of a tensor along a dimension."""
         return of_tasks if tasks is None else of_tasks.index_select(dim, tasks)
 
-    def _by_region(self, found: list[Tensor]) -> list[OutputGrams]:
-        """Turn `_over_output`'s products into those over the columns that count in each region."""
-        before, after = map(OutputGrams.of, found, self.kept_grams)
-        return [before + after, before]
-
     def _over_output(self, before: Tensor, after: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        """Do the work on the output layer, the largest matrices of all.
+        """Multiply V* and E, the largest matrices of all.
 
         Args:
             before: K (see FeatureGrams.output_factor) for the columns before the cut.
@@ -177,29 +172,27 @@ class GramRegularizer:
     def _add_tail(
         self, past: PastFeatures, keep: Tensor, factor: Factor, grad_output: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Compare the chunks with masked heads weight by weight.
+        """Compare the tail's chunks weight by weight: A V - A* V* = D V + A* E.
 
         Args:
             past: the features.
-            keep: mask of the tail's chunks.
+            keep: mask of the tail's chunks; 0, too, for the cut chunk's weights in region 1.
             factor: strength by number of tasks.
             grad_output: gradient for the output layer, to which the tail's is added.
 
         Returns:
-            The value without `factor`, and the gradient for the tail's features.
+            The value without `factor`, and the gradient for the features of the tail's chunks.
         """
         assert grad_output is not None
-        first = self.tail_start // self.shape.chunk_size
-        moved, change = self.kept + self.change, self.change
-        start = past.start[..., first:, :, :]
+        output, change = self.kept + self.change, self.change
+        start = past.start[..., self.whole :, :, :]
         # D's last column is 0.
-        diff_tail = F.pad(past.diff[..., first:, :, :].to(start.dtype), (0, 1)).flatten(-3, -2)
-        start_tail = with_one(start).flatten(-3, -2)
-        # The mask is 0, too, for columns of the first of these chunks that are in region 1.
-        gap = diff_tail @ moved + start_tail @ change
+        diff = F.pad(past.diff[..., self.whole :, :, :].to(start.dtype), (0, 1)).flatten(-3, -2)
+        start_rows = with_one(start).flatten(-3, -2)
+        gap = diff @ output + start_rows @ change
         gap.mul_(keep.reshape(gap.shape))
-        grad_output += 2 * factor * ((diff_tail + start_tail).mT @ gap)
-        grad_tail = 2 * factor * (gap @ moved.mT)[..., :-1]
+        grad_output += 2 * factor * ((diff + start_rows).mT @ gap)
+        grad_tail = 2 * factor * (gap @ output.mT)[..., :-1]
         return gap.square().sum((-2, -1)), grad_tail.reshape(start.shape)
 
 

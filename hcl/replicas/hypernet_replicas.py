@@ -27,7 +27,7 @@ class ReplicaRegularizer(GramRegularizer):
     def __init__(self, replicas: list[GramRegularizer]) -> None:
         first = replicas[0]
         self.shape, self.keep = first.shape, None
-        self.tail_start, self.whole, self.cut = first.tail_start, first.whole, first.cut
+        self.whole, self.cut = first.whole, first.cut
         self.embeddings = torch.stack([r.embeddings for r in replicas])
         start = torch.stack([r.past.start for r in replicas])
         past = first.past
