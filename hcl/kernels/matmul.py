@@ -18,8 +18,6 @@ FLOAT32_ERROR = 1e-3
 ONEDNN_FROM = 2_000_000
 # Multiplications in one replica's product, from which the call itself costs next to nothing.
 LARGE = 100_000
-# torch's settings for products by oneDNN, of which its annotations do not know.
-ONEDNN: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -52,11 +50,17 @@ def _attention_in_large_products() -> AbstractContextManager[None]:
 @cache
 def _is_exact() -> bool:
     """Say if products keep float32's precision when oneDNN may choose another."""
-    if not torch.backends.mkldnn.is_available():
+    has_setting = _onednn() is not None  # torch 2.9 and later
+    if not (has_setting and torch.backends.mkldnn.is_available()):
         return False
     random = torch.Generator().manual_seed(0)
     with _bfloat16_allowed():
         return all(_error(rows, random) < FLOAT32_ERROR for rows in (1, 32, 256))
+
+
+def _onednn() -> Any:
+    """Give torch's settings for products by oneDNN; None in versions that have none."""
+    return getattr(torch.backends.mkldnn, "matmul", None)
 
 
 class ProductsOfSize:
@@ -73,13 +77,14 @@ class ProductsOfSize:
         self.is_small = work < ONEDNN_FROM
 
     def __enter__(self) -> None:
-        self.changes = self.is_small and ONEDNN.fp32_precision == "bf16"
+        setting = _onednn()
+        self.changes = self.is_small and setting is not None and setting.fp32_precision == "bf16"
         if self.changes:
-            ONEDNN.fp32_precision = "none"
+            setting.fp32_precision = "none"
 
     def __exit__(self, *error: object) -> None:
         if self.changes:
-            ONEDNN.fp32_precision = "bf16"
+            _onednn().fp32_precision = "bf16"
 
 
 def product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
@@ -170,12 +175,13 @@ def _is_fused() -> bool:
 
 @contextmanager
 def _bfloat16_allowed() -> Iterator[None]:
-    before = ONEDNN.fp32_precision
+    setting = _onednn()
+    before = setting.fp32_precision
     try:
-        ONEDNN.fp32_precision = "bf16"
+        setting.fp32_precision = "bf16"
         yield
     finally:
-        ONEDNN.fp32_precision = before
+        setting.fp32_precision = before
 
 
 def _error(rows: int, random: torch.Generator) -> float:
