@@ -27,6 +27,8 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Tune gives its workers an environment of their own and never uses prestarted ones.
     "RAY_prestart_worker_first_driver": "0",
+    # MLflow's defaults block every call for four minutes on a dead server. Nothing is retried
+    # at all: a delivery is repeated anyway, and a repeated "create run" request can make two runs.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }

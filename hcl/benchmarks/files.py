@@ -123,13 +123,13 @@ FAILURES = (ImportError, RuntimeError, OSError, HTTPException, EOFError, zlib.er
 
 
 @contextmanager
-def socket_timeout(seconds: float = CONNECT_TIMEOUT) -> Iterator[None]:
+def socket_timeout() -> Iterator[None]:
     """Give up on a mirror that does not answer.
 
     torchvision sets no limit, and waits for minutes behind a firewall that drops packets.
     """
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
+    socket.setdefaulttimeout(CONNECT_TIMEOUT)
     try:
         yield
     finally:

@@ -15,19 +15,20 @@ from hcl.methods.hnet import Hnet
 WEIGHTS_AT_ONCE = 16_000_000
 
 
-def square_grid(centers: Tensor, points: int, margin: float = 0.5) -> Tensor:
+def square_grid(centers: Tensor, points: int) -> Tensor:
     """Make a square of evenly spaced embeddings around all of `centers`.
+
+    Its side is twice the larger side of the centers' bounding box.
 
     Args:
         centers: (T, 2), e.g. the learned task embeddings.
         points: points per side, at least 2.
-        margin: room on each side, as a share of the larger side of the centers' bounding box.
 
     Returns:
         (points * points, 2), the second coordinate changing fastest.
     """
     low, high = centers.min(dim=0).values, centers.max(dim=0).values
-    half = (0.5 + margin) * (high - low).max().clamp_min(1e-3)
+    half = (high - low).max().clamp_min(1e-3)
     middle = (low + high) / 2
     axes = [torch.linspace(float(m - half), float(m + half), points) for m in middle]
     return torch.cartesian_prod(*axes).to(centers)

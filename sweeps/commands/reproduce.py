@@ -78,15 +78,6 @@ AnyVersion = Annotated[
         "--any-version", help="Count runs of other versions of the numbers, or on other data."
     ),
 ]
-
-
-def _say_new_name(is_given: bool) -> bool:
-    if is_given:
-        say("--any-code is called --any-version now")
-    return is_given
-
-
-AnyCode = Annotated[bool, typer.Option("--any-code", hidden=True, callback=_say_new_name)]
 Cpus = Annotated[int, typer.Option(help="CPU cores of each training.", min=1)]
 Gpus = Annotated[float, typer.Option(help="GPUs, or a share.", min=0)]
 MaxConcurrent = Annotated[
@@ -110,7 +101,6 @@ def reproduce(
     runs_from: RunsFrom = None,
     records: Records = None,
     any_version: AnyVersion = False,
-    any_code: AnyCode = False,
     cpus_per_trial: Cpus = 1,
     gpus_per_trial: Gpus = 0.0,
     max_concurrent: MaxConcurrent = 0,
@@ -157,7 +147,7 @@ def reproduce(
 
     folder = SweepFolder(storage, folder_name(spec))
     store, sources = find_store(folder, tracking_uri), tuple(parse_names(runs_from))
-    request = TableRequest(spec, chosen, folder, store, sources, any_version or any_code,
+    request = TableRequest(spec, chosen, folder, store, sources, any_version,
                            data_root, address, settings, num_replicas, command_line())  # fmt: skip
     if records:
         _read_records(request, records, show, as_json)

@@ -19,15 +19,13 @@ from hcl.config.schema import suggest
 Settings = dict[str, Any]  # flat: {"benchmark/name": "split_mnist", ...}
 Orders = Literal["shuffled", "fixed"]
 
-KINDS = ("full", "first_tasks", "disjoint_tasks", "transfer")
-
 
 @dataclass(frozen=True)
 class Protocol:
     """Part of the tasks that tuning may see.
 
     Attributes:
-        kind: one of KINDS.
+        kind: full, first_tasks, disjoint_tasks or transfer.
         tasks: k of first_tasks and disjoint_tasks.
         benchmark: the one that transfer tunes on.
     """

@@ -40,14 +40,11 @@ def accuracy_thumbnail(name: str, matrix: Matrix) -> Figure:
     return figure
 
 
-def average_accuracy_curves(
-    curves: Mapping[str, Sequence[Sequence[float]]], ylabel: str = "average accuracy (%)"
-) -> Figure:
+def average_accuracy_curves(curves: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     """Draw the mean over seeds of the average accuracy after each task, with a band of one SEM.
 
     Args:
         curves: label -> one list per seed, each with T fractions; a band needs two seeds.
-        ylabel: name and unit of the values.
     """
     figure = _figure(width=6.4, height=4.2)
     axis = figure.subplots()
@@ -56,7 +53,9 @@ def average_accuracy_curves(
         values = 100 * np.asarray(seeds, dtype=float)
         longest = max(longest, values.shape[1])
         _banded(axis, np.arange(1, values.shape[1] + 1), values, label)
-    axis.set(xlabel="tasks learned", ylabel=ylabel, xticks=_ticks(longest, first=1))
+    axis.set(
+        xlabel="tasks learned", ylabel="average accuracy (%)", xticks=_ticks(longest, first=1)
+    )
     axis.grid(alpha=0.3)
     if curves:
         axis.legend(title="mean, band: SEM")
@@ -130,8 +129,9 @@ def scan(
     return figure
 
 
-def put_title(figure: Figure, text: str, size: int = 10) -> None:
-    """Write a title over the whole figure, in as many lines as it takes; `size` in points."""
+def put_title(figure: Figure, text: str) -> None:
+    """Write a title over the whole figure, in as many lines as it takes."""
+    size = 10  # points
     characters = int(figure.get_figwidth() * 72 / (0.55 * size))
     figure.suptitle(textwrap.fill(text, characters), fontsize=size)
 

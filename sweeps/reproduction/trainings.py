@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from hcl.config import ConfigError, TrialConfig
+from hcl.config import TrialConfig
 from sweeps.launch import preflight
 from sweeps.launch.fixed_trials import train_fixed
 from sweeps.launch.preflight import check_machine, check_records
@@ -52,11 +52,8 @@ def check_table(request: TableRequest) -> list[Seed]:
     return seeds
 
 
-def train_missing(request: TableRequest, console: Console) -> int:
+def train_missing(request: TableRequest, console: Console) -> None:
     """Train what is missing through Ray Tune.
-
-    Returns:
-        How many trainings failed.
 
     Raises:
         ConfigError: the first thing to mend, before anything is made.
@@ -65,12 +62,11 @@ def train_missing(request: TableRequest, console: Console) -> int:
     seeds = check_table(request)
     prepare(request.store)
     if not seeds:
-        return 0
+        return
     folder, settings = request.folder, request.settings
     with parent_run(folder, request.store, request.command) as parent_run_id:
         context = _context(request, parent_run_id)
-        trained = train_fixed(folder, seeds, context, settings, console, request.address)
-    return sum(result is None for result in trained)
+        train_fixed(folder, seeds, context, settings, console, request.address)
 
 
 def _in_batches(config: TrialConfig, num_replicas: int) -> TrialConfig:
@@ -94,10 +90,6 @@ def check_data(request: TableRequest, configs: Sequence[TrialConfig]) -> dict[st
 
 def _context(request: TableRequest, parent_run_id: str) -> RunContext:
     settings = request.settings
-    if settings.gpus_per_trial == "auto":
-        raise ConfigError(
-            "--gpus-per-trial auto: give a number, because cells of a table differ in their needs"
-        )
     context = make_context(request.store, settings, "table", request.data_root, parent_run_id)
     table = {"protocol": GIVEN, "table": request.spec.name, "budget": request.spec.budget}
     return replace(context, tags={**context.tags, **table})

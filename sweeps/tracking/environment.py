@@ -7,12 +7,8 @@ import logging
 import os
 import warnings
 
-# MLflow's defaults block every call for four minutes on a dead server. Nothing is retried here
-# at all: a delivery is repeated anyway, and a repeated "create run" request can make two runs.
 ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # two lines for every run that ends
 }

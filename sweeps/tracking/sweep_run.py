@@ -148,7 +148,7 @@ def add_metrics(store: Store, sweep: str, metrics: Mapping[str, Mapping[str, flo
                 client.log_batch(run.info.run_id, metrics=new)
 
 
-def close_runs(store: Store, sweep: str, status: str = "KILLED") -> int:
+def close_runs(store: Store, sweep: str) -> int:
     """Close the sweep's trial runs that are still RUNNING: their processes are gone.
 
     Call it when no trial of the sweep is alive, after the last `deliver`. A trial that is
@@ -165,7 +165,7 @@ def close_runs(store: Store, sweep: str, status: str = "KILLED") -> int:
         runs = all_runs(store, f"tags.sweep = '{sweep}' and attributes.status = 'RUNNING'")
         trials = [run for run in runs if run.data.tags.get("kind") == "trial"]
         for run in trials:
-            client.set_terminated(run.info.run_id, status)
+            client.set_terminated(run.info.run_id, "KILLED")
     return len(trials)
 
 

@@ -115,9 +115,9 @@ def smallest_p(pairs: int) -> float:
     return min(1.0, 2.0 ** (1 - pairs))
 
 
-def pairs_needed(tests: int = 1, level: float = LEVEL) -> int:
-    """Return how many pairs let the best of so many tests reach a level after `holm`."""
-    return max(1, math.ceil(1 - math.log2(level / tests)))
+def pairs_needed(tests: int = 1) -> int:
+    """Return how many pairs let the best of so many tests reach LEVEL after `holm`."""
+    return max(1, math.ceil(1 - math.log2(LEVEL / tests)))
 
 
 def describe_power(pairs: int, tests: int = 1) -> str:

@@ -62,7 +62,8 @@ def test_a_finished_cell_is_found_and_not_trained_again(old: TableRequest) -> No
     assert (left.method_name, left.seed) == ("hnet", 2)
     done = replace(old, spec=old.spec.only(["CL1", "si"]))
     before = sorted(old.folder.path.rglob("*"))
-    assert missing_trainings(done, read_results(done)) == [] and train_missing(done, None) == 0
+    assert missing_trainings(done, read_results(done)) == []
+    train_missing(done, None)
     assert sorted(old.folder.path.rglob("*")) == before
 
 
