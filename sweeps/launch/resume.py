@@ -16,7 +16,7 @@ a seed's journal
     (`reopen_failed`).
 a seed's result.json
     Whether a seed of a trial that is handed out is trained at all: if it has a result, the result
-    is read instead (`sweeps.workers.seed`).
+    is read instead (`sweeps.workers.seed_batch`).
 a seed's checkpoints
     The task and step at which its training goes on (`hcl.training.trial_state`).
 """

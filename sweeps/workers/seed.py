@@ -5,58 +5,17 @@ The trials of a sweep and `hcl run` use it; it knows neither Ray nor Optuna.
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
 from hcl import Runtime, run
-from hcl.config import TrialConfig
 from hcl.results import Progress, Result, TaskReport
-from sweeps.records.disk_full import is_full, no_space
-from sweeps.records.folder import only_process
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed_records import Seed, SeedRecords, mend_journal, read_result, reason_of
-
-WAIT = 120.0  # s for another process in a seed's folder; NFS frees a dead node's locks after 90
+from sweeps.workers.seed_records import Seed, SeedRecords, reason_of
 
 
 class TrialFailed(RuntimeError):
     """This seed cannot be trained; a retry would end the same way."""
-
-
-def train_seed(
-    config: TrialConfig,
-    context: RunContext,
-    folder: Path,
-    trial: int | str,
-    on_task: Callable[[TaskReport], None] | None = None,
-    progress: Callable[[Progress], None] | None = None,
-) -> Result:
-    """Train one seed, unless `folder` holds its result; go on where a killed process stopped.
-
-    Args:
-        config: settings of the training, seed included.
-        context: the run's.
-        folder: folder of this seed's journal, checkpoints and result.
-        trial: number or name of the trial in the sweep.
-        on_task: called after each newly learned task, once it is in the journal.
-        progress: called during training, like `hcl.run`'s.
-
-    Raises:
-        TrialFailed: training diverged, memory or disk ran out, or data are missing. The journal
-            says so too, unless the disk is full.
-    """
-    try:
-        with only_process(folder, timeout=WAIT):
-            seed = Seed(config, folder, trial)
-            if (result := read_result(folder, config)) is not None:
-                mend_journal(seed, context)
-                return result
-            return train_locked(seed, context, on_task, progress)
-    except OSError as error:
-        if is_full(error):
-            raise TrialFailed(no_space(folder)) from error
-        raise
 
 
 def train_locked(
@@ -65,7 +24,18 @@ def train_locked(
     on_task: Callable[[TaskReport], None] | None,
     progress: Callable[[Progress], None] | None,
 ) -> Result:
-    """Train a seed without a result, whose folder this process has locked; see `train_seed`."""
+    """Train a seed without a result, whose folder this process has locked; it goes on if begun.
+
+    Args:
+        seed: the one to train.
+        context: the run's.
+        on_task: called after each newly learned task, once it is in the journal.
+        progress: called during training, like `hcl.run`'s.
+
+    Raises:
+        TrialFailed: training diverged, memory or disk ran out, or data are missing. The journal
+            says so too, unless the disk is full.
+    """
     records = SeedRecords(seed, context)
 
     def report(row: TaskReport) -> None:

@@ -11,8 +11,10 @@ from hcl.results import Progress, Result, TaskReport
 from sweeps.records.disk_full import is_full, no_space
 from sweeps.records.folder import only_process
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import WAIT, TrialFailed, runtime_of, train_locked
+from sweeps.workers.seed import TrialFailed, runtime_of, train_locked
 from sweeps.workers.seed_records import Seed, SeedRecords, mend_journal, read_result, reason_of
+
+WAIT = 120.0  # s for another process in a seed's folder; NFS frees a dead node's locks after 90
 
 OnTask = Callable[[TaskReport], None] | None
 OnProgress = Callable[[Progress], None] | None

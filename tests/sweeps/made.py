@@ -1,9 +1,11 @@
-"""Tables made without Ray, from trainings recorded the way `hcl reproduce` records them."""
+"""Seeds and tables made without Ray, recorded the way `hcl reproduce` records them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from hcl.config import TrialConfig
+from hcl.results import Result, TaskReport
 from sweeps.launch.request import store_of
 from sweeps.records.folder import SweepFolder
 from sweeps.reproduction.request import TableRequest, folder_name
@@ -13,7 +15,9 @@ from sweeps.reproduction.trainings import check_data, missing_trainings
 from sweeps.space.yaml_file import parse_yaml
 from sweeps.tracking import prepare
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import train_seed
+from sweeps.workers.seed import TrialFailed
+from sweeps.workers.seed_batch import train_replicas
+from sweeps.workers.seed_records import Seed
 
 TINY = """
 title: A tiny table
@@ -58,6 +62,20 @@ def request(storage: Path, spec: TableSpec, seeds: tuple[int, ...]) -> TableRequ
     made = TableRequest(spec, seeds, folder, store_of(folder, None))
     prepare(made.store)
     return made
+
+
+def train_seed(
+    config: TrialConfig,
+    context: RunContext,
+    folder: Path,
+    trial: int | str,
+    on_task: Callable[[TaskReport], None] | None = None,
+) -> Result:
+    """Train one seed, unless `folder` holds its result; its failure is raised."""
+    (end,) = train_replicas([Seed(config, folder, trial)], context, on_task)
+    if isinstance(end, TrialFailed):
+        raise end
+    return end
 
 
 def train(request: TableRequest, config: TrialConfig, **changes: object) -> None:

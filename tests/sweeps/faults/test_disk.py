@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from journals import start_fields
+from made import train_seed
 from optuna.trial import TrialState
 from small_disk import SmallDisk, small_disk
 from whole_sweeps import (
@@ -42,7 +43,7 @@ from sweeps.space.search_space import parse
 from sweeps.space.yaml_file import parse_yaml
 from sweeps.tracking import Store, runs_frame
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import TrialFailed, train_seed
+from sweeps.workers.seed import TrialFailed
 
 pytestmark = [
     pytest.mark.timeout(60),  # the first one imports MLflow

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made import train_seed
 from stored import points, the_run
 from whole_sweeps import (
     GOOD,
@@ -37,7 +38,6 @@ from sweeps.space.yaml_file import parse_yaml
 from sweeps.study.searcher import OptunaSearch
 from sweeps.tracking import Store, accuracy_matrices, deliver, prepare
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import train_seed
 from sweeps.workers.seed_records import single_seed
 
 pytestmark = [

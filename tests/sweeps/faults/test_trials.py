@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from journals import start_fields
+from made import train_seed
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from whole_sweeps import (
@@ -37,7 +38,7 @@ from sweeps.space.yaml_file import parse_yaml
 from sweeps.study.searcher import OptunaSearch
 from sweeps.tracking import Store
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import TrialFailed, train_seed
+from sweeps.workers.seed import TrialFailed
 from sweeps.workers.trainable import TrialPlan, run_trial
 
 pytestmark = [
@@ -90,7 +91,8 @@ from pathlib import Path
 import hcl
 from hcl.config import TrialConfig
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import TrialFailed, train_seed
+from sweeps.workers.seed_batch import train_replicas
+from sweeps.workers.seed_records import Seed
 from sweeps.tracking import Store, deliver
 values = {"benchmark/name": "split_digits", "benchmark/num_tasks": 2, "method/name": "si"}
 config = TrialConfig.from_dict(values | {"target/hidden_sizes": [1000, 30000]})
@@ -100,10 +102,7 @@ deliver(context.store, folder, None)
 hcl.run(TrialConfig.from_dict(values | {"train/iterations": 1}))  # imports what it needs
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 200 * 2**20, resource.RLIM_INFINITY))
-try:
-    train_seed(config, context, folder, 0)
-except TrialFailed as error:
-    print(error)
+print(*train_replicas([Seed(config, folder, 0)], context))
 """
 
 

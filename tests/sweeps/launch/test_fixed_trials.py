@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from made import train_seed
 from rich.console import Console
 
 from hcl.config import TrialConfig
@@ -14,7 +15,6 @@ from sweeps.records.journal import Journal
 from sweeps.space.settings import SweepSettings
 from sweeps.tracking import Store, prepare, runs_frame
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import train_seed
 from sweeps.workers.seed_records import Seed, single_seed
 
 # Ray leaves sockets and files to the garbage collector, and pandas warns about its own use.

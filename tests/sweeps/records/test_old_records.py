@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made import tiny
+from made import tiny, train_seed
 from tiny import trial
 
 from hcl.storage import checkpoint
@@ -20,7 +20,6 @@ from sweeps.reproduction.results import read_results, running_averages
 from sweeps.reproduction.trainings import missing_trainings, train_missing
 from sweeps.tracking import Store, runs_frame
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import train_seed
 from sweeps.workers.seed_records import read_result
 
 pytestmark = [

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from made import train_seed
 from typer.testing import CliRunner
 
 import sweeps
@@ -23,7 +24,6 @@ from sweeps.reports.compare import (
 from sweeps.reports.pictures import describe_study
 from sweeps.tracking import Store, prepare, runs_frame
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import train_seed
 
 pytestmark = [
     pytest.mark.timeout(60),  # the first test to record pays for the database

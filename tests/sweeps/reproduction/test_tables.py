@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made import TINY, table, tiny, train_all
+from made import TINY, table, tiny, train_all, train_seed
 from made import request as reproduction_request
 
 from hcl.benchmarks import digits, sources
@@ -23,7 +23,6 @@ from sweeps.reproduction.trainings import check_data, missing_trainings
 from sweeps.reproduction.write import write_all
 from sweeps.tracking import Store, prepare, runs_frame
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import train_seed
 from sweeps.workers.seed_records import read_result
 
 pytestmark = [

@@ -14,6 +14,7 @@ import numpy as np
 import own_code
 import pytest
 import torch
+from made import train_seed
 from mlflow import pyfunc
 from servers import Server, until
 from typer.testing import CliRunner
@@ -32,7 +33,6 @@ from sweeps.tracking.learners.find import find_learner
 from sweeps.tracking.learners.logged import keep_learners
 from sweeps.tracking.sync import sync_sweep
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import train_seed
 
 pytestmark = pytest.mark.timeout(120)
 TINY = {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made import train_seed
 from stored import points
 from tiny import ITERATIONS, trial
 
@@ -16,7 +17,6 @@ from sweeps.reports.page import page_data
 from sweeps.reports.within_tasks import NUMBERS, read_series
 from sweeps.tracking import Store, deliver, prepare
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import train_seed
 from sweeps.workers.seed_batch import train_replicas
 from sweeps.workers.seed_records import Seed
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made import train_seed
 
 from hcl import TaskReport
 from hcl.results import Result
@@ -16,7 +17,7 @@ from sweeps.space.search_space import SearchSpace, parse
 from sweeps.space.yaml_file import parse_yaml
 from sweeps.tracking import Store
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import TrialFailed, train_seed
+from sweeps.workers.seed import TrialFailed
 from sweeps.workers.seed_batch import group_seeds, train_replicas
 from sweeps.workers.seed_records import Seed
 from sweeps.workers.trainable import TrialPlan, run_trial

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made import train_seed
 
 from hcl import TaskReport, TrainingDiverged
 from hcl.config import ConfigError
@@ -18,7 +19,7 @@ from sweeps.space.yaml_file import parse_yaml
 from sweeps.tracking import Store
 from sweeps.workers import seed_records
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import TrialFailed, train_seed
+from sweeps.workers.seed import TrialFailed
 from sweeps.workers.trainable import TrialPlan, run_trial
 
 pytestmark = [

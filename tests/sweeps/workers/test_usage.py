@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from made import train_seed
 from tiny import trial
 
 from sweeps.records.journal import Journal
 from sweeps.tracking import Store, runs_frame
 from sweeps.workers import usage
 from sweeps.workers.context import RunContext
-from sweeps.workers.seed import train_seed
 from sweeps.workers.usage import Usage, peak_bytes
 
 SIZE = 300_000_000  # bytes
