@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hcl.config import ConfigError, flatten
+from hcl.config import ConfigError
 from hcl.config.schema import build, setting, suggest
 from sweeps.comparison.protocol import Protocol, Settings, parse_protocol
 from sweeps.output.metric_names import SCENARIOS
 from sweeps.space.bundled import find_file
-from sweeps.space.yaml_file import load_yaml
+from sweeps.space.yaml_file import load_yaml, read_flat, read_mapping, refuse_unknown
 
 SECTIONS = ("trial", "search", "points_to_evaluate", "description", "sweep")
 OWN_SWEEP = ("objective", "mode", "num_trials", "core_hours")  # the study decides these
@@ -134,9 +134,8 @@ def parse_study(document: Mapping[str, Any], name: str, folder: Path = Path()) -
     errors: list[str] = []
     named = ("benchmarks", "protocol", "effort", "confirmation", "trial", "sweep", "methods")
     head = build(_Head, {k: v for k, v in document.items() if k not in named}, "", errors)
-    confirmation = build(
-        Confirmation, _mapping(document, "confirmation", errors), "confirmation.", errors
-    )
+    given = read_mapping(document.get("confirmation", {}), "confirmation", errors)
+    confirmation = build(Confirmation, given, "confirmation.", errors)
     spec = StudySpec(
         name=name,
         description=head.description if head else "",
@@ -146,8 +145,8 @@ def parse_study(document: Mapping[str, Any], name: str, folder: Path = Path()) -
         effort=_read_effort(document, errors),
         confirmation=confirmation or Confirmation(),
         reference=head.reference if head else "",
-        trial=_flat(document.get("trial", {}), "trial", errors),
-        sweep=_mapping(document, "sweep", errors),
+        trial=read_flat(document.get("trial", {}), "trial", errors),
+        sweep=read_mapping(document.get("sweep", {}), "sweep", errors),
         methods=_read_methods(document, folder, errors),
     )
     _check(spec, errors)
@@ -198,13 +197,13 @@ def _read_benchmarks(value: Any, errors: list[str]) -> tuple[Settings, ...]:
     found = []
     for index, item in enumerate(value):
         given = {"name": item} if isinstance(item, str) else item
-        flat = _flat(given, f"benchmarks[{index}]", errors)
+        flat = read_flat(given, f"benchmarks[{index}]", errors)
         found.append({f"benchmark/{key}": value for key, value in flat.items()})
     return tuple(found)
 
 
 def _read_effort(document: Mapping[str, Any], errors: list[str]) -> Effort:
-    given = _mapping(document, "effort", errors)
+    given = read_mapping(document.get("effort", {}), "effort", errors)
     effort = build(Effort, given, "effort.", errors)
     if effort and bool(effort.trials) == bool(effort.core_hours):
         errors.append(f"effort: give trials or core_hours, above 0, but got {given or None}")
@@ -216,7 +215,7 @@ def _read_methods(
 ) -> dict[str, dict[str, Any]]:
     """Read each method's search space: a file's name, or its sections in place."""
     found: dict[str, dict[str, Any]] = {}
-    for name, given in _mapping(document, "methods", errors).items():
+    for name, given in read_mapping(document.get("methods", {}), "methods", errors).items():
         path = f"methods.{name}"
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", str(name)):
             errors.append(f"{path}: use letters, digits, '_', '-' and '.' for its name")
@@ -228,11 +227,10 @@ def _read_methods(
         if not isinstance(sections, Mapping):
             errors.append(f"{path}: must be a search space or its file but got {given!r}")
             continue
-        unknown = [key for key in sections if key not in SECTIONS]
-        errors += [f"{path}.{key}: unknown key{suggest(str(key), SECTIONS)}" for key in unknown]
+        refuse_unknown(sections, SECTIONS, f"{path}.", errors)
         if sections is given and "sweep" in given:  # a search space's file always has one
             errors.append(f"{path}.sweep: searches are alike for all methods; use the study's own")
-        trial = _flat(sections.get("trial", {}), f"{path}.trial", errors)
+        trial = read_flat(sections.get("trial", {}), f"{path}.trial", errors)
         found[str(name)] = {**sections, "trial": trial}
     if len(found) < 2 and not errors:
         errors.append(f"methods: a study compares two or more but got {len(found)}")
@@ -243,22 +241,3 @@ def _load_space(name: str, folder: Path) -> dict[str, Any]:
     """Read a search space beside the study's file, here, or bundled."""
     own = folder / name
     return load_yaml(own if own.is_file() else find_file(name, "search space"))
-
-
-def _flat(value: Any, path: str, errors: list[str]) -> Settings:
-    if not isinstance(value, Mapping):
-        errors.append(f"{path}: must be a mapping but got {value!r}")
-        return {}
-    try:
-        return flatten(value)
-    except ConfigError as error:
-        errors += [f"{path}.{message}" for message in error.errors]
-        return {}
-
-
-def _mapping(document: Mapping[str, Any], key: str, errors: list[str]) -> dict[str, Any]:
-    value = document.get(key, {})
-    if isinstance(value, Mapping):
-        return {str(name): item for name, item in value.items()}
-    errors.append(f"{key}: must be a mapping but got {value!r}")
-    return {}

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from hcl.config import ConfigError, TrialConfig, flatten
+from hcl.config import ConfigError, TrialConfig
 from hcl.config.schema import build, setting, suggest
 from sweeps.space.bundled import bundled_files, find_file
-from sweeps.space.yaml_file import load_yaml
+from sweeps.space.yaml_file import load_yaml, read_flat, read_mapping, refuse_unknown
 
 # Fraction of the paper's iterations or epochs. Each budget is an experiment of its own.
 BUDGETS = {"paper": 1.0, "quick": 0.1, "smoke": 0.01}
@@ -169,8 +169,8 @@ def parse_table(document: Mapping[str, Any], name: str) -> TableSpec:
     errors: list[str] = []
     sections = ("bases", "columns", "rows")
     head = build(_Head, {k: v for k, v in document.items() if k not in sections}, "", errors)
-    bases, columns, rows = (_mapping(document.get(key, {}), key, errors) for key in sections)
-    shared = {key: _flat(base, f"bases.{key}", errors) for key, base in bases.items()}
+    bases, columns, rows = (read_mapping(document.get(key, {}), key, errors) for key in sections)
+    shared = {key: read_flat(base, f"bases.{key}", errors) for key, base in bases.items()}
     cells: list[Cell] = []
     for row, content in rows.items():
         cells += _parse_row(str(row), content, columns, shared, head, errors)
@@ -196,15 +196,15 @@ def _parse_row(
     errors: list[str],
 ) -> Iterator[Cell]:
     path = f"rows.{row}"
-    content = _mapping(content, path, errors)
-    _refuse_unknown(content, ROW_KEYS, path, errors)
+    content = read_mapping(content, path, errors)
+    refuse_unknown(content, ROW_KEYS, f"{path}.", errors)
     start = _settings(content, path, bases, errors)
-    for column, cell in _mapping(content.get("cells", {}), f"{path}.cells", errors).items():
+    for column, cell in read_mapping(content.get("cells", {}), f"{path}.cells", errors).items():
         where = f"{path}.cells.{column}"
         if column not in columns:
             errors.append(f"{where}: is not a column{suggest(str(column), columns)}")
-        cell = _mapping(cell, where, errors)
-        _refuse_unknown(cell, CELL_KEYS, where, errors)
+        cell = read_mapping(cell, where, errors)
+        refuse_unknown(cell, CELL_KEYS, f"{where}.", errors)
         values = {**start, **_settings(cell, where, bases, errors)}
         paper = build(Paper, cell["paper"], f"{where}.paper.", errors) if "paper" in cell else None
         try:
@@ -243,32 +243,7 @@ def _settings(
         if name not in bases:
             errors.append(f"{path}.base: there is no base {name!r}{suggest(str(name), bases)}")
         merged |= bases.get(name, {})
-    return merged | _flat(content.get("trial", {}), f"{path}.trial", errors)
-
-
-def _flat(value: Any, path: str, errors: list[str]) -> dict[str, Any]:
-    try:
-        return flatten(_mapping(value, path, errors))
-    except ConfigError as error:
-        errors += [f"{path}.{message}" for message in error.errors]
-        return {}
-
-
-def _mapping(value: Any, path: str, errors: list[str]) -> Mapping[str, Any]:
-    if isinstance(value, Mapping):
-        return value
-    errors.append(f"{path}: must be a mapping but got {value!r}")
-    return {}
-
-
-def _refuse_unknown(
-    content: Mapping[str, Any], known: tuple[str, ...], path: str, errors: list[str]
-) -> None:
-    errors += [
-        f"{path}.{key}: unknown key{suggest(str(key), known)}"
-        for key in content
-        if key not in known
-    ]
+    return merged | read_flat(content.get("trial", {}), f"{path}.trial", errors)
 
 
 def _fraction(budget: str) -> float:

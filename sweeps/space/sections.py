@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hcl.config import ConfigError, flatten
+from hcl.config import flatten
 from hcl.config.schema import suggest
 from sweeps.space.conditions import Conditions, in_order, parse_conditions
 from sweeps.space.parameters import Parameter, freeze, parse_parameter
 from sweeps.space.settings import SweepSettings, parse_settings
+from sweeps.space.yaml_file import read_flat, refuse_unknown
 
 NAMES = ("description", "trial", "search", "points_to_evaluate", "sweep")
 
@@ -76,31 +77,16 @@ def overridden(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[
 
 def read_sections(document: Mapping[str, Any], errors: list[str]) -> Sections:
     """Read all sections, appending every mistake to `errors` with its path in the file."""
-    errors += [
-        f"{key}: unknown key{suggest(str(key), NAMES)}" for key in document if key not in NAMES
-    ]
+    refuse_unknown(document, NAMES, "", errors)
     description = document.get("description", "")
     if not isinstance(description, str):
         errors.append(f"description: must be one line of text but got {description!r}")
-    constants = _flat(document.get("trial"), "trial", errors)
+    constants = read_flat(document.get("trial") or {}, "trial", errors)
     parameters, conditions = _read_search(document.get("search"), constants, errors)
     section = document.get("points_to_evaluate")
     points = _read_points(section, parameters, conditions, errors)
     sweep = parse_settings(document.get("sweep", {}), errors)
     return Sections(description, constants, parameters, conditions, points, sweep)
-
-
-def _flat(section: Any, path: str, errors: list[str]) -> dict[str, Any]:
-    """Flatten a section of nested keys; a missing one is empty."""
-    section = section or {}
-    if not isinstance(section, Mapping):
-        errors.append(f"{path}: must be a mapping but got {section!r}")
-        return {}
-    try:
-        return flatten(section)
-    except ConfigError as error:
-        errors += [f"{path}.{message}" for message in error.errors]
-        return {}
 
 
 def _read_search(
@@ -150,7 +136,7 @@ def _read_points(
     points = []
     for index, item in enumerate(section):
         path = f"points_to_evaluate[{index}]"
-        point = _flat(item, path, errors)
+        point = read_flat(item or {}, path, errors)
         if not point:
             errors.append(f"{path}: must name at least one searched key but got {item!r}")
         for key, value in point.items():

@@ -6,12 +6,14 @@ wrote by hand (huge, or nested without end) are refused.
 
 import re
 import reprlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from hcl.config import ConfigError
+from hcl.config import ConfigError, flatten
+from hcl.config.schema import suggest
 
 _FLOAT = re.compile(
     r"""^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?
@@ -88,6 +90,34 @@ def parse_yaml(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(f"the file must hold a mapping but holds {reprlib.repr(value)}")
     return value
+
+
+def read_mapping(value: Any, path: str, errors: list[str]) -> dict[str, Any]:
+    """Return a section that must be a mapping; another value is a mistake at `path`."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    errors.append(f"{path}: must be a mapping but got {value!r}")
+    return {}
+
+
+def read_flat(value: Any, path: str, errors: list[str]) -> dict[str, Any]:
+    """Return a section of nested keys with flat ones, appending every mistake to `errors`."""
+    try:
+        return flatten(read_mapping(value, path, errors))
+    except ConfigError as error:
+        errors += [f"{path}.{message}" for message in error.errors]
+        return {}
+
+
+def refuse_unknown(
+    section: Iterable[str], known: tuple[str, ...], prefix: str, errors: list[str]
+) -> None:
+    """Append the section's keys that are not `known` to `errors`, each after `prefix`."""
+    errors += [
+        f"{prefix}{key}: unknown key{suggest(str(key), known)}"
+        for key in section
+        if key not in known
+    ]
 
 
 def _parse(text: str) -> Any:
