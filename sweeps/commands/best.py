@@ -77,10 +77,11 @@ def _best_of_sweep(folder: SweepFolder, study_url: str | None) -> tuple[str, dic
 def _best_of_study(folder: SweepFolder) -> tuple[str, dict[str, Any]]:
     """Choose among the confirmed configurations, on validation data; test data choose nothing."""
     from sweeps.output.metric_names import describe_metric
-    from sweeps.records.entries import journal_rows, read_journals, rows_frame
+    from sweeps.records.entries import read_recorded
     from sweeps.reports.runs import choose_runs, complete_runs
 
-    runs = complete_runs(rows_frame(journal_rows(folder)))
+    recorded = read_recorded([folder])
+    runs = complete_runs(recorded.frame)
     if runs.empty:
         raise ConfigError(
             f"there is no sweep or study {folder.name!r} with a finished training in"
@@ -92,7 +93,7 @@ def _best_of_study(folder: SweepFolder) -> tuple[str, dict[str, Any]]:
     config, seed = chosen["config"].iloc[0], int(chosen["seed"].iloc[0])
     start = next(
         records[0]
-        for records in read_journals(folder).values()
+        for records in recorded.journals.values()
         if records[0]["tags"].get("config_id") == config and records[0]["seed"] == seed
     )
     value = describe_metric(selector, float(chosen[selector].mean()))

@@ -103,18 +103,17 @@ class _Runs(NamedTuple):
 
 def _read(names: list[str], storage: Path, tracking_uri: str | None) -> _Runs:
     """Read runs from the sweeps' own records, which takes a tenth of MLflow's time, or there."""
-    from sweeps.records.entries import read_journals, read_matrices, rows_frame, run_row
+    from sweeps.records.entries import read_matrices, read_recorded
 
     root = SweepFolder(storage, "any").storage
     found = names or sorted(path.name for path in (root / "sweeps").glob("*") if path.is_dir())
     folders = [SweepFolder(storage, name) for name in found]
     recorded = [folder for folder in folders if folder.journals()]
     if tracking_uri is None and recorded and (not names or recorded == folders):
-        journals = [records for one in recorded for records in read_journals(one).values()]
-        of_key = {records[0]["run_key"]: records for records in journals}
-        frame = rows_frame(list(map(run_row, journals)))
+        read = read_recorded(recorded)
+        of_key = {records[0]["run_key"]: records for records in read.journals.values()}
         return _Runs(
-            frame, str(root), recorded, lambda run: read_matrices(of_key[run["tags.run_key"]])
+            read.frame, str(root), recorded, lambda run: read_matrices(of_key[run["tags.run_key"]])
         )
     from sweeps.tracking import accuracy_matrices, runs_frame
 

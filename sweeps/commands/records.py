@@ -72,14 +72,13 @@ def report(
 
 def _read_journals(folder: SweepFolder, form: str) -> str:
     """Write the tables from the sweep's own records: MLflow has the same, seconds later."""
-    from sweeps.records.entries import read_journals, recorded_settings, rows_frame, run_row
+    from sweeps.records.entries import read_recorded
     from sweeps.reports.stopping import find_early_ranks, stopping_tables
     from sweeps.reports.sweep_tables import written_tables
 
-    journals = list(read_journals(folder).values())
-    frame, settings = rows_frame(list(map(run_row, journals))), recorded_settings(folder)
-    more = stopping_tables(find_early_ranks(journals, frame, settings))
-    return written_tables(folder.name, frame, settings, form, more)
+    found = read_recorded([folder])
+    more = stopping_tables(find_early_ranks(found))
+    return written_tables(folder.name, found.frame, found.settings, form, more)
 
 
 def _write_page(folder: SweepFolder, out: Path | None, tracking_uri: str | None) -> None:
@@ -88,11 +87,11 @@ def _write_page(folder: SweepFolder, out: Path | None, tracking_uri: str | None)
             f"there are no records of a sweep {folder.name!r} in {folder.storage}; the page is"
             " made from them: give the sweep's --storage"
         )
-    from sweeps.reports.summary import write_page
+    from sweeps.reports.summary import read_results, write_page
 
     path = None if out is None else out.expanduser().absolute()
     try:
-        say(f"page: {write_page(folder, find_store(folder, tracking_uri), path)}")
+        say(f"page: {write_page(read_results(folder), find_store(folder, tracking_uri), path)}")
     except OSError as error:
         raise ConfigError(f"--out {out}: cannot be written ({error.strerror})") from None
 

@@ -12,7 +12,7 @@ from sweeps.output.latex import as_latex
 from sweeps.output.plots import png
 from sweeps.output.rank_plots import pairs
 from sweeps.output.table import Table, numbers_csv
-from sweeps.records.entries import read_journals, recorded_settings, rows_frame, run_row
+from sweeps.records.entries import read_recorded
 from sweeps.records.folder import SweepFolder, git_tags
 from sweeps.reports.page import page_data
 from sweeps.reports.stopping import EarlyRank, find_early_ranks, stopping_tables
@@ -31,9 +31,7 @@ def early_ranks(request: StudyRequest) -> list[EarlyRank]:
     ranks = []
     for sweep, name in names.items():
         folder = SweepFolder(request.folder.storage, sweep)
-        journals = list(read_journals(folder).values())
-        frame = rows_frame(list(map(run_row, journals)))
-        found = find_early_ranks(journals, frame, recorded_settings(folder))
+        found = find_early_ranks(read_recorded([folder]))
         ranks += [replace(rank, method=name) for rank in found]
     return ranks
 
@@ -70,7 +68,7 @@ def write_verdict(request: StudyRequest, outcomes: Sequence[Outcome]) -> list[Ta
         facts={"protocol": str(spec.protocol), "effort": str(spec.effort), "commit": commit[:12]},
         command=request.command,
     )  # fmt: skip
-    page = html_page(head, tables, pictures, page_data([request.folder], {}))
+    page = html_page(head, tables, pictures, page_data(read_recorded([request.folder]), {}))
     write_atomically(folder / f"{name}.html", page)
     write_atomically(request.folder.path / VERDICT, page)
     return tables

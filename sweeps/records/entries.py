@@ -1,12 +1,13 @@
 """Journal records as a run: its params, tags, metrics and status, named as MLflow shows them.
 
-`rows_frame(journal_rows(folder))` is the table of runs that MLflow would give, read from disk.
+`read_recorded(folders).frame` is the table of runs that MLflow would give, read from disk.
 """
 
 import json
 import math
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +179,28 @@ def milliseconds(record: dict[str, Any]) -> int:
 # --- rows of a table of runs ------------------------------------------------------------------
 
 
-def journal_rows(folder: SweepFolder) -> list[dict[str, Any]]:
-    """Read one row per seed that has begun, with the same columns as `runs_frame` of MLflow."""
-    return [run_row(records) for records in read_journals(folder).values()]
+@dataclass(frozen=True)
+class Recorded:
+    """What sweeps' own records say.
+
+    Attributes:
+        folders: of the sweeps.
+        journals: the records of every seed that has begun, by its folder.
+        frame: one row per journal, with the same columns as `runs_frame` of MLflow.
+        settings: params and tags of the first sweep's own run.
+    """
+
+    folders: Sequence[SweepFolder]
+    journals: dict[Path, list[dict[str, Any]]]
+    frame: pd.DataFrame
+    settings: dict[str, str]
+
+
+def read_recorded(folders: Sequence[SweepFolder]) -> Recorded:
+    """Read all records of one or more sweeps."""
+    journals = {path: it for folder in folders for path, it in read_journals(folder).items()}
+    frame = rows_frame(list(map(run_row, journals.values())))
+    return Recorded(folders, journals, frame, recorded_settings(folders[0]))
 
 
 def read_journals(folder: SweepFolder) -> dict[Path, list[dict[str, Any]]]:

@@ -10,10 +10,9 @@ from sweeps.output.html_page import Head, html_page, pack
 from sweeps.output.table import Table
 from sweeps.records.entries import (
     MAX_TASKS_AS_SERIES,
+    Recorded,
     method_of,
-    read_journals,
-    recorded_settings,
-    rows_frame,
+    read_recorded,
     run_row,
 )
 from sweeps.records.entries import read_matrices as matrices_of
@@ -30,24 +29,25 @@ STEPS = {True: 10_000, False: 1_000_000}  # of an accuracy, of another measure
 STATES = {"end": "done", "failed": "failed", "stopped": "stopped early"}
 
 
-def page_data(folders: Sequence[SweepFolder], urls: Mapping[str, str]) -> dict[str, Any]:
+def page_data(recorded: Recorded, urls: Mapping[str, str]) -> dict[str, Any]:
     """Collect what the page's script shows: runs, searched settings, objectives, matrices."""
-    found = [(f, path, records) for f in folders for path, records in read_journals(f).items()]
-    frame = rows_frame([run_row(records) for _, _, records in found])
-    settings = recorded_settings(folders[0])
-    names, modes = objectives_of(frame, settings)
-    varied = varied_params(frame)
-    matrices = [matrices_of(records) for _, _, records in found]
-    runs = [_run(f, path, records, varied, urls) for f, path, records in found]
+    journals, storage = recorded.journals, recorded.folders[0].storage
+    names, modes = objectives_of(recorded.frame, recorded.settings)
+    varied = varied_params(recorded.frame)
+    matrices = [matrices_of(records) for records in journals.values()]
+    runs = [
+        _run(path.relative_to(storage.parent), records, varied, urls)
+        for path, records in journals.items()
+    ]
     ids = {config: index for index, config in enumerate(dict.fromkeys(r["config"] for r in runs))}
     for run in runs:
         run["config"] = ids[run["config"]]
     fraction = not any(key.endswith("/mse") for run in runs for key in run["metrics"])
-    series = [read_series(records, STEPS[fraction]) for _, _, records in found]
+    series = [read_series(records, STEPS[fraction]) for records in journals.values()]
     return {
         "objectives": names,
         "modes": modes,
-        "searched": _searched(folders, varied),
+        "searched": _searched(recorded.folders, varied),
         "fraction": fraction,
         "scale": STEPS[fraction],
         "runs": runs,
@@ -57,15 +57,13 @@ def page_data(folders: Sequence[SweepFolder], urls: Mapping[str, str]) -> dict[s
 
 
 def _run(
-    folder: SweepFolder,
-    path: Path,
+    place: Path,
     records: list[dict[str, Any]],
     varied: Sequence[str],
     urls: Mapping[str, str],
 ) -> dict[str, Any]:
     start, last, row = records[0], records[-1], run_row(records)
     params, tags = start["params"], start.get("tags") or {}
-    place = path.relative_to(folder.storage.parent)
     headline = {
         key: value for key, value in row.items()
         if isinstance(value, float) and key.rpartition("/")[2] in HEADLINES
@@ -81,7 +79,7 @@ def _run(
         "phase": start["phase"],
         "status": STATES.get(last["kind"], "not finished"),
         "reason": last.get("reason", ""),
-        "config": str(tags.get("config_id") or path.parent.name),
+        "config": str(tags.get("config_id") or place.parent.name),
         "params": {k: _plain(params[k]) for k in varied if params.get(k) is not None},
         "metrics": headline,
         "commit": str(tags.get("git_commit") or "")[:7] + ("+" if tags.get("git_dirty") else ""),
@@ -158,4 +156,6 @@ def comparison_page(
     recorded = [folder for folder in folders if folder.journals()]
     facts = {key: value for key, value in head.items() if key not in ("kind", "command")}
     top = Head(title, head.get("kind", ""), facts=facts, command=head.get("command", ""))
-    return html_page(top, tables, pictures, page_data(recorded, {}) if recorded else None)
+    return html_page(
+        top, tables, pictures, page_data(read_recorded(recorded), {}) if recorded else None
+    )

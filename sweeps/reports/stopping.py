@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-import pandas as pd
-
 from sweeps.output.statistics.rank import CONFIDENCE, MIN_RANKED, kendall
 from sweeps.output.table import Entry, Table
-from sweeps.records.entries import method_of
+from sweeps.records.entries import Recorded, method_of
 from sweeps.reports.sweep_tables import objectives_of
 
 ENOUGH = 0.6  # tau: 80% of the pairs of trials stand in their last order
@@ -47,25 +45,18 @@ class EarlyRank:
         return self.interval is not None and self.interval[0] >= ENOUGH
 
 
-def find_early_ranks(
-    journals: Sequence[list[dict[str, Any]]], frame: pd.DataFrame, settings: dict[str, str]
-) -> list[EarlyRank]:
+def find_early_ranks(recorded: Recorded) -> list[EarlyRank]:
     """Measure the early ranks of a sweep's finished trials.
-
-    Args:
-        journals: the records of each of its seeds.
-        frame: from `rows_frame`, of the same.
-        settings: params and tags of its own run.
 
     Returns:
         One for each method and number of tasks; none where too few trials have finished, where
         there are several objectives, or where the objective is known at the end alone.
     """
-    names, modes = objectives_of(frame, settings)
+    names, modes = objectives_of(recorded.frame, recorded.settings)
     if len(names) > 1:
         return []
     found: dict[str, dict[str, list[list[float]]]] = {}
-    for records in journals:
+    for records in recorded.journals.values():
         start = records[0]
         values = _after_tasks(records, names[0])
         if start["phase"] == "search" and len(values) > 1:

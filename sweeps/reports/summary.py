@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,8 @@ from hcl.config import ConfigError
 from hcl.storage.files import write_atomically
 from sweeps.output.html_page import Head, html_page
 from sweeps.output.metric_names import heading, is_fraction
-from sweeps.records.entries import read_journals, recorded_settings, rows_frame, run_row
+from sweeps.output.table import Table
+from sweeps.records.entries import Recorded, read_recorded
 from sweeps.records.folder import SweepFolder, git_tags
 from sweeps.reports.page import page_data
 from sweeps.reports.runs import complete_runs, estimate
@@ -38,6 +40,23 @@ HEADLINES = ("average_accuracy", "learning_accuracy", "forgetting", "backward_tr
              "average_mse", "learning_mse")  # fmt: skip
 
 
+@dataclass(frozen=True)
+class SweepResults:
+    """A sweep's records and what is made of them: its tables, its trials' early ranks."""
+
+    folder: SweepFolder
+    recorded: Recorded
+    tables: list[Table]
+    ranks: list[EarlyRank]
+
+
+def read_results(folder: SweepFolder) -> SweepResults:
+    """Read the records of a sweep."""
+    recorded = read_recorded([folder])
+    tables = sweep_tables(recorded.frame, recorded.settings)
+    return SweepResults(folder, recorded, tables, find_early_ranks(recorded))
+
+
 def summarise(folder: SweepFolder, store: Store, metrics: dict[str, float] | None = None) -> None:
     """Write what `close_sweep` sends; whatever goes wrong is logged and stops nothing.
 
@@ -48,44 +67,39 @@ def summarise(folder: SweepFolder, store: Store, metrics: dict[str, float] | Non
     """
     metrics = metrics or {}
     try:
-        journals = list(read_journals(folder).values())
-        frame, settings = rows_frame(list(map(run_row, journals))), recorded_settings(folder)
-        tables = sweep_tables(frame, settings)
-        tables += stopping_tables(find_early_ranks(journals, frame, settings))
+        results = read_results(folder)
+        frame, settings = results.recorded.frame, results.recorded.settings
+        tables = [*results.tables, *stopping_tables(results.ranks)]
         note = "\n\n".join([first_note(settings), *(table.markdown() for table in tables)])
         means, known = _means(best_runs(frame, settings)), folder.read_info().get("metrics", {})
         metrics = {**means, **known, **means, **metrics}  # the means come first
         folder.write_info(metrics=metrics, note=note)
-        write_page(folder, store)
+        write_page(results, store)
     except Exception as error:
         log.warning("the summary of %s cannot be written: %s", folder.name, error)
         folder.write_info(metrics=metrics)
 
 
-def write_page(folder: SweepFolder, store: Store, path: Path | None = None) -> Path:
+def write_page(results: SweepResults, store: Store, path: Path | None = None) -> Path:
     """Write the page of a sweep, by default into its folder, and return its path."""
-    path = path or folder.page
-    urls = run_urls(store, folder.name) if is_made(store) else {}
-    write_atomically(path, sweep_page(folder, urls))
+    path = path or results.folder.page
+    urls = run_urls(store, results.folder.name) if is_made(store) else {}
+    write_atomically(path, sweep_page(results, urls))
     return path
 
 
-def sweep_page(folder: SweepFolder, urls: Mapping[str, str]) -> str:
-    """Write the page of a sweep from its journals.
+def sweep_page(results: SweepResults, urls: Mapping[str, str]) -> str:
+    """Write the page of a sweep.
 
     Args:
-        folder: the sweep's.
+        results: the sweep's.
         urls: run_key -> address of the run in the MLflow UI; may be empty.
     """
-    journals = list(read_journals(folder).values())
-    settings, frame = recorded_settings(folder), rows_frame(list(map(run_row, journals)))
-    tables = sweep_tables(frame, settings)
-    if not folder.space_file.exists():  # nothing was searched: methods stand beside each other
-        tables.reverse()
-    ranks = find_early_ranks(journals, frame, settings)
-    tables += stopping_tables(ranks)
-    pictures = stopping_pictures(ranks)
-    return html_page(_head(folder, settings, frame), tables, pictures, page_data([folder], urls))
+    is_search = results.folder.space_file.exists()  # else methods stand beside each other
+    tables = results.tables if is_search else results.tables[::-1]
+    tables = [*tables, *stopping_tables(results.ranks)]
+    pictures = stopping_pictures(results.ranks)
+    return html_page(_head(results), tables, pictures, page_data(results.recorded, urls))
 
 
 def stopping_pictures(ranks: Sequence[EarlyRank]) -> dict[str, bytes]:
@@ -101,7 +115,8 @@ def stopping_pictures(ranks: Sequence[EarlyRank]) -> dict[str, bytes]:
     return {TITLE: png(early_ranks(lines, ENOUGH))}
 
 
-def _head(folder: SweepFolder, settings: dict[str, str], frame: pd.DataFrame) -> Head:
+def _head(results: SweepResults) -> Head:
+    folder, frame, settings = results.folder, results.recorded.frame, results.recorded.settings
     info, runs = folder.read_info(), complete_runs(frame)
     commit = settings.get("git_commit", "")[:12]
     if settings.get("git_dirty") == "True":

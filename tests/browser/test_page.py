@@ -11,6 +11,7 @@ import pytest
 from recorded_sweep import NAME, TRIALS
 
 from sweeps.output.html_page import Head, html_page, pack
+from sweeps.records.entries import read_recorded
 from sweeps.records.folder import SweepFolder
 from sweeps.reports.page import page_data
 
@@ -98,7 +99,7 @@ def test_charts_tables_and_links_are_there(page: Any, sweep: SweepFolder) -> Non
 def test_scores_within_tasks_are_a_line_for_each_task(
     browser: Any, sweep: SweepFolder, tmp_path: Path, axe: str
 ) -> None:
-    data = page_data([sweep], {})
+    data = page_data(read_recorded([sweep]), {})
     lines = [[9000, 5000, 8000, 8500], [None, None, 6000, 9000]]
     one = {"steps": [50, 100, 150, 200], "lines": lines}
     data["within"] = pack([one, {**one, "steps": [1, 2, 3, 4]}, *[None] * (TRIALS - 2)])
@@ -144,7 +145,7 @@ def test_markup_in_a_name_is_shown_as_text(
     browser: Any, sweep: SweepFolder, tmp_path: Path
 ) -> None:
     evil = '<img src=x onerror="document.title=1"></script><script>document.title=2</script>'
-    data = page_data([sweep], {})
+    data = page_data(read_recorded([sweep]), {})
     data["runs"][0] |= {"method": evil, "reason": evil, "params": {evil: evil}}
     (tmp_path / "page.html").write_text(html_page(Head(evil), [], {}, data))
     page = browser.new_page()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from journals import write_journal
 
-from sweeps.records.entries import journal_rows, rows_frame
+from sweeps.records.entries import read_recorded
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
 from sweeps.tracking import Store, deliver, runs_frame
@@ -32,12 +32,12 @@ def test_rows_of_journals_equal_those_of_mlflow(store: Store, tmp_path: Path) ->
     folder = folder_of(tmp_path)
     assert all(deliver(store, path, None) for path in folder.journals())
     stored = runs_frame(store, NAME).drop(columns=["run_id", "tags.delivered"])
-    frame = rows_frame(journal_rows(folder)).drop(columns="run_id")
+    frame = read_recorded([folder]).frame.drop(columns="run_id")
     assert frame["status"].tolist() == ["FINISHED", "FAILED", "KILLED", "RUNNING"]
     assert frame["tags.failure"][1] == "out of memory: http://***@host"
     pd.testing.assert_frame_equal(frame[sorted(frame)], stored[sorted(stored)])
 
 
 def test_a_sweep_without_journals_gives_an_empty_frame(tmp_path: Path) -> None:
-    frame = rows_frame(journal_rows(SweepFolder(tmp_path, "none")))
+    frame = read_recorded([SweepFolder(tmp_path, "none")]).frame
     assert frame.empty and "tasks_learned" in frame

@@ -12,10 +12,11 @@ import pytest
 from journals import matrices_of, write_journal
 
 from sweeps.output.html_page import pack
+from sweeps.records.entries import read_recorded
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
 from sweeps.reports.page import _differences, page_data
-from sweeps.reports.summary import sweep_page
+from sweeps.reports.summary import read_results, sweep_page
 
 NAME = "paged"
 SPACE = {
@@ -57,7 +58,7 @@ def restored(steps: list[int], scale: int) -> list[list[float]]:
 
 
 def test_the_page_has_every_run_and_matrix(folder: SweepFolder) -> None:
-    data = page_data([folder], {f"{NAME}/0000/seed_1": "http://127.0.0.1:5000/#/x"})
+    data = page_data(read_recorded([folder]), {f"{NAME}/0000/seed_1": "http://127.0.0.1:5000/#/x"})
     first, second, failed = data["runs"]
     assert [run["status"] for run in data["runs"]] == ["done", "done", "failed"]
     assert first["config"] == second["config"] != failed["config"]
@@ -77,7 +78,7 @@ def test_the_page_has_every_run_and_matrix(folder: SweepFolder) -> None:
 
 
 def test_the_page_begins_with_the_answer(folder: SweepFolder) -> None:
-    page = sweep_page(folder, {})
+    page = sweep_page(read_results(folder), {})
     assert "<strong>97.15 ± 0.05 %</strong>" in page
     assert "2 seeds: best of the sweep, trial 0, chosen by val/task average accuracy" in page
     assert "A question?" in page and "<pre>hcl sweep x.yaml</pre>" in page
@@ -88,8 +89,8 @@ def test_the_page_begins_with_the_answer(folder: SweepFolder) -> None:
 def test_a_sweep_without_a_finished_run_has_a_page(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path, NAME)
     shutil.move(write_journal(tmp_path, f"{NAME}/0000/seed_1", 0), folder.seed_folder(0, 1))
-    assert page_data([folder], {})["runs"][0]["status"] == "not finished"
-    assert "<strong>" not in sweep_page(folder, {})
+    assert page_data(read_recorded([folder]), {})["runs"][0]["status"] == "not finished"
+    assert "<strong>" not in sweep_page(read_results(folder), {})
 
 
 def test_200_runs_of_100_tasks_fit_two_megabytes() -> None:

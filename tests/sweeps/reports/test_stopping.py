@@ -7,7 +7,7 @@ import numpy as np
 from journals import write_journal
 
 from sweeps.commands.records import _read_journals
-from sweeps.records.entries import read_journals, recorded_settings, rows_frame, run_row
+from sweeps.records.entries import read_recorded
 from sweeps.records.folder import SweepFolder
 from sweeps.reports.stopping import (
     ENOUGH,
@@ -15,7 +15,7 @@ from sweeps.reports.stopping import (
     rank_trials,
     stopping_tables,
 )
-from sweeps.reports.summary import stopping_pictures, sweep_page
+from sweeps.reports.summary import read_results, stopping_pictures, sweep_page
 
 
 def test_ranks_that_never_change_are_safe_from_the_first_task() -> None:
@@ -64,13 +64,11 @@ def test_every_report_of_a_sweep_has_table_and_picture(tmp_path: Path) -> None:
     shutil.move(
         write_journal(tmp_path / "made", "digits/0006/seed_1", tasks=1), folder.seed_folder(6, 1)
     )
-    journals = list(read_journals(folder).values())
-    frame = rows_frame(list(map(run_row, journals)))
-    ranks = find_early_ranks(journals, frame, recorded_settings(folder))
+    ranks = find_early_ranks(read_recorded([folder]))
     assert [(r.method, r.trials, r.tasks, r.tau, r.place) for r in ranks] == [
         ("HNET", 6, 1, 1.0, 1), ("HNET", 6, 2, 1.0, 1),
     ]  # fmt: skip
     for form in ("terminal", "markdown", "latex"):
         assert "Early stopping" in _read_journals(folder, form)
-    page = sweep_page(folder, {})
+    page = sweep_page(read_results(folder), {})
     assert "<h2>Early stopping</h2>" in page and 'alt="Figure: Early stopping"' in page

@@ -11,6 +11,7 @@ from made import train_seed
 from stored import points
 from tiny import ITERATIONS, trial
 
+from sweeps.records.entries import read_recorded
 from sweeps.records.folder import SweepFolder
 from sweeps.records.journal import Journal
 from sweeps.reports.page import page_data
@@ -75,7 +76,7 @@ def test_each_seed_trained_together_has_its_own(folder: SweepFolder, context: Ru
 def test_the_page_has_a_line_for_each_task(folder: SweepFolder, context: RunContext) -> None:
     for seed, more in ((1, WATCHED), (2, {})):
         train_seed(trial(seed=seed, **more), context, folder.seed_folder(0, seed), 0)
-    data = page_data([folder], {})
+    data = page_data(read_recorded([folder]), {})
     series, without = json.loads(zlib.decompress(base64.b64decode(data["within"])))
     assert without is None and series["steps"] == STEPS
     assert [[value is None for value in line] for line in series["lines"]] == [
