@@ -29,7 +29,7 @@ from sweeps.commands.options import (
     use_plugins,
 )
 from sweeps.commands.stop_after import StopAfter, limited
-from sweeps.output.metric_names import describe_metric
+from sweeps.output.metric_names import describe_metric, short_value
 from sweeps.output.terminal import listed, terminal_width
 from sweeps.records.folder import SweepFolder
 from sweeps.records.redact import redact_command
@@ -232,7 +232,7 @@ def _show_best(space: SearchSpace, outcome: "Outcome") -> None:
     for trial in outcome.best[:SHOWN]:
         # In the file's order, not the database's; without what was not searched.
         keys = [key for key in space.parameters if key in trial["params"]]
-        values = [f"{key} {_short(trial['params'][key])}" for key in keys]
+        values = [f"{key} {short_value(trial['params'][key])}" for key in keys]
         pairs = zip(names, trial["values"], strict=True)
         reached = ", ".join(describe_metric(name, value) for name, value in pairs)
         say(f"  trial {trial['number']}: {reached}")
@@ -250,17 +250,11 @@ def _show_plan(space: SearchSpace, folder: SweepFolder) -> None:
     for mode, objective in zip(sweep.modes, sweep.objectives, strict=True):
         say(f"objective: {mode} {objective}, sampler {sweep.sampler}")
     for index, point in enumerate(space.points[: sweep.num_trials]):
-        values = ", ".join(f"{key} {_short(value)}" for key, value in point.items())
+        values = ", ".join(f"{key} {short_value(value)}" for key, value in point.items())
         say(f"trial {index} is given: {values}")
     for key, parameter in space.parameters.items():
         when = space.conditions.describe(key)
         say(f"{key}: {parameter.describe()}" + (f" when {when}" if when else ""))
-
-
-def _short(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value)) or "[]"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _resume_command() -> str:

@@ -7,6 +7,7 @@ from hcl.config import ConfigError
 from sweeps.comparison.references import metrics_tables
 from sweeps.comparison.run import Outcome, StudyRequest
 from sweeps.comparison.study_file import StudySpec
+from sweeps.output.metric_names import describe_interval, short_value
 from sweeps.output.statistics.paired import (
     CONFIDENCE,
     PairedTest,
@@ -160,9 +161,8 @@ def _judge(
 
 
 def _describe(gaps: Sequence[float]) -> str:
-    interval = bootstrap_interval(gaps)
-    bounds = "" if interval is None else " [{:+.2f}, {:+.2f}]".format(*interval)
-    return f"{sum(gaps) / len(gaps):+.2f}{bounds}"
+    interval = describe_interval(bootstrap_interval(gaps))
+    return f"{sum(gaps) / len(gaps):+.2f} {interval}".rstrip()
 
 
 def _notes(spec: StudySpec, outcomes: Sequence[Outcome]) -> list[str]:
@@ -214,13 +214,9 @@ def _configurations(spec: StudySpec, outcomes: Sequence[Outcome]) -> Table:
         "sweep": [one.part.space.name for one in outcomes],
         "trial": [str(one.chosen.number) for one in outcomes],
         "configuration": [
-            " ".join(f"{key}={_short(value)}" for key, value in one.chosen.params.items())
+            " ".join(f"{key}={short_value(value)}" for key, value in one.chosen.params.items())
             for one in outcomes
         ],
     }
     note = "hcl best SWEEP --out trial.yaml writes one as a file for hcl run"
     return Table.from_columns(f"{spec.name}: chosen configurations", columns, [note])
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -18,7 +18,7 @@ from sweeps.launch.databases import check_study
 from sweeps.launch.fixed_trials import train_fixed
 from sweeps.launch.outcome import best_trials
 from sweeps.launch.request import SweepRequest
-from sweeps.output.metric_names import heading, is_fraction, short_headings
+from sweeps.output.metric_names import heading, scale_of, short_headings, short_value
 from sweeps.output.table import Entry, Estimate, Table
 from sweeps.records.folder import SweepFolder
 from sweeps.records.redact import HIDDEN, redact_url
@@ -186,21 +186,15 @@ def _row(
     names = space.sweep.objectives
     row: list[Entry] = [str(rank), str(one.number)]
     for name in (*names, *_tested(space.example())):
-        values = [_scale(name) * result.metrics[name] for result in results]
+        values = [scale_of(name) * result.metrics[name] for result in results]
         row.append(Estimate.of(values) if values else None)
     for name, value in zip(names, one.values, strict=True):
-        row.append(Estimate(_scale(name) * value, None, len(space.sweep.seeds)))
-    settings = [_short(one.params[key]) if key in one.params else "" for key in space.parameters]
+        row.append(Estimate(scale_of(name) * value, None, len(space.sweep.seeds)))
+    settings = [
+        short_value(one.params[key]) if key in one.params else "" for key in space.parameters
+    ]
     return (*row, *settings)
 
 
 def _tested(config: TrialConfig) -> list[str]:
     return [f"test/{scenario}/average_accuracy" for scenario in config.eval_scenarios]
-
-
-def _scale(name: str) -> int:
-    return 100 if is_fraction(name) else 1
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

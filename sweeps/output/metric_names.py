@@ -1,4 +1,4 @@
-"""Names and units of methods and metrics, as tables and messages show them.
+"""Names and units of methods and metrics, and numbers, as tables and messages show them.
 
 Commands and the progress line import this module, so it imports only light ones.
 """
@@ -44,6 +44,11 @@ def is_fraction(name: str) -> bool:
     return any(word in name for word in words)
 
 
+def scale_of(name: str) -> int:
+    """Return what a metric's values are multiplied by where they are shown."""
+    return 100 if is_fraction(name) else 1
+
+
 def mode_of(name: str) -> str:
     """Return which values of a metric are better: "max" or "min"."""
     words = ("mse", "forgetting", "intransigence", "seconds", "flops")
@@ -55,6 +60,18 @@ def describe_metric(name: str, value: float) -> str:
     if name.startswith(("num_", "flops/")):
         return f"{value:.0f}"
     return f"{100 * value:.2f} %" if is_fraction(name) else f"{value:.4f}"
+
+
+def describe_interval(interval: tuple[float, float] | None) -> str:
+    """Write an interval of differences as `[-0.50, +1.25]`; None is empty."""
+    return "" if interval is None else "[{:+.2f}, {:+.2f}]".format(*interval)
+
+
+def short_value(value: object) -> str:
+    """Write a setting's value in few characters."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value)) or "[]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def duration(seconds: float) -> str:

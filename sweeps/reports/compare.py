@@ -7,7 +7,7 @@ from typing import cast
 import pandas as pd
 
 from hcl.config import BenchmarkConfig, ConfigError
-from sweeps.output.metric_names import SCENARIOS, UNITS, heading, is_fraction, mode_of
+from sweeps.output.metric_names import SCENARIOS, UNITS, heading, mode_of, scale_of
 from sweeps.output.statistics.paired import check_same_pairs, paired_table
 from sweeps.output.table import Entry, Table, best_of_rows
 from sweeps.records.entries import text
@@ -218,9 +218,8 @@ def pairs_table(compared: Compared, metric: str = "average_accuracy") -> Table:
     groups: dict[str, dict[str, dict[str, float]]] = {}
     for row, methods in compared.items():
         name = row.metric_name("test", metric)
-        scale = 100 if is_fraction(name) else 1
         groups[str(row)] = {
-            label: dict(zip(_pairs(g), (scale * g[name]).astype(float), strict=True))
+            label: dict(zip(_pairs(g), (scale_of(name) * g[name]).astype(float), strict=True))
             for label, g in methods.items()
         }
     return paired_table("Methods against each other", groups, mode_of(metric))

@@ -4,11 +4,18 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from sweeps.output.metric_names import SCENARIOS, heading, is_fraction, label, short_headings
+from sweeps.output.metric_names import (
+    SCENARIOS,
+    heading,
+    label,
+    mode_of,
+    scale_of,
+    short_headings,
+    short_value,
+)
 from sweeps.output.table import Entry, Estimate
 
 _PARAM_GROUPS = ("benchmark/", "target/", "method/", "train/")
-LESS_IS_BETTER = ("_mse", "forgetting")  # endings of metrics
 
 
 def complete_runs(frame: pd.DataFrame) -> pd.DataFrame:
@@ -58,7 +65,7 @@ def configuration_columns(
         columns[heading(name)] = [estimate(group, name) for group in groups]
     for name, short in short_headings(varied_params(runs)).items():
         values = [group[name].iloc[0] for group in groups]
-        said = ["" if pd.isna(value) else _plain(value) for value in values]
+        said = ["" if pd.isna(value) else short_value(value) for value in values]
         if any(said):  # else a setting of methods that none of these is
             columns[short] = list(said)
     return columns
@@ -84,7 +91,7 @@ def choose_runs(runs: pd.DataFrame, selector: str) -> tuple[pd.DataFrame, str]:
     if selector not in runs or runs[selector].isna().all():
         return runs[runs["config"] == configs[0]], "place"
     means = runs.groupby("config")[selector].mean()
-    best = means.idxmin() if selector.endswith(LESS_IS_BETTER) else means.idxmax()
+    best = means.idxmin() if mode_of(selector) == "min" else means.idxmax()
     return runs[runs["config"] == best], "validation"
 
 
@@ -98,9 +105,8 @@ def method_label(group: pd.DataFrame, scenario: str) -> str:
 
 def estimate(group: pd.DataFrame, name: str) -> Estimate | None:
     """Estimate a metric over the runs of a group, accuracies in percent."""
-    scale = 100 if is_fraction(name) else 1
     values = group[name].dropna()
-    return Estimate.of(scale * values) if len(values) else None
+    return Estimate.of(scale_of(name) * values) if len(values) else None
 
 
 def left_out(frame: pd.DataFrame) -> list[str]:
@@ -136,11 +142,7 @@ def usage_notes(runs: pd.DataFrame) -> list[str]:
 def _trials(group: pd.DataFrame) -> str:
     """Numbers of the trials that some runs belong to."""
     trials = sorted(set(group["tags.trial"])) if "tags.trial" in group else []
-    return ", ".join(map(_plain, trials))
-
-
-def _plain(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return ", ".join(map(short_value, trials))
 
 
 def varied_params(runs: pd.DataFrame) -> list[str]:

@@ -16,6 +16,7 @@ from scipy.special import ndtr, stdtrit
 
 from hcl.config import ConfigError
 from sweeps.output import table
+from sweeps.output.metric_names import describe_interval
 from sweeps.output.table import Estimate, Table
 
 CONFIDENCE = 0.95
@@ -239,7 +240,7 @@ def paired_table(
         "row": [row for row, _ in tests],
         "pair": [f"{test.first} - {test.second}" for _, test in tests],
         "mean difference": [f"{test.mean:+.2f}" for _, test in tests],
-        f"{CONFIDENCE:.0%} interval": [_describe_interval(test.interval) for _, test in tests],
+        f"{CONFIDENCE:.0%} interval": [describe_interval(test.interval) for _, test in tests],
         "pairs": [str(test.n) for _, test in tests],
         "p": [f"{test.p:.2g}" for _, test in tests],
         "p (Holm)": [f"{test.corrected:.2g}" for _, test in tests],
@@ -263,7 +264,3 @@ def _tie_notes(groups: Mapping[str, Mapping[str, Values]], mode: str) -> list[st
             tied = f"; within one SEM of it, a tie: {', '.join(others)}" if others else ""
             notes.append(f"{row}: best mean {best}{tied}")
     return notes
-
-
-def _describe_interval(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else "[{:+.2f}, {:+.2f}]".format(*interval)
