@@ -3,13 +3,12 @@
 import argparse
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hcl.config import ConfigError, TrialConfig, flatten, plugins
 from hcl.results import Progress, TaskReport, config_of
-from hcl.storage.files import write_atomically
+from hcl.storage.files import check_writable, write_atomically
 
 EXAMPLES = """examples:
   python -m hcl --config trial.json --out result.json
@@ -142,8 +141,7 @@ def _check_places(args: argparse.Namespace) -> None:
         raise ConfigError(f"--checkpoint-dir {args.checkpoint_dir}: must be a folder")
     for option, folder in _written_folders(args):
         try:
-            with tempfile.TemporaryFile(dir=_first_existing(folder)):
-                pass
+            check_writable(folder)
         except OSError as error:
             raise ConfigError(f"{option}: {folder} cannot be written: {error.strerror}") from None
     if args.checkpoint_every < 0:
@@ -154,14 +152,6 @@ def _written_folders(args: argparse.Namespace) -> list[tuple[str, Path]]:
     places = [("--checkpoint-dir", args.checkpoint_dir)]
     places.append(("--out", args.out and args.out.parent))
     return [(option, folder) for option, folder in places if folder is not None]
-
-
-def _first_existing(folder: Path) -> Path:
-    """Find the folder, or the nearest one above it that exists.
-
-    Nothing is made before the trial is known to start.
-    """
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def _run(config: TrialConfig, args: argparse.Namespace) -> int:

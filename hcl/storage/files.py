@@ -1,6 +1,7 @@
 """Files that several processes share: locks, writes that are whole or not at all, data folders."""
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -116,6 +117,18 @@ def check_is_folder(root: Path) -> None:
     """
     if root.exists() and not root.is_dir():
         raise DataError(f"--data-root {root} is a file; name the folder that has the data")
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that cannot be written or made; nothing is left in it, and none is made.
+
+    Raises:
+        OSError: the folder, or the nearest one above it that exists, takes no file.
+    """
+    places = (folder, *folder.absolute().parents)
+    nearest = next(path for path in places if path.exists() or path.is_symlink())
+    with tempfile.TemporaryFile(dir=nearest):
+        pass
 
 
 def first_line(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import torch
 
 from hcl.config import ConfigError, TrialConfig
 from hcl.networks.given_weights import check_weights
+from hcl.storage.files import check_writable
 from hcl.training.process import Runtime
 from hcl.training.trial_state import check_weights_fit, load_benchmark
 from sweeps.cluster.resources import check_fits
@@ -132,7 +132,7 @@ def check_records(folder: SweepFolder, store: Store, study_url: str | None = Non
     Raises:
         ConfigError: the folder, its sweep.json or a database cannot be used.
     """
-    check_writable(folder)
+    check_storage(folder)
     folder.read_info()
     if study_url is not None:
         check_study(study_url)
@@ -165,18 +165,15 @@ def check_machine(settings: SweepSettings, address: str | None = None) -> None:
     check_fits(here, wanted)
 
 
-def check_writable(folder: SweepFolder) -> None:
+def check_storage(folder: SweepFolder) -> None:
     """Refuse a storage folder that cannot be written or made.
 
     Raises:
         ConfigError: it cannot.
     """
-    path = folder.path
-    nearest = next(p for p in (path, *path.parents) if p.exists() or p.is_symlink())
     try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
+        check_writable(folder.path)
     except OSError as error:
         raise ConfigError(
-            f"--storage {folder.storage}: {path} cannot be written ({error.strerror})"
+            f"--storage {folder.storage}: {folder.path} cannot be written ({error.strerror})"
         ) from None

@@ -4,7 +4,6 @@ import logging
 import os
 import shlex
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from enum import Enum
@@ -19,7 +18,7 @@ from mlflow.entities import Experiment
 from sqlalchemy import NullPool, create_engine, inspect
 
 from hcl.config import ConfigError
-from hcl.storage.files import locked
+from hcl.storage.files import check_writable, locked
 from sweeps.tracking.outages import SchemaMismatchError, outages_as_config_error
 from sweeps.tracking.store import SQLITE, Store
 
@@ -144,9 +143,7 @@ def check_store(store: Store) -> None:
     with outages_as_config_error(store):
         if (database := store.sqlite_file) is not None:
             check_sqlite(database)
-            nearest = next(path for path in database.parents if path.exists())
-            with tempfile.TemporaryFile(dir=nearest):
-                pass
+            check_writable(database.parent)
             if not database.exists():
                 return
         elif not store.is_http:
