@@ -11,6 +11,7 @@ from pathlib import Path
 import bad_commands
 import bad_files
 import bad_input as bad
+import matplotlib.font_manager  # noqa: F401  (it writes into the home that it is imported in)
 import pytest
 from bad_input import PASSWORD, file
 from ray._private.services import find_gcs_addresses
