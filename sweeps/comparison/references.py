@@ -21,10 +21,10 @@ REFERENCES: dict[str, tuple[Callable[[Matrix, Sequence[float]], float], tuple[st
 OF_A_MATRIX = ("learning_accuracy", "forgetting", "backward_transfer", *REFERENCES)
 COSTS = ("num_weights", "flops/training", "flops/prediction")
 NOTES = {
-    "metrics": "forward transfer: against training from scratch; intransigence: against joint"
-    " training",
-    "costs": "flops: multiplications and additions per sample of a step of the last task, and of a"
-    " prediction",
+    "forward_transfer": "forward transfer: against training from scratch",
+    "intransigence": "intransigence: against joint training",
+    "flops/training": "flops: multiplications and additions per sample of a step of the last task,"
+    " and of a prediction",
 }
 
 
@@ -95,15 +95,16 @@ def metrics_tables(name: str, outcomes: Sequence[Outcome]) -> list[Table]:
     }
     tables = []
     for title, shown in (("metrics", OF_A_MATRIX), ("costs", COSTS)):
-        columns = dict(first)
+        columns, notes = dict(first), []
         for metric in shown:
             cells = [
                 _cell(one, metric, more) for one, more in zip(outcomes, compared, strict=True)
             ]
             if any(cells):
                 columns[_heading(metric)] = cells
+                notes += [NOTES[metric]] if metric in NOTES else []
         if len(columns) > len(first):
-            tables.append(Table.from_columns(f"{name}: {title}", columns, [NOTES[title]]))
+            tables.append(Table.from_columns(f"{name}: {title}", columns, notes))
     return tables
 
 

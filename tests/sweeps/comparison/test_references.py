@@ -62,10 +62,9 @@ def test_without_references_there_is_nothing_to_compare() -> None:
 
 
 def test_the_table_shows_metrics_in_percent_and_costs_as_counts() -> None:
-    said, costs = (
-        dict(zip(table.columns, table.rows[0], strict=True))
-        for table in metrics_tables("tiny", known("finetune", "joint"))
-    )
+    tables = metrics_tables("tiny", known("finetune", "joint"))
+    said, costs = (dict(zip(table.columns, table.rows[0], strict=True)) for table in tables)
+    assert tables[0].notes == ("intransigence: against joint training",), "of what is shown alone"
     assert said["method"] == costs["method"] == "finetune"
     assert said["intransigence (%)"] == Estimate(pytest.approx(100 * 0.35 / 3), None, 1)
     assert costs["stored numbers"] == "1,234" and costs["flops/training"] == "5,000,000"
