@@ -25,7 +25,7 @@ NAMED = 8  # running trials that a line names; with more it adds them up
 
 
 class Size(NamedTuple):
-    """What a trial has to do: tasks of each seed, seeds, and its share of all work."""
+    """Amount of work of a trial: tasks of each seed, seeds, and its share of all work."""
 
     tasks: int
     seeds: int = 1

@@ -181,7 +181,7 @@ def milliseconds(record: dict[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What sweeps' own records say.
+    """Records of one or more sweeps, as their folders have them.
 
     Attributes:
         folders: of the sweeps.
